@@ -1,0 +1,76 @@
+"""Which images a training step sees: a function of (seed, step) alone."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pilotage.data import ImageData
+from pilotage.images import from_uint8
+from pilotage.seeding import derived_generator
+
+
+class Batches:
+    """Batches of an endless stream of epochs, each a permutation of the data.
+
+    Step k takes the images at places (k − 1)·B to k·B of the stream, so that a resumed run goes on
+    exactly where it was without a saved sampler.
+
+    Args:
+        data: the training images.
+        batch_size: B, over all processes.
+        seed: of the run.
+        flip: mirror each image left to right with probability one half.
+        process: this process's index, and
+        processes: how many there are; each gets B/processes consecutive rows.
+        device: where batches go.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        batch_size: int,
+        seed: int,
+        flip: bool = False,
+        process: int = 0,
+        processes: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.data = data
+        self.batch_size = batch_size
+        self.seed = seed
+        self.flip = flip
+        self.device = device
+        share = batch_size // processes
+        self.own_rows = slice(process * share, (process + 1) * share)
+        self._orders: dict[int, np.ndarray] = {}
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """This process's images in [−1, 1], (B/P, C, H, W), and labels (B/P,) of a step from 1."""
+        first = (step - 1) * self.batch_size
+        places = np.arange(first, first + self.batch_size)[self.own_rows]
+        indices = self._indices(places)
+        x = from_uint8(self.data.batch(indices).to(self.device))
+        if self.flip:
+            x = torch.where(self._mirrored(step)[:, None, None, None], x.flip(-1), x)
+        return x, torch.from_numpy(self.data.labels[indices]).to(self.device)
+
+    def _indices(self, places: np.ndarray) -> np.ndarray:
+        epochs, offsets = np.divmod(places, len(self.data))
+        indices = np.empty_like(places)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            indices[here] = self._order(int(epoch))[offsets[here]]
+        return indices
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            generator = derived_generator(self.seed, "order", epoch)
+            # only the current epoch and its neighbour can be asked for
+            self._orders = {e: o for e, o in self._orders.items() if e >= epoch - 1}
+            self._orders[epoch] = torch.randperm(len(self.data), generator=generator).numpy()
+        return self._orders[epoch]
+
+    def _mirrored(self, step: int) -> Tensor:
+        generator = derived_generator(self.seed, "flip", step)
+        coins = torch.rand(self.batch_size, generator=generator) < 0.5
+        return coins[self.own_rows].to(self.device)

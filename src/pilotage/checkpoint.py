@@ -1,0 +1,97 @@
+"""Files that are either whole or absent, and tensors that are never unpickled."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pilotage.errors import PilotageError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its name once it is written and on disk."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that takes its name once all in it is on disk."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            _sync(file)
+        temporary.rename(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The text under that name, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) -> None:
+    """A safetensors file, whole or not at all, with strings as its metadata."""
+    with whole_file(path) as temporary:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+
+
+def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        PilotageError: if the file is missing, cut short, or not safetensors (a pickle, say: nothing
+            is ever unpickled).
+    """
+    with _opened(path, device) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; raises as :func:`read_tensors` does."""
+    with _opened(path, "cpu") as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path, device: str) -> Iterator[safe_open]:
+    if not path.is_file():
+        raise PilotageError(f"there is no file {path}.")
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            yield file
+    except SafetensorError as error:
+        raise PilotageError(
+            f"{path} is not a whole safetensors file, but cut short or of another kind ({error})."
+        ) from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Clear the temporary files and folders that killed writers left in a folder."""
+    for leftover in folder.glob(".*.tmp-*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,225 @@
+"""The command line: parse settings, call one function, print what it says.
+
+Only pydantic and tyro are imported before the command is known, so that help is quick.
+"""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal
+
+import tyro
+from pydantic import Field
+
+from pilotage.errors import PilotageError
+from pilotage.recipes import PRESETS
+from pilotage.settings import Recipe, Settings
+
+INTERRUPTED = 130
+
+
+class TrainCommand(Recipe):
+    """Train a preset into a run folder; the same command goes on with what is there."""
+
+    out: Path = Field(description="The run folder.")
+
+    def run(self) -> int:
+        """Train with a progress bar; Ctrl-C saves first."""
+        from pilotage.fit import fit
+        from pilotage.progress import training_bar
+
+        recipe = Recipe(**self.model_dump(exclude={"out"}))
+        with stop_on_signals() as stop, training_bar(recipe.steps) as (advance, say):
+            for record in fit(recipe, self.out, say=say, stop=stop):
+                advance(record)
+        if stop():
+            print(f"interrupted; saved in {self.out}. The same command goes on from there.")
+            return INTERRUPTED
+        print(f"done: {self.out}")
+        return 0
+
+
+class SampleCommand(Settings):
+    """Sample guided images from a run."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
+        description="The run folder."
+    )
+    out: Path = Field(
+        Path("samples.png"),
+        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
+    )
+    labels: tuple[str, ...] = Field(
+        ("all",), description="all, class names or numbers; dealt to the images in turn."
+    )
+    w: float | None = Field(
+        None, description="Guidance strength; 0 (default) is none, -1 no class."
+    )
+    guidance_scale: float | None = Field(None, description="The same as 1 + w; never both.")
+    steps: int = Field(64, description="Network levels T.")
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
+    seeds: tuple[str, ...] = Field(
+        (), description="Numbers or ranges a:b, one image each; 8 images per label by default."
+    )
+    batch_size: int = Field(64, description="Images per network call.")
+    v: float = Field(0.3, description="Variance fraction of the ancestral sampler, in [0, 1].")
+    eta: float = Field(0.0, description="Randomness of the DDIM sampler, in [0, 1].")
+    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+
+    def run(self) -> int:
+        """Sample on all processes; the first one writes."""
+        from pilotage.generate import generate
+
+        generate(self)
+        return 0
+
+
+class DemoCommand(Settings):
+    """Train the digits, sample them at rising w, and show what guidance does: minutes on a CPU."""
+
+    out: Path = Field(Path("demo"), description="Where everything goes.")
+    steps: int = Field(PRESETS["digits"].recipe.steps, ge=1, description="Training steps.")
+    seed: int = Field(0, ge=0, description="Decides everything random.")
+
+    def run(self) -> int:
+        """The whole demo."""
+        from pilotage.demo import demo
+
+        demo(self.out, self.steps, self.seed)
+        return 0
+
+
+Command = TrainCommand | SampleCommand | DemoCommand
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done, 2 bad input, 1 diverged, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = _one_line_warning
+    try:
+        return parse(arguments).run()
+    except PilotageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except RuntimeError as error:
+        if type(error).__name__ != "TrainingDivergedError":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The command that the arguments ask for.
+
+    Raises:
+        PilotageError: one sentence about the first mistake.
+    """
+    _check_names(arguments)
+    if {"-h", "--help"} & set(arguments):
+        return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), _wide_terminal():
+            return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
+    except SystemExit:
+        raise PilotageError(_one_sentence(said.getvalue())) from None
+
+
+_ABOUT = "Train, steer and measure guided diffusion models."
+_PLAIN = {"sample": SampleCommand, "demo": DemoCommand}
+
+
+def _command_type() -> Any:
+    """What tyro parses: a union of the commands, with a union of the presets under ``train``."""
+    presets = [
+        Annotated[
+            TrainCommand,
+            tyro.conf.subcommand(
+                name,
+                default=TrainCommand.model_construct(out=tyro.MISSING, **dict(preset.recipe)),
+                description=f"{preset.about}. {preset.score}".strip(),
+            ),
+        ]
+        for name, preset in PRESETS.items()
+    ]
+    train = Annotated[
+        reduce(or_, presets),
+        tyro.conf.subcommand("train", description=TrainCommand.__doc__),
+    ]
+    others = [
+        Annotated[command, tyro.conf.subcommand(name, description=command.__doc__)]
+        for name, command in _PLAIN.items()
+    ]
+    return tyro.conf.OmitSubcommandPrefixes[reduce(or_, [train, *others])]
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Refuse an unknown command or preset by name."""
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    commands = ("train", *_PLAIN)
+    if words and words[0] not in commands:
+        raise PilotageError(f"command is {words[0]!r}: it must be one of {', '.join(commands)}.")
+    if words[:1] == ["train"] and len(words) == 2 and words[1] not in PRESETS:
+        raise PilotageError(f"preset is {words[1]!r}: it must be one of {', '.join(PRESETS)}.")
+
+
+def _one_sentence(box: str) -> str:
+    """A parser's boxed complaint without the box, its title and its advice."""
+    lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
+    body = []
+    for line in lines:
+        if line.startswith("─"):
+            break
+        body.append(line)
+    text = re.sub(
+        r"^Error parsing (--\S+: )?(\S+: )?", r"\1", " ".join(part for part in body if part)
+    )
+    return re.sub(r"\s+", " ", text)
+
+
+@contextlib.contextmanager
+def _wide_terminal() -> Iterator[None]:
+    """Keep the parser from breaking its lines."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """A flag that the first Ctrl-C or SIGTERM raises; a second Ctrl-C interrupts at once."""
+    raised: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if raised and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raised.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(raised)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, UserWarning):
+        print(f"warning: {message}", file=sys.stderr)

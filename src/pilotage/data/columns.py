@@ -1,0 +1,162 @@
+"""Which column holds the images, which the labels, and what the labels say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pilotage.errors import PilotageError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+LABEL_NAMES = ("label", "labels", "class", "class_label", "category", "fine_label", "target")
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split: encoded images and their labels.
+
+    Attributes:
+        split: The split's name.
+        images: Dataset with the one column `image`, not decoded.
+        classes: Class names.
+        codes: int64 (N,), indices into `classes`, or `UNLABELLED`.
+    """
+
+    split: str
+    images: Dataset
+    classes: tuple[str, ...]
+    codes: np.ndarray
+
+
+def read_table(split: str, dataset: Dataset, image: str, label: str | None) -> Table:
+    """Read the labels of one split and leave its images encoded.
+
+    Without a label column, here or at all, every row is unlabelled.
+    """
+    if image not in dataset.column_names:
+        raise PilotageError(
+            f"data: split {split!r} has no image column {image!r}; "
+            f"its columns are {', '.join(dataset.column_names)}"
+        )
+    if label in dataset.column_names:
+        classes, codes = read_labels(dataset, label)
+    else:
+        classes, codes = (), np.full(len(dataset), UNLABELLED)
+    return Table(split, encoded_images(dataset, image), classes, codes)
+
+
+def encoded_images(dataset: Dataset, column: str) -> Dataset:
+    """The image column alone, named `image`; rows are bytes or dicts of bytes and path."""
+    from datasets import Image
+
+    images = dataset.with_format(None).select_columns([column])
+    if isinstance(images.features[column], Image):
+        images = images.cast_column(column, Image(decode=False))
+    return images if column == "image" else images.rename_column(column, "image")
+
+
+def find_image_column(features: Features, asked: str | None) -> str:
+    """The column with images: of `Image` feature, else bytes and path, else binary.
+
+    Raises:
+        PilotageError: There is none, or there are several and none is asked for.
+    """
+    from datasets import Image
+
+    if asked is not None:
+        return check_asked("image_column", asked, features)
+    tests = (lambda f: isinstance(f, Image), is_bytes_and_path, is_binary)
+    for test in tests:
+        found = [name for name, feature in features.items() if test(feature)]
+        if found:
+            return only_one("image_column", found)
+    raise PilotageError(
+        f"data: no image column among {', '.join(features)}; set image_column to a column of "
+        "encoded images"
+    )
+
+
+def find_label_column(features: Features, asked: str | None, image: str) -> str | None:
+    """The column with labels: of `ClassLabel` feature, else one of `LABEL_NAMES`, else None.
+
+    Raises:
+        PilotageError: There are several and none is asked for.
+    """
+    from datasets import ClassLabel
+
+    if asked is not None:
+        return check_asked("label_column", asked, features)
+    found = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    found = found or [name for name in features if name in LABEL_NAMES and name != image]
+    return only_one("label_column", found) if found else None
+
+
+def is_bytes_and_path(feature: Any) -> bool:
+    """Whether a feature is a struct as `Image` stores it."""
+    return isinstance(feature, dict) and {"bytes", "path"} <= feature.keys()
+
+
+def is_binary(feature: Any) -> bool:
+    """Whether a feature is plain bytes."""
+    return getattr(feature, "dtype", None) in ("binary", "large_binary")
+
+
+def check_asked(setting: str, asked: str, features: Features) -> str:
+    """`asked`, if it is a column."""
+    if asked not in features:
+        raise PilotageError(
+            f"data: {setting}={asked!r} is no column; the columns are {', '.join(features)}"
+        )
+    return asked
+
+
+def only_one(setting: str, found: list[str]) -> str:
+    """The one candidate."""
+    if len(found) > 1:
+        raise PilotageError(f"data: set {setting} to one of the columns {', '.join(found)}")
+    return found[0]
+
+
+def read_labels(dataset: Dataset, column: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Class names and, per row, the index of its class or `UNLABELLED`.
+
+    Names come from `ClassLabel` where there is one; otherwise they are the distinct values in
+    order, whole numbers by size and strings by letter. None and negative numbers are unlabelled.
+
+    Raises:
+        PilotageError: The column holds neither whole numbers nor strings.
+    """
+    feature = dataset.features[column]
+    values = dataset.select_columns([column]).with_format("arrow")[:].column(column)
+    if hasattr(feature, "names"):
+        codes = np.asarray(values.fill_null(UNLABELLED).to_numpy(), np.int64)
+        if len(codes) and codes.max() >= len(feature.names):
+            raise PilotageError(
+                f"data: label_column={column!r} holds {codes.max()}; allowed are 0 to "
+                f"{len(feature.names) - 1}, the numbers of its class names"
+            )
+        return tuple(feature.names), np.maximum(codes, UNLABELLED)
+    dtype = getattr(feature, "dtype", "")
+    if not (dtype.startswith(("int", "uint", "bool")) or dtype in ("string", "large_string")):
+        raise PilotageError(
+            f"data: label_column={column!r} holds {feature}; allowed are whole numbers and strings"
+        )
+    return number_values(values.to_pylist())
+
+
+def number_values(values: list) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the distinct values in order, and each value's index."""
+    known = sorted({value for value in values if is_label(value)})
+    index = {value: i for i, value in enumerate(known)}
+    codes = [index[value] if is_label(value) else UNLABELLED for value in values]
+    return tuple(map(str, known)), np.array(codes, np.int64)
+
+
+def is_label(value: Any) -> bool:
+    """Whether a value names a class."""
+    return value is not None and (isinstance(value, str) or value >= 0)

@@ -1,0 +1,184 @@
+"""`ImageData`: labelled uint8 images, in memory or decoded when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from pilotage.data.decode import Header, Row, naming, read_header, read_pixels
+from pilotage.errors import PilotageError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MAX_BYTES_IN_MEMORY = 2 * 1024**3
+WORKERS = min(8, os.cpu_count() or 1)
+ROWS_PER_TASK = 128
+FINGERPRINT_SAMPLE = 256
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images of one shape with their classes.
+
+    Attributes:
+        classes: Class names; label i stands for `classes[i]`.
+        labels: int64 (N,), read-only.
+        shape: (C, H, W) in pixels; C is 1 for grey and 3 for RGB.
+    """
+
+    classes: tuple[str, ...]
+    labels: Int64[np.ndarray, " N"]
+    shape: tuple[int, int, int]
+    _pixels: np.ndarray | EncodedImages = field(repr=False)
+
+    def __post_init__(self):
+        self.labels.setflags(write=False)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: np.ndarray,
+        labels: Sequence[int] | np.ndarray,
+        classes: Sequence[str],
+    ) -> ImageData:
+        """Wrap images that are in memory already.
+
+        Args:
+            images: uint8 (N, C, H, W); kept, not copied.
+            labels: (N,), each from 0 to `len(classes) - 1`.
+            classes: Class names.
+
+        Raises:
+            PilotageError: The arrays do not fit each other.
+        """
+        labels = np.array(labels, np.int64)
+        if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
+            raise PilotageError(
+                f"data: images of {images.dtype} {images.shape} with labels {labels.shape} are not "
+                "allowed; give uint8 (N, C, H, W) and (N,)"
+            )
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+            raise PilotageError(
+                f"data: labels from {labels.min()} to {labels.max()} are not allowed; "
+                f"with {len(classes)} classes they go from 0 to {len(classes) - 1}"
+            )
+        return cls(tuple(classes), labels, tuple(images.shape[1:]), images)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are decoded already."""
+        return isinstance(self._pixels, np.ndarray)
+
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> UInt8[Tensor, "B C H W"]:
+        """Images by index, as a new uint8 tensor (B, C, H, W) with values 0..255.
+
+        Raises:
+            PilotageError: An image of a set that is not in memory cannot be decoded.
+        """
+        return torch.from_numpy(self._take(np.atleast_1d(np.asarray(indices))))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of classes, labels, shape and pixels.
+
+        In memory all pixels count. Otherwise `FINGERPRINT_SAMPLE` images, evenly spaced from first
+        to last, stand for all: a change to another image's pixels goes unseen.
+        """
+        facts = json.dumps([self.classes, self.shape, len(self), self.in_memory])
+        digest = hashlib.sha256(facts.encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        if self.in_memory:
+            digest.update(np.ascontiguousarray(self._pixels))
+        else:
+            sample = np.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_SAMPLE))
+            digest.update(self._take(sample.astype(np.int64)))
+        return digest.hexdigest()
+
+    def _take(self, indices: np.ndarray) -> np.ndarray:
+        if not indices.size:
+            return np.empty((0, *self.shape), np.uint8)
+        if self.in_memory:
+            return self._pixels[indices]
+        return self._pixels.select(indices).decode(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImages:
+    """Rows of a split's images, still encoded.
+
+    Attributes:
+        dataset: Dataset with the one column `image`.
+        rows: int64 (N,), row numbers in `dataset`.
+        split: The split's name, for messages.
+    """
+
+    dataset: Dataset
+    rows: np.ndarray
+    split: str
+
+    def select(self, indices: np.ndarray) -> EncodedImages:
+        """A part of these rows, or the same in another order."""
+        return EncodedImages(self.dataset, self.rows[indices], self.split)
+
+    def headers(self) -> Counter[Header]:
+        """How many images have each header."""
+        total: Counter[Header] = Counter()
+        for part in in_threads(self._count_headers, self._tasks()):
+            total.update(part)
+        return total
+
+    def decode(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """All images, uint8 (N, C, H, W)."""
+        pixels = np.empty((len(self.rows), *shape), np.uint8)
+
+        def fill(task: slice) -> None:
+            target = pixels[task]
+            for i, image in enumerate(self._read(task, lambda row: read_pixels(row, shape))):
+                target[i] = image
+
+        in_threads(fill, self._tasks())
+        return pixels
+
+    def load(self, labels: np.ndarray, classes: tuple[str, ...], shape: tuple) -> ImageData:
+        """`ImageData` of these rows, decoded now if it takes at most `MAX_BYTES_IN_MEMORY`."""
+        fits = len(self.rows) * int(np.prod(shape)) <= MAX_BYTES_IN_MEMORY
+        return ImageData(classes, labels, shape, self.decode(shape) if fits else self)
+
+    def _count_headers(self, task: slice) -> Counter[Header]:
+        return Counter(self._read(task, read_header))
+
+    def _tasks(self) -> list[slice]:
+        starts = range(0, len(self.rows), ROWS_PER_TASK)
+        return [slice(start, start + ROWS_PER_TASK) for start in starts]
+
+    def _read(self, task: slice, reader: Callable[[Row], T]) -> Iterable[T]:
+        numbers = self.rows[task]
+        for number, row in zip(numbers, self.dataset[numbers]["image"], strict=True):
+            with naming(row, int(number), self.split):
+                yield reader(row)
+
+
+def in_threads(work: Callable[[slice], T], tasks: Sequence[slice]) -> list[T]:
+    """`work` on every task, results in order; the first failure is raised."""
+    if len(tasks) <= 1:
+        return [work(task) for task in tasks]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(work, tasks))

@@ -1,0 +1,166 @@
+"""Guidance: functions from denoisers to a denoiser. They compose, and no sampler knows of them.
+
+The order is always: guide, then clip x, then re-derive ε from the clipped x. For instance
+``clip_x(classifier_free(denoise, w=2, null=null))``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pilotage.diffusion.denoiser import Denoiser
+from pilotage.diffusion.logsnr import like, sigma
+from pilotage.diffusion.prediction import Prediction, move_x
+from pilotage.errors import PilotageError
+
+LogProb = Callable[[Tensor, Tensor, Any], Tensor]
+
+
+def classifier_free(denoise: Denoiser, w: float | Tensor, null: int | Tensor) -> Denoiser:
+    """(1 + w) · conditional − w · unconditional, in one batched call (2207.12598, equation 6).
+
+    w = 0 calls the conditional and w = −1 the unconditional model alone, exactly. x and ε are both
+    guided, so neither is recovered by a division. A learned variance comes from the conditional
+    branch.
+
+    Args:
+        denoise: a conditional denoiser that also knows the null condition.
+        w: the strength, one number or one per example (B,).
+        null: the null condition as a value in condition space, e.g. the label K.
+
+    Raises:
+        PilotageError: if w is NaN or infinite; when called, if there is no condition to guide by.
+    """
+    strength = check_w(w)
+
+    def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
+        if cond is None:
+            raise PilotageError("cond is None: classifier-free guidance needs a condition.")
+        empty = torch.as_tensor(null, dtype=cond.dtype, device=cond.device).expand_as(cond)
+        if isinstance(strength, float) and strength in (0.0, -1.0):
+            return denoise(z, lam, cond if strength == 0.0 else empty)
+        both = denoise(
+            torch.cat([z, z]),
+            lam.expand(len(z)).repeat(2),
+            torch.cat([cond, empty]),
+        )
+        return _extrapolate(both, strength)
+
+    return guided
+
+
+def _extrapolate(both: Prediction, w: float | Tensor) -> Prediction:
+    """(1 + w) · first half − w · second half."""
+    x, x_null = both.x.chunk(2)
+    eps, eps_null = both.eps.chunk(2)
+    scale = like(w.to(x), x) if isinstance(w, Tensor) else w
+    return Prediction(
+        x=(1 + scale) * x - scale * x_null,
+        eps=(1 + scale) * eps - scale * eps_null,
+        v=None if both.v is None else both.v.chunk(2)[0],
+    )
+
+
+def classifier(denoise: Denoiser, log_prob: LogProb, w: float | Tensor) -> Denoiser:
+    """ε̃ = ε − w σ ∇_z log p(c | z, λ) (2105.05233, Algorithm 2, with its code's scale w).
+
+    Args:
+        denoise: any denoiser, conditional or not.
+        log_prob: differentiable ``(z, lam, cond) -> (B,)``, one log-probability per example (any
+            other differentiable score of z will do). It is summed over the batch, so the gradient
+            of one example does not depend on its neighbours.
+        w: the strength, one number or one per example (B,).
+
+    Raises:
+        PilotageError: if w is NaN or infinite.
+    """
+    strength = check_w(w)
+
+    def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
+        prediction = denoise(z, lam, cond)
+        gradient = _gradient(log_prob, z, lam, cond)
+        scale = like(strength.to(z), z) if isinstance(strength, Tensor) else strength
+        lam = like(lam, z)
+        shift = scale * sigma(lam) * gradient
+        return prediction._replace(
+            x=prediction.x + shift * torch.exp(-lam / 2), eps=prediction.eps - shift
+        )
+
+    return guided
+
+
+def _gradient(log_prob: LogProb, z: Tensor, lam: Tensor, cond: Any) -> Tensor:
+    """∇_z Σ_b log p(c_b | z_b, λ_b), also inside ``torch.no_grad``."""
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_()
+        total = log_prob(leaf, lam.expand(len(z)), cond).sum()
+        (gradient,) = torch.autograd.grad(total, leaf)
+    return gradient
+
+
+def between(guided: Denoiser, plain: Denoiser, lam_lo: float, lam_hi: float) -> Denoiser:
+    """``guided`` where lam_lo <= λ <= lam_hi, ``plain`` elsewhere (2404.07724, interval guidance).
+
+    The interval is in λ, so it means the same noise levels at any number of steps. Each example is
+    asked of one denoiser only.
+
+    Raises:
+        PilotageError: unless lam_lo <= lam_hi.
+    """
+    if not lam_lo <= lam_hi:
+        raise PilotageError(
+            f"lam_lo is {lam_lo} and lam_hi is {lam_hi}: lam_lo must not exceed it."
+        )
+
+    def gated(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
+        inside = ((lam >= lam_lo) & (lam <= lam_hi)).expand(len(z))
+        if inside.all():
+            return guided(z, lam, cond)
+        if not inside.any():
+            return plain(z, lam, cond)
+        lam = lam.expand(len(z))
+        rows = [inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)]
+        parts = [
+            side(z[i], lam[i], None if cond is None else cond[i])
+            for side, i in zip((guided, plain), rows, strict=True)
+        ]
+        order = torch.cat(rows).argsort()
+        return Prediction(
+            x=torch.cat([p.x for p in parts])[order],
+            eps=torch.cat([p.eps for p in parts])[order],
+            v=_join([p.v for p in parts], order),
+        )
+
+    return gated
+
+
+def _join(fields: list[Tensor | None], order: Tensor) -> Tensor | None:
+    """The rows of all fields in order, or None where one is missing."""
+    present = [field for field in fields if field is not None]
+    return torch.cat(present)[order] if len(present) == len(fields) else None
+
+
+def clip_x(denoise: Denoiser, bound: float = 1.0) -> Denoiser:
+    """x clipped to [−bound, bound], and ε re-derived from the clipped x.
+
+    Raises:
+        PilotageError: unless bound > 0.
+    """
+    if not bound > 0:
+        raise PilotageError(f"bound is {bound}: it must be above 0.")
+
+    def clipped(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
+        prediction = denoise(z, lam, cond)
+        return move_x(prediction, lam, prediction.x.clamp(-bound, bound))
+
+    return clipped
+
+
+def check_w(w: float | Tensor) -> float | Tensor:
+    """A strength as a float or a tensor; NaN and infinity are refused by a PilotageError."""
+    finite = torch.as_tensor(w).isfinite().all()
+    if not finite:
+        raise PilotageError(f"w is {w}: the guidance strength must be a finite number.")
+    return w if isinstance(w, Tensor) else float(w)

@@ -1,0 +1,39 @@
+"""The variance-preserving process as functions of the log-SNR λ (``lam``)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def alpha(lam: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Signal scale α = sqrt(sigmoid(λ)) (2207.12598, section 2)."""
+    return torch.sigmoid(lam).sqrt()
+
+
+def sigma(lam: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Noise scale σ = sqrt(sigmoid(−λ)); never 1 − α², which has no bits left at large λ."""
+    return torch.sigmoid(-lam).sqrt()
+
+
+def like(
+    lam: Float[Tensor, "*batch"], z: Float[Tensor, "B *shape"]
+) -> Float[Tensor, "*batch_and_ones"]:
+    """λ in a form that broadcasts against z.
+
+    A scalar stays a scalar: kept on the CPU in float64, it enters the arithmetic of any device at
+    full precision and no cost. One value per example (B,) becomes (B, 1, ...).
+    """
+    return lam if lam.ndim == 0 else lam.reshape(-1, *[1] * (z.ndim - 1))
+
+
+def tau(lam_t: Float[Tensor, "*batch"], lam_s: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """τ = 1 − e^{λ_t − λ_s} in (0, 1], the share of a reverse step from λ_t up to λ_s > λ_t."""
+    return -torch.expm1(lam_t - lam_s)
+
+
+def diffuse(
+    x: Float[Tensor, "B *shape"], eps: Float[Tensor, "B *shape"], lam: Float[Tensor, "*batch"]
+) -> Float[Tensor, "B *shape"]:
+    """The marginal draw z = α x + σ ε at λ (2207.12598, equation 1)."""
+    lam = like(lam, x)
+    return alpha(lam) * x + sigma(lam) * eps

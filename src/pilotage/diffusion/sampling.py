@@ -1,0 +1,62 @@
+"""The loop: a step repeated over a grid of λ (2207.12598, Algorithm 2)."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pilotage.diffusion.denoiser import Denoiser
+from pilotage.diffusion.prediction import Prediction
+from pilotage.diffusion.steps import State, Step
+from pilotage.errors import PilotageError
+
+
+def sample(
+    denoise: Denoiser,
+    z: Float[Tensor, "B *shape"],
+    lams: Float[Tensor, " T"],
+    step: Step,
+    cond: Any = None,
+    noise: Iterable[Tensor] | None = None,
+) -> Iterator[State]:
+    """The states after every step, T of them for a grid of T; the last one's z is the image.
+
+    The denoiser is asked at each of the T levels. From the last level the step goes to λ = ∞, where
+    z is the denoiser's x. No gradients are kept. Progress and logging are the caller's.
+
+    Args:
+        denoise: a denoiser, guided or not.
+        z: the start at lams[0], usually N(0, I), (B, *shape).
+        lams: strictly increasing log-SNR, e.g. ``TruncatedCosine().grid(T)``.
+        step: e.g. ``ancestral(v=0.3)`` or ``ddim(eta=0)``.
+        cond: None or a batch of B conditions.
+        noise: draws of z's shape, one for each step but the last; a deterministic step needs none.
+
+    Raises:
+        PilotageError: if lams is empty, not finite or not strictly increasing, or the step is
+            random and runs out of noise.
+    """
+    levels = lams.detach().cpu()
+    if levels.ndim != 1 or len(levels) < 1:
+        raise PilotageError(f"lams has shape {tuple(lams.shape)}: a list of 1 or more is needed.")
+    if not levels.isfinite().all() or not (levels.diff() > 0).all():
+        raise PilotageError(
+            f"lams is {levels.tolist()}: it must be finite and strictly increasing."
+        )
+    return _loop(denoise, z, levels, step, cond, iter(noise if noise is not None else ()))
+
+
+@torch.no_grad()
+def _loop(
+    denoise: Denoiser, z: Tensor, lams: Tensor, step: Step, cond: Any, noise: Iterator[Tensor]
+) -> Iterator[State]:
+    def bound(z: Tensor, lam: Tensor) -> Prediction:
+        return denoise(z, lam, cond)
+
+    state = State(z, lams[0])
+    for lam_s in lams[1:]:
+        state = step(bound, state, lam_s, next(noise, None))
+        yield state
+    yield step(bound, state, torch.full_like(lams[0], torch.inf), None)

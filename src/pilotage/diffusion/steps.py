@@ -1,0 +1,125 @@
+"""Reverse steps from λ_t to λ_s > λ_t, as functions of a state.
+
+A step asks the denoiser at (z, λ_t) and returns the state at λ_s. It is given its noise, keeps
+nothing between calls, and ends at λ_s = ∞ with the denoiser's x.
+"""
+
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from pilotage.diffusion.logsnr import alpha, like, sigma, tau
+from pilotage.diffusion.prediction import Prediction
+from pilotage.errors import PilotageError
+
+
+class State(NamedTuple):
+    """Where a sampler stands.
+
+    Attributes:
+        z: the batch (B, *shape).
+        lam: its log-SNR, a scalar or (B,).
+        prediction: the latest prediction, made on the way here; None before the first step.
+        history: what a multistep solver needs of earlier steps.
+    """
+
+    z: Tensor
+    lam: Tensor
+    prediction: Prediction | None = None
+    history: tuple[Any, ...] = ()
+
+
+class BoundDenoiser(Protocol):
+    """A denoiser whose condition is already chosen: ``(z, lam) -> Prediction``."""
+
+    def __call__(self, z: Tensor, lam: Tensor) -> Prediction:
+        """The prediction for a batch."""
+        ...
+
+
+class Step(Protocol):
+    """One reverse step: the state at λ_t and the noise n (B, *shape) give the state at λ_s."""
+
+    def __call__(
+        self, denoise: BoundDenoiser, state: State, lam_s: Tensor, noise: Tensor | None
+    ) -> State:
+        """The state at ``lam_s``."""
+        ...
+
+
+def ancestral(v: float | Literal["learned"] = 0.3) -> Step:
+    """The ancestral step with variance (σ̃²)^{1−v} (σ²_{t|s})^v (2207.12598, equations 3 and 4).
+
+    The mean is e^{λ_t − λ_s} (α_s/α_t) z + τ α_s x. The two bounds of the variance are the
+    posterior's σ̃² = τ σ_s² (v = 0) and the transition's σ²_{t|s} = τ σ_t² (v = 1).
+
+    Args:
+        v: a number in [0, 1], or "learned" for the fraction that the network predicts.
+
+    Raises:
+        PilotageError: if v is outside [0, 1]; when stepping, if noise is missing, or v is "learned"
+            and the denoiser predicts none.
+    """
+    if v != "learned" and not 0 <= v <= 1:
+        raise PilotageError(f"v is {v}: it must lie in [0, 1] or be 'learned'.")
+
+    def step(denoise: BoundDenoiser, state: State, lam_s: Tensor, noise: Tensor | None) -> State:
+        z, lam_t = state.z, state.lam
+        prediction = _ask(denoise, state)
+        t, s = like(lam_t, z), like(lam_s, z)
+        mean = torch.exp(t - s) * alpha(s) / alpha(t) * z + tau(t, s) * alpha(s) * prediction.x
+        if noise is None:
+            _only_at_the_end(lam_s, "ancestral")
+            return State(mean, lam_s, prediction)
+        fraction = _learned(prediction) if v == "learned" else v
+        std = tau(t, s).sqrt() * sigma(s) ** (1 - fraction) * sigma(t) ** fraction
+        return State(mean + std * noise, lam_s, prediction)
+
+    return step
+
+
+def ddim(eta: float = 0.0) -> Step:
+    """z_s = α_s x + σ_s √(1 − η²τ) ε + σ_s √(η²τ) n (2010.02502, equation 12).
+
+    η = 0 is deterministic: the Euler step of the probability flow in z/α against σ/α. η = 1 has the
+    mean and variance of ``ancestral(v=0)``.
+
+    Raises:
+        PilotageError: if eta is outside [0, 1]; when stepping, if eta > 0 and noise is missing.
+    """
+    if not 0 <= eta <= 1:
+        raise PilotageError(f"eta is {eta}: it must lie in [0, 1].")
+
+    def step(denoise: BoundDenoiser, state: State, lam_s: Tensor, noise: Tensor | None) -> State:
+        z, lam_t = state.z, state.lam
+        prediction = _ask(denoise, state)
+        t, s = like(lam_t, z), like(lam_s, z)
+        share = eta**2 * tau(t, s)
+        mean = alpha(s) * prediction.x + sigma(s) * (1 - share).sqrt() * prediction.eps
+        if eta == 0:
+            return State(mean, lam_s, prediction)
+        if noise is None:
+            _only_at_the_end(lam_s, f"ddim(eta={eta})")
+            return State(mean, lam_s, prediction)
+        return State(mean + sigma(s) * share.sqrt() * noise, lam_s, prediction)
+
+    return step
+
+
+def _ask(denoise: BoundDenoiser, state: State) -> Prediction:
+    """The denoiser's answer; it sees λ per example (B,), in the dtype and on the device of z."""
+    return denoise(state.z, state.lam.to(state.z).expand(len(state.z)))
+
+
+def _only_at_the_end(lam_s: Tensor, name: str) -> None:
+    if not lam_s.isinf().all():
+        raise PilotageError(
+            f"noise is None: {name} is random and needs noise before its last step."
+        )
+
+
+def _learned(prediction: Prediction) -> Tensor:
+    if prediction.v is None:
+        raise PilotageError("v is 'learned': this denoiser predicts no variance; give a number.")
+    return prediction.v

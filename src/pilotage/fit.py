@@ -1,0 +1,216 @@
+"""Training into a run folder: start or go on, log, checkpoint, show samples."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from pilotage.batches import Batches
+from pilotage.checkpoint import remove_leftovers
+from pilotage.data import ImageData, load_data
+from pilotage.errors import PilotageError
+from pilotage.folder import Card, DataFacts, checkpoints, read_card, write_card
+from pilotage.images import save_grid, to_arrays
+from pilotage.log import MetricsLog
+from pilotage.model import build_labels, build_schedule
+from pilotage.objectives import Denoising
+from pilotage.run import Run
+from pilotage.settings import Recipe, conflict
+from pilotage.state import publish, resume, save, start
+from pilotage.train import StepRecord, Training, train
+
+
+def fit(
+    recipe: Recipe,
+    out: Path,
+    say: Callable[[str], None] = print,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[StepRecord]:
+    """Train a recipe into a run folder, or go on with what is there; yield every step's record.
+
+    A killed run, started again, ends with the same bits as one that was never interrupted (CPU, one
+    process, the same number of threads).
+
+    Args:
+        recipe: all settings.
+        out: the run folder.
+        say: receives one-line notes, on the main process.
+        stop: asked after every step; if true on any process, the run is saved and ends.
+
+    Raises:
+        PilotageError: for bad input, before anything is written.
+        TrainingDivergedError: see :func:`pilotage.train.train`.
+    """
+    accelerator = make_accelerator(recipe, out)
+    say = say if accelerator.is_main_process else _silent
+    with accelerator.main_process_first():  # the others then find the data in the cache
+        data = load(recipe, say)
+    card = Card(recipe, facts(*data))
+    latest = _check_folder(out, card)
+    training = start(card, accelerator) if latest is None else resume(card, accelerator, latest)
+    _prepare_folder(out, card, accelerator)
+    if latest is not None and accelerator.is_main_process:
+        publish(latest, out)
+    batches = _batches(recipe, data[0], accelerator)
+    objective = Denoising(build_schedule(recipe), build_labels(card), recipe.p_uncond)
+    say(_headline(training, card, out))
+    log = MetricsLog(out, training.step, recipe.log_every, accelerator)
+    for record in train(training, objective, batches):
+        stopped = _any_process(accelerator, stop())
+        last = stopped or record.step == recipe.steps
+        log.add(record)
+        if last or record.step % recipe.checkpoint_every == 0:
+            log.flush()
+            save(training, out)
+        if last or record.step % recipe.sample_every == 0:
+            _show_samples(training, card, out)
+        yield record
+        if stopped:
+            break
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def load(recipe: Recipe, say: Callable[[str], None]) -> tuple[ImageData, ImageData]:
+    """The training and the held-out images of a recipe."""
+    return load_data(
+        recipe.data,
+        size=recipe.size,
+        held_out=recipe.held_out,
+        seed=recipe.seed,
+        image_column=recipe.image_column,
+        label_column=recipe.label_column,
+        say=say,
+    )
+
+
+def facts(train_data: ImageData, held_out: ImageData) -> DataFacts:
+    """What a run's card says of its data."""
+    return DataFacts(
+        shape=train_data.shape,
+        classes=train_data.classes,
+        train=len(train_data),
+        held_out=len(held_out),
+        fingerprint=train_data.fingerprint,
+    )
+
+
+def make_accelerator(recipe: Recipe, out: Path) -> Accelerator:
+    """Accelerate's view of devices and processes; TensorBoard joins in where it is installed."""
+    tensorboard = importlib.util.find_spec("tensorboard") is not None
+    accelerator = Accelerator(
+        mixed_precision=recipe.precision,
+        gradient_accumulation_steps=recipe.accumulate,
+        log_with="tensorboard" if tensorboard else None,
+        project_dir=out,
+    )
+    shares = accelerator.num_processes * recipe.accumulate
+    if recipe.batch_size % shares:
+        raise PilotageError(
+            f"batch_size is {recipe.batch_size}: {accelerator.num_processes} processes with "
+            f"accumulate {recipe.accumulate} need a multiple of {shares}."
+        )
+    return accelerator
+
+
+def _silent(_: str) -> None:
+    """What the processes beside the main one say."""
+
+
+def _check_folder(out: Path, card: Card) -> Path | None:
+    """The newest checkpoint of a run that may go on, None for a new run.
+
+    Raises:
+        PilotageError: if the folder is something else, or a run of other settings or data.
+    """
+    if (out / "recipe.yaml").exists():
+        _check_same(out, read_card(out), card)
+    elif out.exists() and (not out.is_dir() or any(not _hidden(p) for p in out.iterdir())):
+        raise PilotageError(f"out is {out}: it exists, but is neither empty nor a run folder.")
+    found = checkpoints(out)
+    if found and found[-1][0] > card.recipe.steps:
+        raise PilotageError(
+            f"steps is {card.recipe.steps}: the run in {out} has already done {found[-1][0]}."
+        )
+    return found[-1][1] if found else None
+
+
+def _prepare_folder(out: Path, card: Card, accelerator: Accelerator) -> None:
+    """Make the folder ready to write, without what a killed writer left half done."""
+    accelerator.wait_for_everyone()  # all have checked it
+    if accelerator.is_main_process:
+        (out / "samples").mkdir(parents=True, exist_ok=True)
+        (out / "state").mkdir(exist_ok=True)
+        remove_leftovers(out)
+        remove_leftovers(out / "state")
+        write_card(out, card)
+    accelerator.wait_for_everyone()
+    if accelerator.log_with:
+        accelerator.init_trackers("tensorboard")
+
+
+def _check_same(out: Path, old: Card, new: Card) -> None:
+    problem = conflict(old.recipe, new.recipe)
+    if problem:
+        raise PilotageError(f"{problem} Give {out} its own setting, or train into another folder.")
+    if old.data != new.data:
+        raise PilotageError(
+            f"data is {new.recipe.data}: its images or classes are not those that the run in {out} "
+            "was trained on."
+        )
+
+
+def _batches(recipe: Recipe, data: ImageData, accelerator: Accelerator) -> Batches:
+    return Batches(
+        data,
+        recipe.batch_size,
+        recipe.seed,
+        recipe.flip,
+        accelerator.process_index,
+        accelerator.num_processes,
+        accelerator.device,
+    )
+
+
+def _headline(training: Training, card: Card, out: Path) -> str:
+    data, recipe = card.data, card.recipe
+    size = sum(p.numel() for p in training.network.parameters()) / 1e6
+    where = f"from step {training.step}" if training.step else "from the start"
+    return (
+        f"{data.train} images of {'x'.join(map(str, data.shape))} in {len(data.classes)} classes "
+        f"({data.held_out} held out); {size:.1f}M weights; training {where} to step {recipe.steps} "
+        f"into {out}"
+    )
+
+
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
+
+
+def _show_samples(training: Training, card: Card, out: Path) -> None:
+    """Grids of the latest and of the averaged weights, with the same seeds."""
+    if training.accelerator.is_main_process:
+        count = min(10, len(card.data.classes))
+        for name, network in (("raw", training.network), ("ema", training.ema.module)):
+            run = Run(card, network.eval(), training.step)
+            images = run.sample(
+                range(count), w=_shown_w(card), steps=32, sampler="ddim", seeds=range(4 * count)
+            )
+            save_grid(
+                to_arrays(images),
+                out / "samples" / f"step-{training.step:09d}-{name}.png",
+                columns=count,
+                column_names=card.data.classes[:count],
+                title=f"step {training.step}, {name} weights, w = {_shown_w(card):g}",
+            )
+            network.train()
+    training.accelerator.wait_for_everyone()
+
+
+def _shown_w(card: Card) -> float:
+    """The strength of the grids: 1, or what the run's dropping rate has trained."""
+    return {0.0: 0.0, 1.0: -1.0}.get(card.recipe.p_uncond, 1.0)

@@ -1,0 +1,109 @@
+"""The run folder: where each file is, and the card that says what the run is.
+
+recipe.yaml         the card: format, recipe, data facts
+model.safetensors   the latest weights           ema.safetensors   their average
+state/step-N/       all that an exact resume needs
+metrics.jsonl       samples/
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import yaml
+from pydantic import Field
+
+import pilotage
+from pilotage.checkpoint import write_text
+from pilotage.errors import PilotageError
+from pilotage.settings import Recipe, Settings
+
+FORMAT = 1
+
+
+class DataFacts(Settings):
+    """What the data turned out to be.
+
+    Attributes:
+        shape: of an image, (C, H, W).
+        classes: their names; label k is classes[k].
+        train: number of training images.
+        held_out: number of images kept aside.
+        fingerprint: of the training images and labels.
+    """
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...] = Field(min_length=1)
+    train: Annotated[int, Field(ge=1)]
+    held_out: Annotated[int, Field(ge=0)]
+    fingerprint: str
+
+
+class Card(NamedTuple):
+    """All that is needed to rebuild a run's model, beside its weights."""
+
+    recipe: Recipe
+    data: DataFacts
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write ``recipe.yaml``."""
+    content = {
+        "version": FORMAT,
+        "written_by": f"pilotage {pilotage.__version__}",
+        "recipe": card.recipe.model_dump(mode="json"),
+        "data": card.data.model_dump(mode="json"),
+    }
+    write_text(folder / "recipe.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a run folder.
+
+    Raises:
+        PilotageError: if the folder or its card is missing or damaged, or was written by a newer
+            version.
+    """
+    path = folder / "recipe.yaml"
+    if not folder.is_dir():
+        raise PilotageError(f"run is {folder}: there is no such folder.")
+    if not path.is_file():
+        raise PilotageError(f"run is {folder}: it has no recipe.yaml, so it is not a run folder.")
+    content = _parse(path)
+    version = content.get("version")
+    if not isinstance(version, int) or version > FORMAT:
+        raise PilotageError(
+            f"{path} has version {version}: this Pilotage {pilotage.__version__} reads versions up "
+            f"to {FORMAT}, so a newer Pilotage is needed."
+        )
+    try:
+        return Card(Recipe(**content["recipe"]), DataFacts(**content["data"]))
+    except (KeyError, TypeError) as error:
+        raise PilotageError(f"{path} is incomplete: {error} is missing or malformed.") from None
+    except PilotageError as error:
+        raise PilotageError(f"{path}: {error}") from None
+
+
+def _parse(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict):
+        raise PilotageError(f"{path} is not readable as YAML settings.")
+    return content
+
+
+def state_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return folder / "state" / f"step-{step:09d}"
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of every complete checkpoint, oldest first."""
+    found = []
+    for path in (folder / "state").glob("step-*"):
+        match = re.fullmatch(r"step-(\d+)", path.name)
+        if match:
+            found.append((int(match[1]), path))
+    return sorted(found)

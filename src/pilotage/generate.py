@@ -1,0 +1,135 @@
+"""``pilotage sample``: images from a run into files, on any number of processes."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+import pilotage
+from pilotage.checkpoint import write_text
+from pilotage.cli import SampleCommand
+from pilotage.errors import PilotageError
+from pilotage.images import save_grid, save_npz, save_png, to_arrays
+from pilotage.progress import sampling_bar
+from pilotage.run import Request, Run, load_run
+
+IMAGES_PER_LABEL = 8
+
+
+def generate(command: SampleCommand) -> None:
+    """Sample what the command asks for; the main process writes it.
+
+    Whole batches are dealt to the processes, so that the images are those of one process.
+
+    Raises:
+        PilotageError: for bad input, before anything is sampled or written.
+    """
+    _check_out(command.out)
+    state = PartialState()
+    run = load_run(command.run_folder, weights=command.weights, device=str(state.device))
+    labels = run.labels.indices(command.labels)
+    seeds = parse_seeds(command.seeds) or range(IMAGES_PER_LABEL * len(labels))
+    request = run.request(
+        labels,
+        w=command.w,
+        guidance_scale=command.guidance_scale,
+        steps=command.steps,
+        sampler=command.sampler,
+        seeds=seeds,
+        batch_size=command.batch_size,
+        v=command.v,
+        eta=command.eta,
+    )
+    images = _sample_own_share(run, request, state)
+    if state.is_main_process:
+        write(images, request, run, command, columns=len(labels))
+    state.wait_for_everyone()
+
+
+def parse_seeds(words: Iterable[str]) -> list[int]:
+    """Numbers from words such as "7" and "0:64" (0 to 63).
+
+    Raises:
+        PilotageError: naming the word that is neither.
+    """
+    seeds: list[int] = []
+    for word in words:
+        first, colon, end = word.partition(":")
+        if not first.isdecimal() or (colon and not end.isdecimal()):
+            raise PilotageError(f"seeds has {word!r}: allowed are numbers and ranges such as 0:64.")
+        found = range(int(first), int(end)) if colon else [int(first)]
+        if not found:
+            raise PilotageError(f"seeds has {word!r}: the range is empty.")
+        seeds.extend(found)
+    return seeds
+
+
+def _check_out(out: Path) -> None:
+    is_file = out.suffix in (".png", ".npz")
+    if out.exists() and out.is_dir() == is_file:
+        kind = "a file" if is_file else "a folder"
+        raise PilotageError(
+            f"out is {out}: that name asks for {kind}, but something else is there."
+        )
+
+
+def _sample_own_share(run: Run, request: Request, state: PartialState) -> np.ndarray:
+    """All images (N, H, W, C) on the main process, of which each process made some batches."""
+    rows = request.batches()[state.process_index :: state.num_processes]
+    with sampling_bar(len(rows) * request.steps, state.is_main_process) as on_step:
+        own = [(b.rows.start, to_arrays(b.images)) for b in run.stream(request, rows, on_step)]
+    parts = gather_object(own) if state.num_processes > 1 else own
+    return np.concatenate([part for _, part in sorted(parts, key=lambda part: part[0])])
+
+
+def write(
+    images: np.ndarray, request: Request, run: Run, command: SampleCommand, columns: int
+) -> None:
+    """The images by the name given, and beside them a JSON file that says how they were made."""
+    out = command.out
+    labels, seeds = np.array(request.labels), np.array(request.seeds)
+    record = _record(request, run, command)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".png":
+        names = [run.classes[k] for k in request.labels[:columns]]
+        title = f"w = {request.w:g}, {request.steps} {request.sampler} steps"
+        save_grid(images, out, columns, column_names=names, title=title)
+        beside = out.with_suffix(".json")
+    elif out.suffix == ".npz":
+        save_npz(out, images=images, labels=labels, seeds=seeds)
+        beside = out.with_suffix(".json")
+    else:
+        out.mkdir(exist_ok=True)
+        for image, label, seed in zip(images, labels, seeds, strict=True):
+            save_png(image, out / f"seed{seed:06d}-label{label:03d}.png")
+        beside = out / "samples.json"
+    write_text(beside, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    print(f"{len(images)} images in {out}, their settings in {beside}")
+
+
+def _record(request: Request, run: Run, command: SampleCommand) -> dict:
+    """How the images were made, with the strength in both conventions."""
+    sampler = {"v": request.v} if request.sampler == "ancestral" else {"eta": request.eta}
+    recipe = run.card.recipe
+    return {
+        "run": str(command.run_folder),
+        "weights": command.weights,
+        "training_step": run.step,
+        "w": request.w,
+        "guidance_scale": 1 + request.w,
+        "convention": "(1 + w) * conditional - w * unconditional; guidance_scale = 1 + w",
+        "steps": request.steps,
+        "sampler": request.sampler,
+        **sampler,
+        "lam_min": recipe.lam_min,
+        "lam_max": recipe.lam_max,
+        "clip_x": 1.0,
+        "labels": list(request.labels),
+        "classes": list(run.classes),
+        "seeds": list(request.seeds),
+        "batch_size": request.batch_size,
+        "pilotage": pilotage.__version__,
+    }

@@ -1,0 +1,90 @@
+"""The edges: uint8 images in, files of images out."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from pilotage.checkpoint import whole_file
+
+
+def from_uint8(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """0..255 to [−1, 1]: u/127.5 − 1."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """[−1, 1] to 0..255, clipped and rounded to the nearest."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_arrays(images: Float[Tensor, "N C H W"]) -> np.ndarray:
+    """uint8 arrays (N, H, W, C)."""
+    return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def save_png(image: np.ndarray, path: Path) -> None:
+    """One (H, W, C) uint8 array as a PNG: grey for 1 channel, else its first three in colour."""
+    from PIL import Image
+
+    with whole_file(path) as temporary:
+        Image.fromarray(displayable(image)).save(temporary, format="PNG")
+
+
+def displayable(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) from any channel count; two channels are shown as red and green."""
+    channels = image.shape[-1]
+    if channels == 1:
+        return image[..., 0]
+    if channels == 2:
+        image = np.concatenate([image, np.zeros_like(image[..., :1])], axis=-1)
+    return np.ascontiguousarray(image[..., :3])
+
+
+def save_npz(path: Path, **arrays: np.ndarray) -> None:
+    """A compressed ``.npz``, whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def tile(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """Images (N, H, W, C), row by row, as one picture with a white gap between neighbours."""
+    count, height, width, channels = images.shape
+    rows = math.ceil(count / columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    picture = np.full(shape, 255, dtype=np.uint8)
+    for k, image in enumerate(images):
+        top, left = k // columns * (height + gap), k % columns * (width + gap)
+        picture[top : top + height, left : left + width] = image
+    return picture
+
+
+def save_grid(
+    images: np.ndarray,
+    path: Path,
+    columns: int,
+    column_names: Sequence[str] = (),
+    row_names: Sequence[str] = (),
+    title: str = "",
+) -> None:
+    """Images (N, H, W, C), row by row, as one labelled PNG; small images are enlarged."""
+    from matplotlib.figure import Figure
+
+    height, width = images.shape[1:3]
+    picture = tile(images, columns)
+    scale = max(0.35, min(1.5, width / 60)) / width
+    size = (picture.shape[1] * scale + 0.9, picture.shape[0] * scale + 0.6)
+    figure = Figure(figsize=size, dpi=160, layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labelsize=7, top=False, labeltop=True, labelbottom=False)
+    axis.set_xticks([(width + 1) * k + width / 2 for k in range(len(column_names))], column_names)
+    axis.set_yticks([(height + 1) * k + height / 2 for k in range(len(row_names))], row_names)
+    axis.set_title(title, fontsize=8)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")

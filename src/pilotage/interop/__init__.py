@@ -1,0 +1,1 @@
+"""Published checkpoints and other libraries, converted at the edge."""

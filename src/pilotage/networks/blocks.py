@@ -1,0 +1,127 @@
+"""The layers of the ADM U-Net, each called as ``layer(h, emb)``.
+
+``h`` is (B, C, H, W) and ``emb`` the (B, E) result of `Conditioning`. A layer that needs no ``emb``
+ignores it, so that a stage of the network is a plain sequence of layers.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, silu
+
+from pilotage.networks.checks import norm_groups
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm with 32 groups, or fewer where 32 does not divide the channels."""
+
+    def __init__(self, channels: int):
+        super().__init__(norm_groups(channels), channels)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape.
+
+        The module of torch refuses a single image of a single pixel, which the lowest level of a
+        small image may well be; its function does not.
+        """
+        return torch.group_norm(h, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def halve(x: Tensor) -> Tensor:
+    """Mean of 2x2 windows; an odd last row or column is averaged over its own pixels only."""
+    return avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+
+
+def double(x: Tensor) -> Tensor:
+    """Every pixel twice in both directions."""
+    return interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class Downsample(nn.Module):
+    """Half the size, rounded up: a strided 3x3 convolution, or the 2x2 mean without weights."""
+
+    def __init__(self, channels: int, conv: bool):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if conv else None
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, ⌈H/2⌉, ⌈W/2⌉)."""
+        return halve(h) if self.conv is None else self.conv(h)
+
+
+class Upsample(nn.Module):
+    """Twice the size: nearest neighbour, then a 3x3 convolution if asked for."""
+
+    def __init__(self, channels: int, conv: bool):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if conv else None
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, 2H, 2W)."""
+        return double(h) if self.conv is None else self.conv(double(h))
+
+
+class ResBlock(nn.Module):
+    """Residual block of ADM (2105.05233, Section 3), BigGAN's when it also resamples.
+
+    Args:
+        channels: input channels.
+        out_channels: output channels; a 1x1 convolution matches the skip path where they differ.
+        emb_width: width of ``emb``.
+        dropout: probability of dropping an activation before the last convolution.
+        scale_shift: ``emb`` gives norm(h)·(1 + scale) + shift; otherwise it is added before the
+            norm.
+        resample: `halve` or `double`, put on both paths ahead of their convolutions, or None.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        emb_width: int,
+        *,
+        dropout: float = 0.0,
+        scale_shift: bool = True,
+        resample: Callable[[Tensor], Tensor] | None = None,
+    ):
+        super().__init__()
+        self.scale_shift, self.resample = scale_shift, resample
+        self.norm_in = GroupNorm(channels)
+        self.conv_in = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.emb = nn.Linear(emb_width, 2 * out_channels if scale_shift else out_channels)
+        self.norm_out = GroupNorm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        same = channels == out_channels
+        self.skip = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, out_channels, H, W), or the resampled size."""
+        y = silu(self.norm_in(h))
+        if self.resample is not None:
+            h, y = self.resample(h), self.resample(y)
+        y = self._modulated_norm(self.conv_in(y), self.emb(emb)[:, :, None, None])
+        return self.skip(h) + self.conv_out(self.dropout(silu(y)))
+
+    def _modulated_norm(self, y: Tensor, emb: Tensor) -> Tensor:
+        if not self.scale_shift:
+            return self.norm_out(y + emb)
+        scale, shift = emb.chunk(2, dim=1)
+        return torch.addcmul(shift, self.norm_out(y), 1 + scale)
+
+
+class Stage(nn.Sequential):
+    """Layers in a row, all given the same ``emb``."""
+
+    def __init__(self, **layers: nn.Module | None):
+        super().__init__()
+        for name, layer in layers.items():
+            if layer is not None:
+                self.add_module(name, layer)
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        """(B, C, H, W) through every layer."""
+        for layer in self:
+            h = layer(h, emb)
+        return h

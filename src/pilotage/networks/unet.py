@@ -1,0 +1,189 @@
+"""The U-Net of ADM: Dhariwal & Nichol, "Diffusion Models Beat GANs" (2105.05233)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from pilotage.errors import PilotageError
+from pilotage.networks.attention import Attention
+from pilotage.networks.blocks import GroupNorm, ResBlock, Stage
+from pilotage.networks.embedding import Conditioning
+from pilotage.networks.plan import Plan
+
+
+class UNet(nn.Module):
+    """The ADM U-Net for images of any channel count, height and width.
+
+    Down-sampling rounds a size up and the way up crops to the size on the way down, so that any
+    size fits; where every size halves evenly, the result is exactly that of ADM.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the prediction; as many as ``in_channels`` if None.
+        channels: base width; the time and class vector is 4 times as wide.
+        channel_mult: width of each level, in units of ``channels``; each level halves the size.
+        num_res_blocks: residual blocks per level (one more on the way up).
+        attention_resolutions: down-sampling rates (1, 2, 4, ...) with attention; the middle always
+            has it.
+        num_classes: number of classes, or None for an unconditional network.
+        null_class: one more label, ``num_classes``, that means "no class".
+        learned_variance: twice the output channels; the second half describes the variance.
+        head_channels: channels per attention head; 32 if neither this nor ``heads`` is given.
+        heads: number of attention heads, instead of ``head_channels``.
+        heads_up: number of heads on the way up, if it is not ``heads``.
+        scale_shift_norm: the time and class scale and shift a norm instead of being added.
+        resblock_updown: residual blocks resample, instead of layers of their own.
+        conv_resample: those layers of their own have a convolution.
+        dropout: probability of dropping an activation in a residual block.
+        zero_init: residual branches and the output start at zero, as in ADM.
+
+    Attributes:
+        settings: the arguments that rebuild the network, ``UNet(**unet.settings)``, as JSON types.
+        null: the null label, or None.
+
+    Raises:
+        PilotageError: if a setting is out of range or two settings do not fit together.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int | None = None,
+        channels: int = 64,
+        channel_mult: Sequence[float] = (1, 2, 2),
+        num_res_blocks: int = 2,
+        attention_resolutions: Sequence[int] = (2, 4),
+        num_classes: int | None = None,
+        null_class: bool = False,
+        learned_variance: bool = False,
+        head_channels: int | None = None,
+        heads: int | None = None,
+        heads_up: int | None = None,
+        scale_shift_norm: bool = True,
+        resblock_updown: bool = True,
+        conv_resample: bool = True,
+        dropout: float = 0.0,
+        zero_init: bool = True,
+    ):
+        super().__init__()
+        plan = Plan(
+            in_channels=in_channels,
+            out_channels=out_channels,
+            channels=channels,
+            channel_mult=channel_mult,
+            num_res_blocks=num_res_blocks,
+            attention_resolutions=attention_resolutions,
+            num_classes=num_classes,
+            null_class=null_class,
+            learned_variance=learned_variance,
+            head_channels=head_channels,
+            heads=heads,
+            heads_up=heads_up,
+            scale_shift_norm=scale_shift_norm,
+            resblock_updown=resblock_updown,
+            conv_resample=conv_resample,
+            dropout=dropout,
+            zero_init=zero_init,
+        )
+        self.settings: dict[str, Any] = plan.settings
+        self.condition = Conditioning(channels, num_classes, null_class)
+        self.null = self.condition.null
+        self.stem = nn.Conv2d(in_channels, plan.widths[0], 3, padding=1)
+        self.encoder, skips = _encoder(plan)
+        self.middle = _middle(plan)
+        self.decoder = _decoder(plan, skips)
+        self.norm = GroupNorm(plan.widths[0])
+        self.out = nn.Conv2d(plan.widths[0], plan.outputs, 3, padding=1)
+        if zero_init:
+            self._zero_outputs()
+
+    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Predict from a noisy image.
+
+        Args:
+            x: (B, C, H, W) images.
+            time: (B,) times.
+            cond: (B,) int64 classes, or None; with a null label, None is that label for all.
+
+        Returns:
+            (B, out, H, W), ``out`` being ``out_channels``, or twice that with a learned variance.
+
+        Raises:
+            PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
+        """
+        self._check_input(x, time)
+        emb = self.condition(time, cond)
+        h = self.stem(x)
+        skips = [h]
+        for stage in self.encoder:
+            h = stage(h, emb)
+            skips.append(h)
+        h = self.middle(h, emb)
+        for stage in self.decoder:
+            h = stage(_join(h, skips.pop()), emb)
+        return self.out(silu(self.norm(h)))
+
+    def _check_input(self, x: Tensor, time: Tensor) -> None:
+        channels = self.stem.in_channels
+        if x.ndim != 4 or x.shape[1] != channels or x.shape[:1] != time.shape:
+            raise PilotageError(
+                f"x has shape {tuple(x.shape)} and time {tuple(time.shape)}: they must be "
+                f"(B, {channels}, H, W) and (B,)."
+            )
+
+    def _zero_outputs(self) -> None:
+        blocks = (m.conv_out for m in self.modules() if isinstance(m, ResBlock))
+        attention = (m.proj for m in self.modules() if isinstance(m, Attention))
+        for layer in (self.out, *blocks, *attention):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+def _encoder(plan: Plan) -> tuple[nn.ModuleList, list[int]]:
+    """The way down, and the channels of every feature map that the way up will join."""
+    stages, skips = [], [plan.widths[0]]
+    for level, width in enumerate(plan.widths):
+        for _ in range(plan.num_res_blocks):
+            attention = plan.attention(width) if plan.attended(level) else None
+            stages.append(Stage(block=plan.block(skips[-1], width), attention=attention))
+            skips.append(width)
+        if level < len(plan.widths) - 1:
+            stages.append(Stage(down=plan.down(width)))
+            skips.append(width)
+    return nn.ModuleList(stages), skips
+
+
+def _middle(plan: Plan) -> Stage:
+    width = plan.widths[-1]
+    return Stage(
+        block_in=plan.block(width, width),
+        attention=plan.attention(width),
+        block_out=plan.block(width, width),
+    )
+
+
+def _decoder(plan: Plan, skips: list[int]) -> nn.ModuleList:
+    """The way up: one block more per level than down, since resampled maps are joined too."""
+    stages, last = [], skips[-1]
+    for level in reversed(range(len(plan.widths))):
+        width = plan.widths[level]
+        for index in range(plan.num_res_blocks + 1):
+            leave = level > 0 and index == plan.num_res_blocks
+            stages.append(
+                Stage(
+                    block=plan.block(last + skips.pop(), width),
+                    attention=plan.attention(width, up=True) if plan.attended(level) else None,
+                    up=plan.up(width) if leave else None,
+                )
+            )
+            last = width
+    return nn.ModuleList(stages)
+
+
+def _join(h: Tensor, skip: Tensor) -> Tensor:
+    """Channels of both, ``h`` cropped to the size that ``skip`` had on the way down."""
+    height, width = skip.shape[-2:]
+    return torch.cat([h[..., :height, :width], skip], dim=1)

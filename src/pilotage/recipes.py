@@ -1,0 +1,75 @@
+"""Named presets: recipes that were run, each with the score that it reached."""
+
+from typing import NamedTuple
+
+from pilotage.settings import Recipe, UNetSettings
+
+
+class Preset(NamedTuple):
+    """A recipe under a name.
+
+    Attributes:
+        recipe: all settings.
+        about: what it trains, in a line.
+        score: what was measured with it, and by which command; empty until it was.
+    """
+
+    recipe: Recipe
+    about: str
+    score: str = ""
+
+
+PRESETS: dict[str, Preset] = {
+    "digits": Preset(
+        Recipe(
+            data="digits",
+            network=UNetSettings(channels=64, channel_mult=(1, 2), attention_resolutions=(2,)),
+            steps=1500,
+            batch_size=64,
+            learning_rate=1e-3,
+            ema_decay=0.995,
+            checkpoint_every=500,
+            sample_every=500,
+        ),
+        about="scikit-learn's 8x8 digits, embedded: minutes on two cores",
+    ),
+    "mnist": Preset(
+        Recipe(
+            data="ylecun/mnist",
+            network=UNetSettings(channels=64, channel_mult=(1, 2, 2), attention_resolutions=(4,)),
+            steps=30_000,
+            batch_size=128,
+            learning_rate=5e-4,
+            warmup_steps=500,
+            ema_decay=0.9995,
+            precision="bf16",
+            checkpoint_every=1000,
+            sample_every=5000,
+        ),
+        about="28x28 handwritten digits, from the hub or --data",
+    ),
+    "cifar10": Preset(
+        Recipe(
+            data="uoft-cs/cifar10",
+            network=UNetSettings(
+                channels=128,
+                channel_mult=(1, 2, 2),
+                num_res_blocks=3,
+                attention_resolutions=(2, 4),
+                head_channels=64,
+                dropout=0.1,
+            ),
+            flip=True,
+            steps=200_000,
+            batch_size=256,
+            learning_rate=2e-4,
+            betas=(0.9, 0.999),
+            warmup_steps=2000,
+            ema_decay=0.9999,
+            precision="bf16",
+            checkpoint_every=2000,
+            sample_every=10_000,
+        ),
+        about="32x32 colour photographs of ten classes, from the hub or --data",
+    ),
+}

@@ -1,0 +1,89 @@
+"""Checkpoints: all of a training on disk, and back to the bit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from pilotage.checkpoint import read_tensors, whole_file, whole_folder, write_tensors, write_text
+from pilotage.ema import average
+from pilotage.errors import PilotageError
+from pilotage.folder import Card, checkpoints, state_folder
+from pilotage.model import build_denoiser, build_network
+from pilotage.run import fill
+from pilotage.train import Training
+
+KEPT_CHECKPOINTS = 2
+
+
+def start(card: Card, accelerator: Accelerator) -> Training:
+    """A training at step 0."""
+    network = build_network(card)
+    ema = average(network, card.recipe.ema_decay)
+    return Training(accelerator, card.recipe, build_denoiser(network, card.recipe), ema)
+
+
+def resume(card: Card, accelerator: Accelerator, checkpoint: Path) -> Training:
+    """The training that a checkpoint holds.
+
+    Raises:
+        PilotageError: naming the file that is damaged.
+    """
+    network = build_network(card)
+    ema = average(network, card.recipe.ema_decay)
+    fill(network, checkpoint / "model.safetensors")
+    fill(ema.module, checkpoint / "ema.safetensors")
+    try:
+        state = json.loads((checkpoint / "state.json").read_text())
+        ema.n_averaged.fill_(state["ema_updates"])
+        step = int(state["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PilotageError(f"{checkpoint / 'state.json'} is damaged: {error!r}.") from None
+    training = Training(accelerator, card.recipe, build_denoiser(network, card.recipe), ema, step)
+    _load_optimizer(training, checkpoint / "optimizer.safetensors")
+    return training
+
+
+def save(training: Training, out: Path) -> None:
+    """One checkpoint: complete under its name, or not there; then the run's public weights."""
+    if training.accelerator.is_main_process:
+        checkpoint = state_folder(out, training.step)
+        if not checkpoint.exists():
+            with whole_folder(checkpoint) as folder:
+                _write(training, folder)
+        publish(checkpoint, out)
+        for _, old in checkpoints(out)[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+    training.accelerator.wait_for_everyone()
+
+
+def publish(checkpoint: Path, out: Path) -> None:
+    """Copy a checkpoint's weights to where readers of the run look."""
+    for name in ("model.safetensors", "ema.safetensors"):
+        with whole_file(out / name) as temporary:
+            shutil.copyfile(checkpoint / name, temporary)
+
+
+def _write(training: Training, folder: Path) -> None:
+    step = str(training.step)
+    write_tensors(folder / "model.safetensors", training.network.state_dict(), step=step)
+    write_tensors(folder / "ema.safetensors", training.ema.module.state_dict(), step=step)
+    write_tensors(folder / "optimizer.safetensors", _optimizer_tensors(training), step=step)
+    state = {"step": training.step, "ema_updates": int(training.ema.n_averaged)}
+    write_text(folder / "state.json", json.dumps(state))
+
+
+def _optimizer_tensors(training: Training) -> dict[str, torch.Tensor]:
+    state = training.optimizer.state_dict()["state"]
+    return {f"{i}.{name}": value for i, slot in state.items() for name, value in slot.items()}
+
+
+def _load_optimizer(training: Training, path: Path) -> None:
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in read_tensors(path).items():
+        index, name = key.split(".", 1)
+        slots.setdefault(int(index), {})[name] = value
+    groups = training.optimizer.state_dict()["param_groups"]
+    training.optimizer.load_state_dict({"state": slots, "param_groups": groups})

@@ -1,0 +1,141 @@
+"""The training loop as a generator of step records (2207.12598, Algorithm 1)."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from pilotage.batches import Batches
+from pilotage.diffusion import NetworkDenoiser
+from pilotage.seeding import derived_generator, derived_seed
+from pilotage.settings import Recipe
+
+
+class Objective(Protocol):
+    """What is minimised: random numbers for a whole batch, and terms per example."""
+
+    def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Any:
+        """The random numbers of ``count`` examples; ``rows(slice)`` gives some of them."""
+        ...
+
+    def terms(
+        self, denoise: NetworkDenoiser, x: Tensor, labels: Tensor, draws: Any
+    ) -> dict[str, Tensor]:
+        """Terms per example (B,), among them "loss", whose mean is minimised."""
+        ...
+
+
+class StepRecord(NamedTuple):
+    """What one optimiser step did.
+
+    Attributes:
+        step: counted from 1.
+        loss: mean over the whole batch, of all processes.
+        grad_norm: of the whole gradient, before clipping.
+        learning_rate: that was used.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss or the gradient is no longer a finite number; the weights are still those before."""
+
+
+class Training:
+    """All that changes while a run trains.
+
+    Attributes:
+        denoise: the network being trained, as a denoiser.
+        network: the bare network behind it, on every process alike.
+        optimizer: its AdamW.
+        ema: its average.
+        step: optimiser steps done.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        recipe: Recipe,
+        denoise: NetworkDenoiser,
+        ema: AveragedModel,
+        step: int = 0,
+    ) -> None:
+        self.accelerator = accelerator
+        self.recipe = recipe
+        self.network: nn.Module = denoise.network
+        self.ema = ema.to(accelerator.device)
+        self.step = step
+        optimizer = adamw(self.network.to(accelerator.device), recipe)
+        wrapped, self.optimizer = accelerator.prepare(self.network, optimizer)
+        self.denoise = NetworkDenoiser(wrapped, denoise.predicts, denoise.time)
+
+
+def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """The optimiser of a recipe, with all parameters updated in one fused call."""
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+
+
+def train(training: Training, objective: Objective, batches: Batches) -> Iterator[StepRecord]:
+    """Train up to ``recipe.steps``; after each optimiser step, when all is consistent, yield.
+
+    The random numbers of a step are drawn for the whole batch on every process, each of which then
+    uses its own rows: any number of processes computes the same step.
+
+    Raises:
+        TrainingDivergedError: before a step whose loss or gradient is NaN or infinite is taken.
+    """
+    training.denoise.network.train()
+    while training.step < training.recipe.steps:
+        yield _one_step(training, objective, batches)
+
+
+def _one_step(training: Training, objective: Objective, batches: Batches) -> StepRecord:
+    recipe, accelerator, number = training.recipe, training.accelerator, training.step + 1
+    x, labels = batches.at(number)
+    generator = derived_generator(recipe.seed, "step", number, device=accelerator.device)
+    draws = objective.draw(recipe.batch_size, tuple(x.shape[1:]), generator)
+    draws = draws.rows(batches.own_rows)
+    if recipe.network.dropout:
+        torch.manual_seed(derived_seed(recipe.seed, "dropout", number, accelerator.process_index))
+
+    total = torch.zeros((), device=accelerator.device)
+    size = len(x) // recipe.accumulate
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
+        with accelerator.accumulate(training.denoise.network):
+            terms = objective.terms(training.denoise, x[part], labels[part], draws.rows(part))
+            loss = terms["loss"].mean()
+            accelerator.backward(loss)
+        total += loss.detach() / recipe.accumulate
+    mean_loss = float(accelerator.reduce(total, "mean"))
+    norm = float(
+        accelerator.clip_grad_norm_(training.denoise.network.parameters(), recipe.clip_norm)
+    )
+    if not math.isfinite(mean_loss + norm):
+        raise TrainingDivergedError(
+            f"training diverged at step {number}: the loss is {mean_loss} and the gradient's norm "
+            f"{norm}."
+        )
+
+    rate = recipe.learning_rate_at(number)
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+    training.optimizer.step()
+    training.optimizer.zero_grad()
+    training.ema.update_parameters(training.network)
+    training.step = number
+    return StepRecord(number, mean_loss, norm, rate)
