@@ -6,10 +6,11 @@ formalism and the functions that everything is made of.
 
 from typing import TYPE_CHECKING, Any
 
+from pilotage.version import __version__
+
 if TYPE_CHECKING:
     from pilotage.run import Run, load_run
 
-__version__ = "0.1.0"
 __all__ = ["Run", "__version__", "load_run"]
 
 

@@ -15,14 +15,14 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from pydantic import Field
 
 from pilotage.errors import PilotageError
 from pilotage.recipes import PRESETS
-from pilotage.settings import Recipe, Settings
+from pilotage.settings import Recipe, SampleSettings, Settings
 
 INTERRUPTED = 130
 
@@ -34,8 +34,8 @@ class TrainCommand(Recipe):
 
     def run(self) -> int:
         """Train with a progress bar; Ctrl-C saves first."""
-        from pilotage.fit import fit
         from pilotage.progress import training_bar
+        from pilotage.training.fit import fit
 
         recipe = Recipe(**self.model_dump(exclude={"out"}))
         with stop_on_signals() as stop, training_bar(recipe.steps) as (advance, say):
@@ -48,32 +48,12 @@ class TrainCommand(Recipe):
         return 0
 
 
-class SampleCommand(Settings):
+class SampleCommand(SampleSettings):
     """Sample guided images from a run."""
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
         description="The run folder."
     )
-    out: Path = Field(
-        Path("samples.png"),
-        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
-    )
-    labels: tuple[str, ...] = Field(
-        ("all",), description="all, class names or numbers; dealt to the images in turn."
-    )
-    w: float | None = Field(
-        None, description="Guidance strength; 0 (default) is none, -1 no class."
-    )
-    guidance_scale: float | None = Field(None, description="The same as 1 + w; never both.")
-    steps: int = Field(64, description="Network levels T.")
-    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
-    seeds: tuple[str, ...] = Field(
-        (), description="Numbers or ranges a:b, one image each; 8 images per label by default."
-    )
-    batch_size: int = Field(64, description="Images per network call.")
-    v: float = Field(0.3, description="Variance fraction of the ancestral sampler, in [0, 1].")
-    eta: float = Field(0.0, description="Randomness of the DDIM sampler, in [0, 1].")
-    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
 
     def run(self) -> int:
         """Sample on all processes; the first one writes."""
@@ -176,17 +156,13 @@ def _check_names(arguments: Sequence[str]) -> None:
 
 
 def _one_sentence(box: str) -> str:
-    """A parser's boxed complaint without the box, its title and its advice."""
-    lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
-    body = []
-    for line in lines:
-        if line.startswith("─"):
-            break
-        body.append(line)
-    text = re.sub(
-        r"^Error parsing (--\S+: )?(\S+: )?", r"\1", " ".join(part for part in body if part)
-    )
-    return re.sub(r"\s+", " ", text)
+    """A parser's complaint without its box, title and advice; the box is ASCII on some terminals."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line.strip() and line[0] not in "╭╰"]
+    rules = [k for k, line in enumerate(lines) if set(line) <= set("─-")]
+    titled = bool(rules) and not box.startswith("╭")
+    ends = rules[1:] if titled else rules
+    body = lines[rules[0] + 1 if titled else 0 : ends[0] if ends else None]
+    return re.sub(r"^Error parsing (--\S+: )?(\S+: )?", r"\1", " ".join(" ".join(body).split()))
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ import numpy as np
 
 from pilotage.checkpoint import whole_file, write_text
 from pilotage.data import ImageData
-from pilotage.fit import fit, load
 from pilotage.images import displayable, save_grid, tile, to_arrays
 from pilotage.progress import training_bar
 from pilotage.recipes import PRESETS
 from pilotage.run import Request, Run, Sampler, load_run
 from pilotage.settings import Recipe
+from pilotage.training.fit import fit, load
 
 STRENGTHS = (0.0, 0.3, 1.0, 4.0)
 SAMPLERS: tuple[Sampler, ...] = ("ancestral", "ddim")

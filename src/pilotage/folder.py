@@ -13,10 +13,10 @@ from typing import Annotated, NamedTuple
 import yaml
 from pydantic import Field
 
-import pilotage
 from pilotage.checkpoint import write_text
 from pilotage.errors import PilotageError
 from pilotage.settings import Recipe, Settings
+from pilotage.version import __version__
 
 FORMAT = 1
 
@@ -50,7 +50,7 @@ def write_card(folder: Path, card: Card) -> None:
     """Write ``recipe.yaml``."""
     content = {
         "version": FORMAT,
-        "written_by": f"pilotage {pilotage.__version__}",
+        "written_by": f"pilotage {__version__}",
         "recipe": card.recipe.model_dump(mode="json"),
         "data": card.data.model_dump(mode="json"),
     }
@@ -73,7 +73,7 @@ def read_card(folder: Path) -> Card:
     version = content.get("version")
     if not isinstance(version, int) or version > FORMAT:
         raise PilotageError(
-            f"{path} has version {version}: this Pilotage {pilotage.__version__} reads versions up "
+            f"{path} has version {version}: this Pilotage {__version__} reads versions up "
             f"to {FORMAT}, so a newer Pilotage is needed."
         )
     try:

@@ -8,18 +8,19 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-import pilotage
 from pilotage.checkpoint import write_text
-from pilotage.cli import SampleCommand
 from pilotage.errors import PilotageError
 from pilotage.images import save_grid, save_npz, save_png, to_arrays
+from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
 from pilotage.run import Request, Run, load_run
+from pilotage.settings import SampleSettings
+from pilotage.version import __version__
 
 IMAGES_PER_LABEL = 8
 
 
-def generate(command: SampleCommand) -> None:
+def generate(wish: SampleSettings) -> None:
     """Sample what the command asks for; the main process writes it.
 
     Whole batches are dealt to the processes, so that the images are those of one process.
@@ -27,25 +28,25 @@ def generate(command: SampleCommand) -> None:
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    _check_out(command.out)
-    state = PartialState()
-    run = load_run(command.run_folder, weights=command.weights, device=str(state.device))
-    labels = run.labels.indices(command.labels)
-    seeds = parse_seeds(command.seeds) or range(IMAGES_PER_LABEL * len(labels))
+    _check_out(wish.out)
+    state = process_state()
+    run = load_run(wish.run_folder, weights=wish.weights, device=str(state.device))
+    labels = run.labels.indices(wish.labels)
+    seeds = parse_seeds(wish.seeds) or range(IMAGES_PER_LABEL * len(labels))
     request = run.request(
         labels,
-        w=command.w,
-        guidance_scale=command.guidance_scale,
-        steps=command.steps,
-        sampler=command.sampler,
+        w=wish.w,
+        guidance_scale=wish.guidance_scale,
+        steps=wish.steps,
+        sampler=wish.sampler,
         seeds=seeds,
-        batch_size=command.batch_size,
-        v=command.v,
-        eta=command.eta,
+        batch_size=wish.batch_size,
+        v=wish.v,
+        eta=wish.eta,
     )
     images = _sample_own_share(run, request, state)
     if state.is_main_process:
-        write(images, request, run, command, columns=len(labels))
+        write(images, request, run, wish, columns=len(labels))
     state.wait_for_everyone()
 
 
@@ -86,12 +87,12 @@ def _sample_own_share(run: Run, request: Request, state: PartialState) -> np.nda
 
 
 def write(
-    images: np.ndarray, request: Request, run: Run, command: SampleCommand, columns: int
+    images: np.ndarray, request: Request, run: Run, wish: SampleSettings, columns: int
 ) -> None:
     """The images by the name given, and beside them a JSON file that says how they were made."""
-    out = command.out
+    out = wish.out
     labels, seeds = np.array(request.labels), np.array(request.seeds)
-    record = _record(request, run, command)
+    record = _record(request, run, wish)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".png":
         names = [run.classes[k] for k in request.labels[:columns]]
@@ -110,13 +111,13 @@ def write(
     print(f"{len(images)} images in {out}, their settings in {beside}")
 
 
-def _record(request: Request, run: Run, command: SampleCommand) -> dict:
+def _record(request: Request, run: Run, wish: SampleSettings) -> dict:
     """How the images were made, with the strength in both conventions."""
     sampler = {"v": request.v} if request.sampler == "ancestral" else {"eta": request.eta}
     recipe = run.card.recipe
     return {
-        "run": str(command.run_folder),
-        "weights": command.weights,
+        "run": str(wish.run_folder),
+        "weights": wish.weights,
         "training_step": run.step,
         "w": request.w,
         "guidance_scale": 1 + request.w,
@@ -131,5 +132,5 @@ def _record(request: Request, run: Run, command: SampleCommand) -> dict:
         "classes": list(run.classes),
         "seeds": list(request.seeds),
         "batch_size": request.batch_size,
-        "pilotage": pilotage.__version__,
+        "pilotage": __version__,
     }

@@ -27,17 +27,36 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def training_bar(steps: int) -> Iterator[tuple[Callable[[Any], None], Callable[[str], None]]]:
-    """A bar over optimiser steps: ``advance(record)`` moves it, ``say(line)`` prints above it."""
-    with _progress(TextColumn("loss {task.fields[loss]:.4f}")) as progress:
-        task = progress.add_task("training", total=steps, loss=float("nan"))
-        shown = 0.0
+    """A bar over optimiser steps: ``advance(record)`` moves it, ``say(line)`` prints above it.
 
-        def advance(record: Any) -> None:
-            nonlocal shown
-            shown = record.loss if not shown else 0.98 * shown + 0.02 * record.loss
-            progress.update(task, completed=record.step, loss=shown)
+    The bar appears with the first step, so that an error before it stands alone.
+    """
+    progress = _progress(TextColumn("loss {task.fields[loss]:.4f}"))
+    smooth = SmoothedLoss()
 
+    def advance(record: Any) -> None:
+        loss = smooth(record.loss)
+        if not progress.tasks:
+            progress.add_task("training", total=steps, completed=record.step, loss=loss)
+            progress.start()
+        progress.update(progress.task_ids[0], completed=record.step, loss=loss)
+
+    try:
         yield advance, progress.console.print
+    finally:
+        progress.stop()
+
+
+class SmoothedLoss:
+    """The loss with the flicker taken out, for display only."""
+
+    def __init__(self) -> None:
+        self._mean: float | None = None
+
+    def __call__(self, loss: float) -> float:
+        """The running mean after one more loss."""
+        self._mean = loss if self._mean is None else 0.98 * self._mean + 0.02 * loss
+        return self._mean
 
 
 @contextmanager

@@ -23,13 +23,15 @@ PRESETS: dict[str, Preset] = {
     "digits": Preset(
         Recipe(
             data="digits",
-            network=UNetSettings(channels=64, channel_mult=(1, 2), attention_resolutions=(2,)),
-            steps=1500,
+            network=UNetSettings(
+                channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,)
+            ),
+            steps=1200,
             batch_size=64,
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             ema_decay=0.995,
-            checkpoint_every=500,
-            sample_every=500,
+            checkpoint_every=400,
+            sample_every=600,
         ),
         about="scikit-learn's 8x8 digits, embedded: minutes on two cores",
     ),

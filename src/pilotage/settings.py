@@ -3,6 +3,7 @@
 The command line, ``recipe.yaml`` and the Python API all read this one list.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -139,6 +140,32 @@ class Recipe(Settings):
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step ``step`` (counted from 1)."""
         return self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
+
+
+class SampleSettings(Settings):
+    """A wish for images from a run, and where they go."""
+
+    run_folder: Path = Field(description="The run folder.")
+    out: Path = Field(
+        Path("samples.png"),
+        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
+    )
+    labels: tuple[str, ...] = Field(
+        ("all",), description="all, class names or numbers; dealt to the images in turn."
+    )
+    w: float | None = Field(
+        None, description="Guidance strength: 0 (default) none, -1 no class."
+    )
+    guidance_scale: float | None = Field(None, description="The same as 1 + w; never both.")
+    steps: int = Field(64, ge=1, description="Network levels T.")
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
+    seeds: tuple[str, ...] = Field(
+        (), description="Numbers or ranges a:b, one image each; 8 images per label by default."
+    )
+    batch_size: Positive = Field(64, description="Images per network call.")
+    v: float = Field(0.3, ge=0, le=1, description="Variance fraction of the ancestral sampler.")
+    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
+    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
 
 
 # Settings that a run may change when it goes on: none of them alters what a given step computes.

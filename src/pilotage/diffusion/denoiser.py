@@ -1,7 +1,7 @@
 """The denoiser protocol, and the denoiser made of a network."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ Predicts = Literal["eps", "x", "v"]
 _TO_PREDICTION = {"eps": from_eps, "x": from_x, "v": from_v}
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """E[x | z, c] and E[ε | z, c] at λ.
 

@@ -26,7 +26,9 @@ def like(
     return lam if lam.ndim == 0 else lam.reshape(-1, *[1] * (z.ndim - 1))
 
 
-def tau(lam_t: Float[Tensor, "*batch"], lam_s: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+def tau(
+    lam_t: Float[Tensor, "*#batch"], lam_s: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "*#batch"]:
     """τ = 1 − e^{λ_t − λ_s} in (0, 1], the share of a reverse step from λ_t up to λ_s > λ_t."""
     return -torch.expm1(lam_t - lam_s)
 

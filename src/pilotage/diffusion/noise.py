@@ -23,7 +23,8 @@ class SeededNoise:
     Several draws are made per generator call, a number that depends on the shape only.
 
     Args:
-        seeds: one integer per row, each in [0, 2**63).
+        seeds: one integer per row, each in [0, 2**32): torch's CPU generator reads no more bits, so
+            larger seeds would silently share their noise with smaller ones.
         shape: of one row.
         device: where the draws go.
         dtype: of the draws; float32 and float64 are different streams.
@@ -44,8 +45,8 @@ class SeededNoise:
         if not self.seeds:
             raise PilotageError("seeds is empty: at least one is needed.")
         for seed in self.seeds:
-            if not 0 <= seed < 2**63:
-                raise PilotageError(f"a seed is {seed}: it must lie in [0, 2**63).")
+            if not 0 <= seed < 2**32:
+                raise PilotageError(f"a seed is {seed}: it must lie in [0, 2**32).")
         self.device = torch.device(device)
         self.dtype = dtype
         self._generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]

@@ -48,7 +48,6 @@ def sample(
     return _loop(denoise, z, levels, step, cond, iter(noise if noise is not None else ()))
 
 
-@torch.no_grad()
 def _loop(
     denoise: Denoiser, z: Tensor, lams: Tensor, step: Step, cond: Any, noise: Iterator[Tensor]
 ) -> Iterator[State]:
@@ -56,7 +55,7 @@ def _loop(
         return denoise(z, lam, cond)
 
     state = State(z, lams[0])
-    for lam_s in lams[1:]:
-        state = step(bound, state, lam_s, next(noise, None))
+    for lam_s in [*lams[1:], torch.full_like(lams[0], torch.inf)]:
+        with torch.no_grad():  # around each step: the caller's mode is its own at every yield
+            state = step(bound, state, lam_s, None if lam_s.isinf() else next(noise, None))
         yield state
-    yield step(bound, state, torch.full_like(lams[0], torch.inf), None)

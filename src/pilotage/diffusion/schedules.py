@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor
 from pilotage.errors import PilotageError
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A decreasing map u -> λ with λ(0) = λ_max and λ(1) = λ_min."""
 

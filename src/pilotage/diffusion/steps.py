@@ -4,7 +4,7 @@ A step asks the denoiser at (z, λ_t) and returns the state at λ_s. It is given
 nothing between calls, and ends at λ_s = ∞ with the denoiser's x.
 """
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class State(NamedTuple):
     history: tuple[Any, ...] = ()
 
 
+@runtime_checkable
 class BoundDenoiser(Protocol):
     """A denoiser whose condition is already chosen: ``(z, lam) -> Prediction``."""
 
@@ -38,6 +39,7 @@ class BoundDenoiser(Protocol):
         ...
 
 
+@runtime_checkable
 class Step(Protocol):
     """One reverse step: the state at λ_t and the noise n (B, *shape) give the state at λ_s."""
 
@@ -74,7 +76,8 @@ def ancestral(v: float | Literal["learned"] = 0.3) -> Step:
             return State(mean, lam_s, prediction)
         fraction = _learned(prediction) if v == "learned" else v
         std = tau(t, s).sqrt() * sigma(s) ** (1 - fraction) * sigma(t) ** fraction
-        return State(mean + std * noise, lam_s, prediction)
+        # at v = 1 the transition variance does not vanish at λ_s = ∞, but the end is x all the same
+        return State(mean + std.masked_fill(s.isinf(), 0.0) * noise, lam_s, prediction)
 
     return step
 

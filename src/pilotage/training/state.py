@@ -8,12 +8,12 @@ import torch
 from accelerate import Accelerator
 
 from pilotage.checkpoint import read_tensors, whole_file, whole_folder, write_tensors, write_text
-from pilotage.ema import average
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, checkpoints, state_folder
 from pilotage.model import build_denoiser, build_network
 from pilotage.run import fill
-from pilotage.train import Training
+from pilotage.training.ema import average
+from pilotage.training.loop import Training
 
 KEPT_CHECKPOINTS = 2
 

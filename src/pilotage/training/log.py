@@ -6,7 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from pilotage.checkpoint import write_text
-from pilotage.train import StepRecord
+from pilotage.training.loop import StepRecord
 
 
 class MetricsLog:

@@ -7,19 +7,20 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from pilotage.batches import Batches
 from pilotage.checkpoint import remove_leftovers
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, DataFacts, checkpoints, read_card, write_card
 from pilotage.images import save_grid, to_arrays
-from pilotage.log import MetricsLog
 from pilotage.model import build_labels, build_schedule
 from pilotage.objectives import Denoising
+from pilotage.processes import process_state
 from pilotage.run import Run
 from pilotage.settings import Recipe, conflict
-from pilotage.state import publish, resume, save, start
-from pilotage.train import StepRecord, Training, train
+from pilotage.training.batches import Batches
+from pilotage.training.log import MetricsLog
+from pilotage.training.loop import StepRecord, Training, train
+from pilotage.training.state import publish, resume, save, start
 
 
 def fit(
@@ -41,7 +42,7 @@ def fit(
 
     Raises:
         PilotageError: for bad input, before anything is written.
-        TrainingDivergedError: see :func:`pilotage.train.train`.
+        TrainingDivergedError: see :func:`pilotage.training.loop.train`.
     """
     accelerator = make_accelerator(recipe, out)
     say = say if accelerator.is_main_process else _silent
@@ -99,6 +100,7 @@ def facts(train_data: ImageData, held_out: ImageData) -> DataFacts:
 
 def make_accelerator(recipe: Recipe, out: Path) -> Accelerator:
     """Accelerate's view of devices and processes; TensorBoard joins in where it is installed."""
+    process_state()
     tensorboard = importlib.util.find_spec("tensorboard") is not None
     accelerator = Accelerator(
         mixed_precision=recipe.precision,
@@ -127,7 +129,7 @@ def _check_folder(out: Path, card: Card) -> Path | None:
     """
     if (out / "recipe.yaml").exists():
         _check_same(out, read_card(out), card)
-    elif out.exists() and (not out.is_dir() or any(not _hidden(p) for p in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
         raise PilotageError(f"out is {out}: it exists, but is neither empty nor a run folder.")
     found = checkpoints(out)
     if found and found[-1][0] > card.recipe.steps:

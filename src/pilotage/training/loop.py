@@ -9,10 +9,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pilotage.batches import Batches
 from pilotage.diffusion import NetworkDenoiser
 from pilotage.seeding import derived_generator, derived_seed
 from pilotage.settings import Recipe
+from pilotage.training.batches import Batches
 
 
 class Objective(Protocol):

@@ -1,0 +1,164 @@
+"""``pilotage sample`` and ``load_run(...).sample``: files, seeds, conventions, guidance."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers import TINY, contents, train
+from PIL import Image
+
+import pilotage
+from pilotage.cli import main
+from pilotage.diffusion import SeededNoise, classifier_free, clip_x, ddim, sample
+from pilotage.images import to_arrays
+
+
+def sample_npz(run, out, *flags):
+    assert main(["sample", str(run), "--out", str(out), "--steps", "6", *flags]) == 0
+    with np.load(out) as file:
+        return dict(file)
+
+
+def test_npz_holds_images_labels_and_seeds(tiny_run, tmp_path):
+    flags = ["--labels", "3", "7", "--seeds", "0:5", "--w", "2"]
+    arrays = sample_npz(tiny_run, tmp_path / "images.npz", *flags)
+    assert arrays["images"].shape == (5, 8, 8, 1)
+    assert arrays["images"].dtype == np.uint8
+    assert arrays["labels"].tolist() == [3, 7, 3, 7, 3]
+    assert arrays["seeds"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_png_grid_and_what_was_used(tiny_run, tmp_path):
+    out = tmp_path / "grid.png"
+    flags = ["--labels", "3", "7", "--w", "2", "--steps", "4", "--seeds", "0:4"]
+    assert main(["sample", str(tiny_run), *flags, "--out", str(out)]) == 0
+    with Image.open(out) as image:
+        assert image.format == "PNG"
+        assert len(image.convert("L").getcolors()) > 10
+    record = json.loads((tmp_path / "grid.json").read_text())
+    assert record["w"] == 2
+    assert record["guidance_scale"] == 3
+    assert record["sampler"] == "ancestral"
+    assert record["training_step"] == 12
+    assert record["labels"] == [3, 7, 3, 7]
+    assert "(1 + w)" in record["convention"]
+
+
+def test_folder_of_single_pngs_equals_npz(tiny_run, tmp_path):
+    flags = ["--labels", "all", "--seeds", "5:17", "--sampler", "ddim"]
+    arrays = sample_npz(tiny_run, tmp_path / "a.npz", *flags)
+    folder = tmp_path / "folder"
+    assert main(["sample", str(tiny_run), *flags, "--steps", "6", "--out", str(folder)]) == 0
+    files = sorted(folder.glob("*.png"))
+    assert len(files) == 12
+    for file, image, label in zip(files, arrays["images"], arrays["labels"], strict=True):
+        assert file.name.endswith(f"label{label:03d}.png")
+        assert np.array_equal(np.asarray(Image.open(file)), image[..., 0])
+    assert json.loads((folder / "samples.json").read_text())["seeds"] == list(range(5, 17))
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
+def test_same_seed_same_image_at_any_batch_size_and_order(tiny_run, sampler):
+    run = pilotage.load_run(tiny_run)
+    settings = {"w": 1.5, "steps": 12, "sampler": sampler}
+    seeds = list(range(64))
+    whole = run.sample([3], seeds=seeds, batch_size=64, **settings)
+    assert whole.shape == (64, 1, 8, 8)
+    assert whole.abs().max() <= 1
+    assert whole.std(dim=0).mean() > 0.01, "other seeds must give other images"
+    for batch_size in (1, 16):
+        again = run.sample([3], seeds=seeds, batch_size=batch_size, **settings)
+        assert (again - whole).abs().max() <= 1e-4
+    backwards = run.sample([3], seeds=seeds[::-1], batch_size=16, **settings)
+    assert (backwards.flip(0) - whole).abs().max() <= 1e-4
+
+
+def test_both_conventions_mean_the_same(tiny_run, tmp_path):
+    flags = ["--labels", "1", "--seeds", "0:3"]
+    by_w = sample_npz(tiny_run, tmp_path / "w.npz", *flags, "--w", "2")
+    by_scale = sample_npz(tiny_run, tmp_path / "s.npz", *flags, "--guidance-scale", "3")
+    assert np.array_equal(by_w["images"], by_scale["images"])
+    records = [json.loads((tmp_path / name).read_text()) for name in ("w.json", "s.json")]
+    assert records[0] == records[1]
+
+
+@pytest.mark.parametrize(("scale", "w"), [(0.0, -1.0), (1.0, 0.0), (0.5, -0.5)])
+def test_small_scales_mean_what_they_say(tiny_run, scale, w):
+    run = pilotage.load_run(tiny_run)
+    assert run.request(3, guidance_scale=scale).w == w
+    assert run.request(3, w=w).w == w
+    assert run.request(3).w == 0
+
+
+def test_the_run_samples_what_the_functions_say(tiny_run):
+    """``Run.sample`` is schedule -> denoiser -> guidance -> step -> loop and nothing else."""
+    run = pilotage.load_run(tiny_run)
+    noise = SeededNoise([4, 9], run.shape)
+    denoise = clip_x(classifier_free(run.denoiser, 2.0, run.labels.null))
+    cond = torch.tensor([3, 7])
+    *_, last = sample(denoise, next(noise), run.schedule.grid(5), ddim(0.5), cond, noise)
+    images = run.sample([3, 7], w=2, steps=5, sampler="ddim", eta=0.5, seeds=[4, 9])
+    assert torch.equal(images, last.z)
+
+
+def test_network_calls_are_counted(tiny_run):
+    run = pilotage.load_run(tiny_run)
+    denoise = run.denoiser
+    guided = classifier_free(denoise, 1.0, run.labels.null)
+    noise = SeededNoise([0], run.shape)
+    list(sample(guided, next(noise), run.schedule.grid(7), ddim(), torch.tensor([3])))
+    assert denoise.calls == 7
+
+
+def test_averaged_and_latest_weights_differ(tiny_run):
+    images = [
+        pilotage.load_run(tiny_run, weights=name).sample(3, steps=4) for name in ("ema", "model")
+    ]
+    assert not torch.equal(*images)
+
+
+def test_labels_by_name_number_and_tensor(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for k in range(3):
+            pixels = np.random.default_rng(k).integers(0, 255, (28, 20), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{k}.png")
+    assert train(tmp_path / "run", "--data", str(tmp_path / "data"), steps=2) == 0
+    run = pilotage.load_run(tmp_path / "run")
+    assert run.classes == ("cat", "dog")
+    assert run.shape == (1, 28, 20)
+    by_name = run.sample(["dog", "cat"], steps=2)
+    assert by_name.shape == (2, 1, 28, 20)
+    assert torch.equal(by_name, run.sample([1, 0], steps=2))
+    assert torch.equal(by_name, run.sample(torch.tensor([1, 0]), steps=2))
+
+
+def test_guidance_without_a_trained_null_is_warned_about(tmp_path, capsys):
+    train(tmp_path / "run", "--p-uncond", "0", steps=2)
+    run = pilotage.load_run(tmp_path / "run")
+    with pytest.warns(UserWarning, match="null condition was never trained"):
+        run.sample(3, w=1, steps=2)
+    command = ["sample", str(tmp_path / "run"), "--labels", "3", "--seeds", "0", "--steps", "2"]
+    out = ["--out", str(tmp_path / "a.npz")]
+    assert main([*command, *out, "--w", "1"]) == 0
+    assert "warning: w is 1.0, but the run was trained with p_uncond 0" in capsys.readouterr().err
+    assert main([*command, *out]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_images_are_rounded_to_the_nearest_byte():
+    images = torch.tensor([-1.0, -0.999, 0.0, 0.999, 1.0, 1.5]).reshape(6, 1, 1, 1)
+    assert to_arrays(images).ravel().tolist() == [0, 0, 128, 255, 255, 255]
+
+
+def test_sampling_leaves_the_run_untouched(tiny_run, tmp_path):
+    before = contents(tiny_run)
+    sample_npz(tiny_run, tmp_path / "x.npz", "--seeds", "0:10")
+    assert contents(tiny_run) == before
+
+
+def test_tiny_flags_are_valid_settings():
+    from pilotage.cli import parse
+
+    assert parse(["train", "digits", "--out", "x", *TINY]).network.channels == 8
