@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from helpers import train
 from jaxtyping import install_import_hook
 
 # the hook works on modules as they are imported, so it comes before any test module
@@ -22,6 +21,8 @@ torch.set_num_threads(1)  # these tensors are tiny: more threads would only wait
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A run folder of a tiny network, trained for 12 steps; tests must not change it."""
+    from helpers import train  # after the hook, like everything that imports pilotage
+
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     assert train(folder, "--checkpoint-every", "6") == 0
     return folder

@@ -7,9 +7,9 @@ import struct
 import numpy as np
 import pytest
 import yaml
-from helpers import TINY, contents, pilotage, train
 from PIL import Image
 
+from helpers import TINY, contents, pilotage, train
 from pilotage.cli import main
 
 
@@ -218,7 +218,5 @@ def test_damaged_card(broken_run, capsys, text):
 def test_exit_status_reaches_the_shell(tmp_path):
     answer = pilotage("train", "digits", "--out", tmp_path / "run", "--steps", "0")
     assert answer.returncode == 2
-    assert answer.stderr == (
-        "error: steps is 0: it should be greater than or equal to 1.\n"
-    )
+    assert answer.stderr == ("error: steps is 0: it should be greater than or equal to 1.\n")
     assert answer.stdout == ""

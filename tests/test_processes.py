@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from helpers import TINY, TWO_PROCESSES, pilotage
 
 WORKER = Path(__file__).with_name("worker_ema.py")

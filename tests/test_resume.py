@@ -11,8 +11,8 @@ import time
 
 import pytest
 import torch
-from helpers import TINY, contents, pilotage, train
 
+from helpers import TINY, contents, pilotage, train
 from pilotage.cli import main
 from pilotage.folder import checkpoints, state_folder
 
@@ -67,7 +67,7 @@ def _wait_for_progress(out, child):
 
 @pytest.mark.slow
 def test_twenty_kills_then_bit_identical(tmp_path):
-    """SIGKILL at random moments: while starting, training, writing a checkpoint, drawing samples."""
+    """SIGKILL at random moments of starting, training, saving and drawing samples."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         [

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import TINY, contents, train
 from PIL import Image
 
 import pilotage
+from helpers import TINY, contents, train
 from pilotage.cli import main
 from pilotage.diffusion import SeededNoise, classifier_free, clip_x, ddim, sample
 from pilotage.images import to_arrays

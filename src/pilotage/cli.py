@@ -156,7 +156,7 @@ def _check_names(arguments: Sequence[str]) -> None:
 
 
 def _one_sentence(box: str) -> str:
-    """A parser's complaint without its box, title and advice; the box is ASCII on some terminals."""
+    """A parser's complaint without title, advice and box, which is ASCII on some terminals."""
     lines = [line.strip("│ ") for line in box.splitlines() if line.strip() and line[0] not in "╭╰"]
     rules = [k for k, line in enumerate(lines) if set(line) <= set("─-")]
     titled = bool(rules) and not box.startswith("╭")

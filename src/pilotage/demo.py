@@ -8,7 +8,7 @@ import numpy as np
 
 from pilotage.checkpoint import whole_file, write_text
 from pilotage.data import ImageData
-from pilotage.images import displayable, save_grid, tile, to_arrays
+from pilotage.images import GAP, displayable, enlarged, save_grid, tile, to_arrays
 from pilotage.progress import training_bar
 from pilotage.recipes import PRESETS
 from pilotage.run import Request, Run, Sampler, load_run
@@ -137,7 +137,7 @@ def save_overview(rows: list[Row], classes: tuple[str, ...], path: Path) -> None
     """Two images of each class at every w, one panel per sampler, the same seeds throughout."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 6.2), dpi=130, layout="constrained")
+    figure = Figure(figsize=(11, 5), dpi=130, layout="constrained")
     figure.suptitle("Classifier-free guidance on 8x8 digits: what the strength w does", fontsize=12)
     panels = figure.subplots(1, len(SAMPLERS), squeeze=False)[0]
     for panel, sampler in zip(panels, SAMPLERS, strict=True):
@@ -149,14 +149,14 @@ def save_overview(rows: list[Row], classes: tuple[str, ...], path: Path) -> None
 
 
 def _draw_panel(panel: Any, images: np.ndarray, classes: tuple[str, ...], rows: list[Row]) -> None:
-    picture = tile(images, len(classes))
-    side = images.shape[1] + 1
-    panel.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    images = enlarged(images)
+    side = images.shape[1] + GAP
+    panel.imshow(displayable(tile(images, len(classes))), cmap="gray", vmin=0, vmax=255)
     panel.set_title(f"{rows[0].request.sampler}, {rows[0].request.steps} steps", fontsize=10)
     panel.set_xticks([side * (k + 0.5) for k in range(len(classes))], classes)
     names = [f"w = {r.request.w:g}\nacc. {r.accuracy:.2f}\ndiv. {r.diversity:.3f}" for r in rows]
-    panel.set_yticks([2 * side * (k + 0.5) for k in range(len(rows))], names)
+    panel.set_yticks([2 * side * (k + 0.5) for k in range(len(rows))], names, va="center")
     panel.tick_params(length=0, labelsize=8)
     panel.spines[:].set_visible(False)
     for k in range(1, len(rows)):
-        panel.axhline(2 * side * k - 1, color="tab:blue", linewidth=1.5)
+        panel.axhline(2 * side * k - GAP / 2, color="tab:blue", linewidth=1.5)

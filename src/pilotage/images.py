@@ -51,7 +51,10 @@ def save_npz(path: Path, **arrays: np.ndarray) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def tile(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+GAP = 3
+
+
+def tile(images: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
     """Images (N, H, W, C), row by row, as one picture with a white gap between neighbours."""
     count, height, width, channels = images.shape
     rows = math.ceil(count / columns)
@@ -63,6 +66,20 @@ def tile(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     return picture
 
 
+def enlarged(images: np.ndarray, least: int = 40) -> np.ndarray:
+    """Small images (N, H, W, C), smoothly (bicubic) enlarged by a whole number, to be looked at."""
+    from PIL import Image
+
+    count, height, width, channels = images.shape
+    factor = math.ceil(least / min(height, width))
+    if factor == 1:
+        return images
+    size = (width * factor, height * factor)
+    planes = images.transpose(0, 3, 1, 2).reshape(-1, height, width)
+    large = [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in planes]
+    return np.stack(large).reshape(count, channels, *size[::-1]).transpose(0, 2, 3, 1)
+
+
 def save_grid(
     images: np.ndarray,
     path: Path,
@@ -71,20 +88,21 @@ def save_grid(
     row_names: Sequence[str] = (),
     title: str = "",
 ) -> None:
-    """Images (N, H, W, C), row by row, as one labelled PNG; small images are enlarged."""
+    """Images (N, H, W, C), row by row, as one labelled PNG; small images are enlarged smoothly."""
     from matplotlib.figure import Figure
 
-    height, width = images.shape[1:3]
+    images = enlarged(images)
+    height, width = (n + GAP for n in images.shape[1:3])
     picture = tile(images, columns)
-    scale = max(0.35, min(1.5, width / 60)) / width
+    scale = max(0.4, min(1.5, width / 90)) / width
     size = (picture.shape[1] * scale + 0.9, picture.shape[0] * scale + 0.6)
     figure = Figure(figsize=size, dpi=160, layout="constrained")
     axis = figure.subplots()
-    axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0, labelsize=7, top=False, labeltop=True, labelbottom=False)
-    axis.set_xticks([(width + 1) * k + width / 2 for k in range(len(column_names))], column_names)
-    axis.set_yticks([(height + 1) * k + height / 2 for k in range(len(row_names))], row_names)
+    axis.set_xticks([width * (k + 0.5) for k in range(len(column_names))], column_names)
+    axis.set_yticks([height * (k + 0.5) for k in range(len(row_names))], row_names)
     axis.set_title(title, fontsize=8)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png")

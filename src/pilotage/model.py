@@ -24,6 +24,7 @@ def build_network(card: Card) -> UNet:
             num_res_blocks=settings.num_res_blocks,
             attention_resolutions=settings.attention_resolutions,
             head_channels=settings.head_channels,
+            norm_groups=settings.norm_groups,
             dropout=settings.dropout,
             num_classes=len(card.data.classes),
             null_class=True,

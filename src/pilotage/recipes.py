@@ -24,14 +24,18 @@ PRESETS: dict[str, Preset] = {
         Recipe(
             data="digits",
             network=UNetSettings(
-                channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,)
+                channels=32,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                attention_resolutions=(2,),
+                norm_groups=8,
             ),
-            steps=1200,
+            steps=1000,
             batch_size=64,
             learning_rate=2e-3,
             ema_decay=0.995,
-            checkpoint_every=400,
-            sample_every=600,
+            checkpoint_every=250,
+            sample_every=500,
         ),
         about="scikit-learn's 8x8 digits, embedded: minutes on two cores",
     ),

@@ -69,6 +69,7 @@ class UNetSettings(Settings):
         (2, 4), description="Down-sampling rates at which the network attends."
     )
     head_channels: Positive = Field(32, description="Channels per attention head.")
+    norm_groups: Positive = Field(32, description="Groups of the group norms, at most.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the residual blocks.")
 
 
@@ -153,9 +154,7 @@ class SampleSettings(Settings):
     labels: tuple[str, ...] = Field(
         ("all",), description="all, class names or numbers; dealt to the images in turn."
     )
-    w: float | None = Field(
-        None, description="Guidance strength: 0 (default) none, -1 no class."
-    )
+    w: float | None = Field(None, description="Guidance strength: 0 (default) none, -1 no class.")
     guidance_scale: float | None = Field(None, description="The same as 1 + w; never both.")
     steps: int = Field(64, ge=1, description="Network levels T.")
     sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")

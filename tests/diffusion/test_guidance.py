@@ -300,9 +300,9 @@ def test_clip_keeps_the_learned_variance():
 
 @pytest.mark.parametrize("w", [math.nan, math.inf, -math.inf, torch.tensor([1.0, math.nan])])
 def test_a_strength_that_is_no_number(w):
-    with pytest.raises(PilotageError, match="w is .*finite"):
+    with pytest.raises(PilotageError, match=r"w is .*finite"):
         classifier_free(plane(), w, null=3)
-    with pytest.raises(PilotageError, match="w is .*finite"):
+    with pytest.raises(PilotageError, match=r"w is .*finite"):
         classifier(plane(), plane().class_log_prob, w)
 
 
@@ -314,7 +314,7 @@ def test_classifier_free_guidance_needs_a_condition(w):
 
 @pytest.mark.parametrize("ends", [(1.0, 0.0), (math.nan, 1.0), (0.0, math.nan)])
 def test_an_empty_interval(ends):
-    with pytest.raises(PilotageError, match="lam_lo is .* and lam_hi is"):
+    with pytest.raises(PilotageError, match=r"lam_lo is .* and lam_hi is"):
         between(plane(), plane(), *ends)
 
 

@@ -50,7 +50,9 @@ def test_density_and_posterior_are_bayes(lam):
     np.testing.assert_allclose(mixture.density(z, lam), joint.sum(1), rtol=1e-10)
     for label in range(3):
         given = mixture.density(z, lam, torch.full((50,), label))
-        np.testing.assert_allclose(given, joint[:, label] / mixture.weights[label].item(), rtol=1e-10)
+        np.testing.assert_allclose(
+            given, joint[:, label] / mixture.weights[label].item(), rtol=1e-10
+        )
     posterior = mixture.posterior(z, lam)
     np.testing.assert_allclose(posterior, joint / joint.sum(1, keepdims=True), rtol=1e-9)
     np.testing.assert_allclose(posterior.sum(1), 1, rtol=1e-13)

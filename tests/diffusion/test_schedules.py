@@ -84,7 +84,7 @@ def test_float32_is_as_good_as_its_argument():
 
 @pytest.mark.parametrize("ends", [(20.0, -20.0), (1.0, 1.0), (math.nan, 1.0), (0.0, math.inf)])
 def test_wrong_ends(ends):
-    with pytest.raises(PilotageError, match="lam_min is .* and lam_max is"):
+    with pytest.raises(PilotageError, match=r"lam_min is .* and lam_max is"):
         TruncatedCosine(*ends)
 
 

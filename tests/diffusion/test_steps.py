@@ -1,5 +1,6 @@
 """One step: its mean and variance against Gaussian conditioning, in 50 decimal digits."""
 
+import itertools
 import math
 from decimal import Decimal, localcontext
 
@@ -123,7 +124,7 @@ def test_a_whole_ddpm_chain_of_exact_steps_gives_the_marginal():
     """Composed in closed form: with x known, v = 0 steps carry q(z_t | x) to q(z_s | x)."""
     lams = torch.linspace(-6, 5, 7, dtype=torch.float64)
     mean, variance = torch.sigmoid(lams[0]).sqrt() * X, torch.sigmoid(-lams[0])
-    for lam_t, lam_s in zip(lams[:-1], lams[1:], strict=True):
+    for lam_t, lam_s in itertools.pairwise(lams):
         slope = one_step(ancestral(0.0), lam_t, lam_s, 0 * Z, z=mean + 1).z
         mean_s = one_step(ancestral(0.0), lam_t, lam_s, 0 * Z, z=mean).z
         std = one_step(ancestral(0.0), lam_t, lam_s, 0 * Z + 1, z=mean).z - mean_s

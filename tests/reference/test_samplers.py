@@ -109,8 +109,10 @@ class Recorded:
         base = facts.get("diffusers_base", {})
         self.eta = float(eta)
         self.lams = log_snr[times]
-        self.start, noise = get(tensors, "in/x_T_unit", "in/ddim_noises")
-        self.noise = noise if self.eta else [None] * len(times)
+        (self.start,) = get(tensors, "in/x_T_unit")
+        self.noise = [None] * len(times)
+        if self.eta:
+            (self.noise,) = get(tensors, "in/ddim_noises")
         self.exact = tensors.get(f"{prefix}{eta}/trajectory_f64_alphas")
         self.shipped = tensors.get(f"{prefix}{eta}/trajectory")
 

@@ -5,19 +5,18 @@ ignores it, so that a stage of the network is a plain sequence of layers.
 """
 
 from collections.abc import Callable
+from math import gcd
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, silu
 
-from pilotage.networks.checks import norm_groups
-
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm with 32 groups, or fewer where 32 does not divide the channels."""
+    """Group norm with the groups asked for, or fewer where they do not divide the channels."""
 
-    def __init__(self, channels: int):
-        super().__init__(norm_groups(channels), channels)
+    def __init__(self, channels: int, groups: int):
+        super().__init__(gcd(groups, channels), channels)
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape.
@@ -69,6 +68,7 @@ class ResBlock(nn.Module):
         channels: input channels.
         out_channels: output channels; a 1x1 convolution matches the skip path where they differ.
         emb_width: width of ``emb``.
+        groups: groups of its norms.
         dropout: probability of dropping an activation before the last convolution.
         scale_shift: ``emb`` gives norm(h)·(1 + scale) + shift; otherwise it is added before the
             norm.
@@ -80,6 +80,7 @@ class ResBlock(nn.Module):
         channels: int,
         out_channels: int,
         emb_width: int,
+        groups: int,
         *,
         dropout: float = 0.0,
         scale_shift: bool = True,
@@ -87,10 +88,10 @@ class ResBlock(nn.Module):
     ):
         super().__init__()
         self.scale_shift, self.resample = scale_shift, resample
-        self.norm_in = GroupNorm(channels)
+        self.norm_in = GroupNorm(channels, groups)
         self.conv_in = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.emb = nn.Linear(emb_width, 2 * out_channels if scale_shift else out_channels)
-        self.norm_out = GroupNorm(out_channels)
+        self.norm_out = GroupNorm(out_channels, groups)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         same = channels == out_channels

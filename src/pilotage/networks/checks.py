@@ -1,6 +1,5 @@
 """Settings of a network, checked before anything is built."""
 
-from math import gcd
 from typing import Any
 
 from pilotage.errors import PilotageError
@@ -29,8 +28,3 @@ def class_settings(num_classes: int | None, null_class: bool) -> None:
             "null_class is True but num_classes is None: a null label needs a class-conditional "
             "network, with num_classes of at least 1."
         )
-
-
-def norm_groups(channels: int) -> int:
-    """Groups for a group norm: 32 as in ADM, or the largest common divisor with 32."""
-    return gcd(32, channels)

@@ -35,11 +35,12 @@ class Plan:
     scale_shift_norm: bool
     resblock_updown: bool
     conv_resample: bool
+    norm_groups: int
     dropout: float
     zero_init: bool
 
     def __post_init__(self):
-        for name in ("in_channels", "channels", "num_res_blocks"):
+        for name in ("in_channels", "channels", "num_res_blocks", "norm_groups"):
             positive_int(name, getattr(self, name))
         for name in ("out_channels", "head_channels", "heads", "heads_up"):
             if getattr(self, name) is not None:
@@ -82,6 +83,7 @@ class Plan:
             channels,
             out_channels,
             4 * self.channels,
+            self.norm_groups,
             dropout=self.dropout,
             scale_shift=self.scale_shift_norm,
             resample=resample,
@@ -89,7 +91,7 @@ class Plan:
 
     def attention(self, channels: int, up: bool = False) -> Attention:
         """Self-attention with the heads of the way down (and the middle), or of the way up."""
-        return Attention(channels, self._heads(channels, up))
+        return Attention(channels, self._heads(channels, up), self.norm_groups)
 
     def down(self, channels: int) -> nn.Module:
         """The layer that halves the size."""

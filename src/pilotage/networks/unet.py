@@ -37,6 +37,8 @@ class UNet(nn.Module):
         scale_shift_norm: the time and class scale and shift a norm instead of being added.
         resblock_updown: residual blocks resample, instead of layers of their own.
         conv_resample: those layers of their own have a convolution.
+        norm_groups: groups of every norm, fewer where they do not divide its channels; with as many
+            groups as channels, a norm forgets each channel's mean, so narrow networks want fewer.
         dropout: probability of dropping an activation in a residual block.
         zero_init: residual branches and the output start at zero, as in ADM.
 
@@ -65,6 +67,7 @@ class UNet(nn.Module):
         scale_shift_norm: bool = True,
         resblock_updown: bool = True,
         conv_resample: bool = True,
+        norm_groups: int = 32,
         dropout: float = 0.0,
         zero_init: bool = True,
     ):
@@ -85,6 +88,7 @@ class UNet(nn.Module):
             scale_shift_norm=scale_shift_norm,
             resblock_updown=resblock_updown,
             conv_resample=conv_resample,
+            norm_groups=norm_groups,
             dropout=dropout,
             zero_init=zero_init,
         )
@@ -95,7 +99,7 @@ class UNet(nn.Module):
         self.encoder, skips = _encoder(plan)
         self.middle = _middle(plan)
         self.decoder = _decoder(plan, skips)
-        self.norm = GroupNorm(plan.widths[0])
+        self.norm = GroupNorm(plan.widths[0], plan.norm_groups)
         self.out = nn.Conv2d(plan.widths[0], plan.outputs, 3, padding=1)
         if zero_init:
             self._zero_outputs()
