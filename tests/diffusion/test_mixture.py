@@ -61,6 +61,16 @@ def test_density_and_posterior_are_bayes(lam):
     np.testing.assert_allclose(chosen.exp(), posterior[torch.arange(50), labels], rtol=1e-12)
 
 
+@pytest.mark.parametrize("lam", [-20.0, -40.0, -60.0])
+def test_the_classifier_has_a_gradient_in_pure_noise(lam):
+    """To first order in α, ∇ log p(c|z) = α (μ_c − Σ w_k μ_k): no digits are lost to |z|²."""
+    mixture, labels = plane(), torch.arange(30) % 3
+    z = normal(30, 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(mixture.class_log_prob(z, lam, labels).sum(), z)
+    pull = mixture.means[labels] - mixture.weights @ mixture.means
+    torch.testing.assert_close(gradient / math.exp(lam / 2), pull, rtol=0, atol=1e-3)
+
+
 def test_far_from_everything_the_posterior_is_still_finite():
     mixture = plane()
     log_posterior = mixture.log_posterior(torch.tensor([[300.0, 200.0]]), 20.0)

@@ -7,7 +7,7 @@ from scipy import stats
 from pilotage.diffusion import SeededNoise
 from pilotage.errors import PilotageError
 
-SHAPES = [(), (2,), (1, 8, 8), (3, 64, 64), (3, 256, 256)]
+SHAPES = [(), (2,), (1, 8, 8), (3, 17, 17), (3, 64, 64)]  # one is no multiple of 16
 
 
 def rows(seeds, shape=(2, 3), draws=5, dtype=torch.float32):
@@ -16,7 +16,7 @@ def rows(seeds, shape=(2, 3), draws=5, dtype=torch.float32):
     return torch.stack([next(noise) for _ in range(draws)])
 
 
-@pytest.mark.parametrize("shape", SHAPES[:4])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("count", [16, 64])
 def test_batch_size_does_not_matter(shape, count):
     alone = rows([7], shape)
@@ -37,7 +37,7 @@ def test_a_repeated_seed_repeats_its_row_and_no_other():
     assert not torch.isclose(drawn[:, 0], drawn[:, 1]).any()
 
 
-@pytest.mark.parametrize("shape", SHAPES[:4])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_splitting_a_batch_over_processes(shape):
     whole = rows(range(8), shape, draws=3)
     parts = [rows(range(8)[i::2], shape, draws=3) for i in range(2)]

@@ -8,7 +8,7 @@ import torch
 from pilotage.diffusion import TruncatedCosine
 from pilotage.errors import PilotageError
 
-RANGES = [(-20.0, 20.0), (-5.0, 3.0), (-15.0, 25.0), (2.0, 8.0)]
+RANGES = [(-20.0, 20.0), (-5.0, 3.0), (-7.1, 4.3), (-15.0, 25.0), (2.0, 8.0)]
 
 
 def lam_of(u: float, lam_min: float, lam_max: float) -> float:

@@ -1,0 +1,40 @@
+"""Pilotage's side of the comparisons: the loops that its commands run."""
+
+from collections.abc import Callable
+
+from accelerate import Accelerator
+from subject import Subject, W
+
+from pilotage.diffusion import classifier_free, clip_x, ddim, sample
+from pilotage.model import build_denoiser, build_labels, build_schedule
+from pilotage.objectives import Denoising
+from pilotage.training.batches import Batches
+from pilotage.training.loop import train
+from pilotage.training.state import start
+
+
+def guided_ddim(subject: Subject, steps: int) -> Callable[[], None]:
+    """Guide, clip, step, repeat: what ``Run.sample`` does."""
+    network = subject.network.eval()
+    lams = build_schedule(subject.recipe).grid(steps)
+    denoise = clip_x(classifier_free(build_denoiser(network, subject.recipe), W, subject.null))
+
+    def run() -> None:
+        for _ in sample(denoise, subject.z, lams, ddim(), subject.labels):
+            pass
+
+    return run
+
+
+def training_step(subject: Subject) -> Callable[[], None]:
+    """One step of the training loop: data, noise, dropping, clipping, AdamW, average, record."""
+    training = start(subject.card, Accelerator())
+    recipe = subject.recipe
+    batches = Batches(subject.data, recipe.batch_size, recipe.seed, device=subject.device)
+    objective = Denoising(build_schedule(recipe), build_labels(subject.card), recipe.p_uncond)
+    records = train(training, objective, batches)
+
+    def run() -> None:
+        next(records)
+
+    return run
