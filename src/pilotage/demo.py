@@ -137,7 +137,7 @@ def save_overview(rows: list[Row], classes: tuple[str, ...], path: Path) -> None
     """Two images of each class at every w, one panel per sampler, the same seeds throughout."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5), dpi=130, layout="constrained")
+    figure = Figure(figsize=(11, 4.7), dpi=130, layout="constrained")
     figure.suptitle("Classifier-free guidance on 8x8 digits: what the strength w does", fontsize=12)
     panels = figure.subplots(1, len(SAMPLERS), squeeze=False)[0]
     for panel, sampler in zip(panels, SAMPLERS, strict=True):

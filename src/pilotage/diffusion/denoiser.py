@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pilotage.diffusion.logsnr import spread
 from pilotage.diffusion.prediction import Prediction, from_eps, from_v, from_x
 from pilotage.errors import PilotageError
 
@@ -31,7 +32,7 @@ def cosine_time(lam: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 
     The scale suits sinusoidal embeddings made for 1000 timesteps.
     """
-    return (2000 / torch.pi) * torch.atan(torch.exp(-lam / 2))
+    return torch.atan(torch.exp(-0.5 * lam)) * (2000 / torch.pi)
 
 
 class NetworkDenoiser:
@@ -63,13 +64,12 @@ class NetworkDenoiser:
 
     def output(self, z: Tensor, lam: Tensor, cond: Any = None) -> Tensor:
         """The network's bare output, in the dtype of z; what training compares with its target."""
-        lam = lam.to(z).expand(len(z))
+        lam = spread(lam.to(z), len(z))
         self.calls += 1
         return self.network(z, lam if self.time is None else self.time(lam), cond).to(z.dtype)
 
     def __call__(self, z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         """The network's answer at (z, λ, c) as a prediction."""
-        lam = lam.to(z).expand(len(z))
         output = self.output(z, lam, cond)
         if output.shape[1] == z.shape[1]:
             return _TO_PREDICTION[self.predicts](z, lam, output)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pilotage.diffusion.denoiser import Denoiser
-from pilotage.diffusion.logsnr import like, sigma
+from pilotage.diffusion.logsnr import like, sigma, spread
 from pilotage.diffusion.prediction import Prediction, move_x
 from pilotage.errors import PilotageError
 
@@ -38,27 +38,23 @@ def classifier_free(denoise: Denoiser, w: float | Tensor, null: int | Tensor) ->
     def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         if cond is None:
             raise PilotageError("cond is None: classifier-free guidance needs a condition.")
-        empty = torch.as_tensor(null, dtype=cond.dtype, device=cond.device).expand_as(cond)
+        empty = null.expand_as(cond) if isinstance(null, Tensor) else torch.full_like(cond, null)
         if isinstance(strength, float) and strength in (0.0, -1.0):
             return denoise(z, lam, cond if strength == 0.0 else empty)
-        both = denoise(
-            torch.cat([z, z]),
-            lam.expand(len(z)).repeat(2),
-            torch.cat([cond, empty]),
-        )
+        both = denoise(torch.cat([z, z]), spread(lam, 2 * len(z)), torch.cat([cond, empty]))
         return _extrapolate(both, strength)
 
     return guided
 
 
 def _extrapolate(both: Prediction, w: float | Tensor) -> Prediction:
-    """(1 + w) · first half − w · second half."""
+    """(1 + w) · first half − w · second half: from the second to the first, and on by w."""
     x, x_null = both.x.chunk(2)
     eps, eps_null = both.eps.chunk(2)
-    scale = like(w.to(x), x) if isinstance(w, Tensor) else w
+    reach = 1 + like(w.to(x), x) if isinstance(w, Tensor) else 1 + w
     return Prediction(
-        x=(1 + scale) * x - scale * x_null,
-        eps=(1 + scale) * eps - scale * eps_null,
+        x=torch.lerp(x_null, x, reach),
+        eps=torch.lerp(eps_null, eps, reach),
         v=None if both.v is None else both.v.chunk(2)[0],
     )
 
@@ -95,7 +91,7 @@ def _gradient(log_prob: LogProb, z: Tensor, lam: Tensor, cond: Any) -> Tensor:
     """∇_z Σ_b log p(c_b | z_b, λ_b), also inside ``torch.no_grad``."""
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()
-        total = log_prob(leaf, lam.expand(len(z)), cond).sum()
+        total = log_prob(leaf, spread(lam, len(z)), cond).sum()
         (gradient,) = torch.autograd.grad(total, leaf)
     return gradient
 

@@ -20,10 +20,28 @@ def like(
 ) -> Float[Tensor, "*batch_and_ones"]:
     """λ in a form that broadcasts against z.
 
-    A scalar stays a scalar: kept on the CPU in float64, it enters the arithmetic of any device at
-    full precision and no cost. One value per example (B,) becomes (B, 1, ...).
+    One λ for the whole batch becomes a scalar: kept on the CPU in float64, it enters the arithmetic
+    of any device at full precision and hardly any cost. One per example (B,) becomes (B, 1, ...).
     """
-    return lam if lam.ndim == 0 else lam.reshape(-1, *[1] * (z.ndim - 1))
+    if lam.ndim == 0:
+        return lam
+    return lam[0] if _is_shared(lam) else lam.reshape(-1, *[1] * (z.ndim - 1))
+
+
+def spread(lam: Float[Tensor, "*batch"], count: int) -> Float[Tensor, " B"]:
+    """λ as one value for each of ``count`` examples.
+
+    One λ for the whole batch is only expanded. Values per example are repeated as a whole, as often
+    as ``count`` asks, the way ``torch.cat([z, z])`` repeats their examples.
+    """
+    if lam.ndim == 0:
+        return lam.expand(count)
+    return lam[:1].expand(count) if _is_shared(lam) else lam.repeat(count // len(lam))
+
+
+def _is_shared(lam: Float[Tensor, " B"]) -> bool:
+    """Whether λ (B,) is one number that was expanded."""
+    return lam.stride(0) == 0
 
 
 def tau(

@@ -68,4 +68,4 @@ def move_x(
     Where x did not change, ε stays to the last bit, at any λ.
     """
     ratio = torch.exp(like(lam, x) / 2)
-    return prediction._replace(x=x, eps=prediction.eps + ratio * (prediction.x - x))
+    return Prediction(x, prediction.eps + ratio * (prediction.x - x), prediction.v)

@@ -54,8 +54,9 @@ def _loop(
     def bound(z: Tensor, lam: Tensor) -> Prediction:
         return denoise(z, lam, cond)
 
+    end = torch.full_like(lams[0], torch.inf)
     state = State(z, lams[0])
-    for lam_s in [*lams[1:], torch.full_like(lams[0], torch.inf)]:
+    for lam_s in (*lams[1:], end):
         with torch.no_grad():  # around each step: the caller's mode is its own at every yield
-            state = step(bound, state, lam_s, None if lam_s.isinf() else next(noise, None))
+            state = step(bound, state, lam_s, None if lam_s is end else next(noise, None))
         yield state

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pilotage.diffusion.logsnr import alpha, like, sigma, tau
+from pilotage.diffusion.logsnr import alpha, like, sigma, spread, tau
 from pilotage.diffusion.prediction import Prediction
 from pilotage.errors import PilotageError
 
@@ -98,10 +98,10 @@ def ddim(eta: float = 0.0) -> Step:
         z, lam_t = state.z, state.lam
         prediction = _ask(denoise, state)
         t, s = like(lam_t, z), like(lam_s, z)
+        if eta == 0:
+            return State(alpha(s) * prediction.x + sigma(s) * prediction.eps, lam_s, prediction)
         share = eta**2 * tau(t, s)
         mean = alpha(s) * prediction.x + sigma(s) * (1 - share).sqrt() * prediction.eps
-        if eta == 0:
-            return State(mean, lam_s, prediction)
         if noise is None:
             _only_at_the_end(lam_s, f"ddim(eta={eta})")
             return State(mean, lam_s, prediction)
@@ -112,7 +112,7 @@ def ddim(eta: float = 0.0) -> Step:
 
 def _ask(denoise: BoundDenoiser, state: State) -> Prediction:
     """The denoiser's answer; it sees λ per example (B,), in the dtype and on the device of z."""
-    return denoise(state.z, state.lam.to(state.z).expand(len(state.z)))
+    return denoise(state.z, spread(state.lam.to(state.z), len(state.z)))
 
 
 def _only_at_the_end(lam_s: Tensor, name: str) -> None:
