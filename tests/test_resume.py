@@ -129,6 +129,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert train(out, "--checkpoint-every", "100000", steps=step + 2) == 0
 
 
+def test_two_trainings_into_one_folder_are_refused(tmp_path, capsys):
+    from pilotage.checkpoint import only_writer
+
+    out = tmp_path / "run"
+    train(out, steps=2)
+    with only_writer(out):
+        before = contents(out)
+        assert train(out, steps=4) == 2
+        assert "another process is training into it" in capsys.readouterr().err
+        assert contents(out) == before
+    assert train(out, steps=4) == 0
+
+
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, capsys, monkeypatch):
     from pilotage.objectives import Denoising
 

@@ -83,6 +83,26 @@ def _opened(path: Path, device: str) -> Iterator[safe_open]:
         ) from None
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Be the one that writes into a folder; the system lets go when the process ends, however.
+
+    Raises:
+        PilotageError: if another process is writing there.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on every system; then the user has to take care
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PilotageError(f"out is {folder}: another process is training into it.") from None
+        yield
+
+
 def remove_leftovers(folder: Path) -> None:
     """Clear the temporary files and folders that killed writers left in a folder."""
     for leftover in folder.glob(".*.tmp-*"):

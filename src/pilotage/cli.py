@@ -34,18 +34,22 @@ class TrainCommand(Recipe):
 
     def run(self) -> int:
         """Train with a progress bar; Ctrl-C saves first."""
+        from pilotage.processes import process_state
         from pilotage.progress import training_bar
         from pilotage.training.fit import fit
 
         recipe = Recipe(**self.model_dump(exclude={"out"}))
-        with stop_on_signals() as stop, training_bar(recipe.steps) as (advance, say):
+        first = process_state().is_main_process
+        with stop_on_signals() as stop, training_bar(recipe.steps, first) as (advance, say):
             for record in fit(recipe, self.out, say=say, stop=stop):
                 advance(record)
         if stop():
-            print(f"interrupted; saved in {self.out}. The same command goes on from there.")
-            return INTERRUPTED
-        print(f"done: {self.out}")
-        return 0
+            how = f"interrupted; saved in {self.out}. The same command goes on from there."
+        else:
+            how = f"done: {self.out}"
+        if first:
+            print(how)
+        return INTERRUPTED if stop() else 0
 
 
 class SampleCommand(SampleSettings):

@@ -1,6 +1,8 @@
 """``pilotage demo``: train the digits, sample them at rising w, and show what guidance does."""
 
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ import numpy as np
 from pilotage.checkpoint import whole_file, write_text
 from pilotage.data import ImageData
 from pilotage.images import GAP, displayable, enlarged, save_grid, tile, to_arrays
-from pilotage.progress import training_bar
+from pilotage.progress import sampling_bar, training_bar
 from pilotage.recipes import PRESETS
 from pilotage.run import Request, Run, Sampler, load_run
 from pilotage.settings import Recipe
@@ -19,6 +21,7 @@ STRENGTHS = (0.0, 0.3, 1.0, 4.0)
 SAMPLERS: tuple[Sampler, ...] = ("ancestral", "ddim")
 STEPS = 64
 IMAGES_PER_CLASS = 10
+BATCH_SIZE = 100
 
 
 class Row(NamedTuple):
@@ -43,7 +46,10 @@ def demo(out: Path, steps: int, seed: int) -> None:
     run = _train(recipe, out / "run")
     real, held_out = load(recipe, say=lambda _: None)
     judge = Judge(real)
-    rows = [_measure(run, judge, w, sampler) for sampler in SAMPLERS for w in STRENGTHS]
+    settings = [(w, sampler) for sampler in SAMPLERS for w in STRENGTHS]
+    batches = math.ceil(IMAGES_PER_CLASS * len(run.classes) / BATCH_SIZE)
+    with sampling_bar(len(settings) * STEPS * batches) as on_step:
+        rows = [_measure(run, judge, w, sampler, on_step) for w, sampler in settings]
     table = f"{format_table(rows)}\n\n{_yardstick(judge, held_out)}"
     print(f"\n{table}\n")
     write_text(out / "table.md", table + "\n")
@@ -88,11 +94,17 @@ def _arrays(data: ImageData) -> np.ndarray:
     return data.batch(np.arange(len(data))).permute(0, 2, 3, 1).numpy()
 
 
-def _measure(run: Run, judge: Judge, w: float, sampler: Sampler) -> Row:
+def _measure(
+    run: Run, judge: Judge, w: float, sampler: Sampler, on_step: Callable[[], None]
+) -> Row:
     count = IMAGES_PER_CLASS * len(run.classes)
-    request = run.request("all", w=w, steps=STEPS, sampler=sampler, seeds=range(count))
+    request = run.request(
+        "all", w=w, steps=STEPS, sampler=sampler, seeds=range(count), batch_size=BATCH_SIZE
+    )
     begin = time.perf_counter()
-    images = np.concatenate([to_arrays(batch.images) for batch in run.stream(request)])
+    images = np.concatenate(
+        [to_arrays(batch.images) for batch in run.stream(request, None, on_step)]
+    )
     seconds = time.perf_counter() - begin
     labels = np.array(request.labels)
     accuracy, diversity = judge.accuracy(images, labels), pixel_diversity(images, labels)

@@ -26,7 +26,9 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def training_bar(steps: int) -> Iterator[tuple[Callable[[Any], None], Callable[[str], None]]]:
+def training_bar(
+    steps: int, shown: bool = True
+) -> Iterator[tuple[Callable[[Any], None], Callable[[str], None]]]:
     """A bar over optimiser steps: ``advance(record)`` moves it, ``say(line)`` prints above it.
 
     The bar appears with the first step, so that an error before it stands alone.
@@ -35,6 +37,8 @@ def training_bar(steps: int) -> Iterator[tuple[Callable[[Any], None], Callable[[
     smooth = SmoothedLoss()
 
     def advance(record: Any) -> None:
+        if not shown:
+            return
         loss = smooth(record.loss)
         if not progress.tasks:
             progress.add_task("training", total=steps, completed=record.step, loss=loss)

@@ -2,12 +2,13 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
-from pilotage.checkpoint import remove_leftovers
+from pilotage.checkpoint import only_writer, remove_leftovers
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, DataFacts, checkpoints, read_card, write_card
@@ -51,27 +52,25 @@ def fit(
     card = Card(recipe, facts(*data))
     latest = _check_folder(out, card)
     training = start(card, accelerator) if latest is None else resume(card, accelerator, latest)
-    _prepare_folder(out, card, accelerator)
-    if latest is not None and accelerator.is_main_process:
-        publish(latest, out)
     batches = _batches(recipe, data[0], accelerator)
     objective = Denoising(build_schedule(recipe), build_labels(card), recipe.p_uncond)
-    say(_headline(training, card, out))
-    log = MetricsLog(out, training.step, recipe.log_every, accelerator)
-    for record in train(training, objective, batches):
-        stopped = _any_process(accelerator, stop())
-        last = stopped or record.step == recipe.steps
-        log.add(record)
-        if last or record.step % recipe.checkpoint_every == 0:
-            log.flush()
-            save(training, out)
-        if last or record.step % recipe.sample_every == 0:
-            _show_samples(training, card, out)
-        yield record
-        if stopped:
-            break
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    with _prepared_folder(out, card, latest, accelerator):
+        say(_headline(training, card, out))
+        log = MetricsLog(out, training.step, recipe.log_every, accelerator)
+        for record in train(training, objective, batches):
+            stopped = _any_process(accelerator, stop())
+            last = stopped or record.step == recipe.steps
+            log.add(record)
+            if last or record.step % recipe.checkpoint_every == 0:
+                log.flush()
+                save(training, out)
+            if last or record.step % recipe.sample_every == 0:
+                _show_samples(training, card, out)
+            yield record
+            if stopped:
+                break
+        accelerator.wait_for_everyone()
+        accelerator.end_training()
 
 
 def load(recipe: Recipe, say: Callable[[str], None]) -> tuple[ImageData, ImageData]:
@@ -139,18 +138,26 @@ def _check_folder(out: Path, card: Card) -> Path | None:
     return found[-1][1] if found else None
 
 
-def _prepare_folder(out: Path, card: Card, accelerator: Accelerator) -> None:
-    """Make the folder ready to write, without what a killed writer left half done."""
+@contextmanager
+def _prepared_folder(
+    out: Path, card: Card, latest: Path | None, accelerator: Accelerator
+) -> Iterator[None]:
+    """The folder ready to be written by us alone, without what a killed writer left half done."""
     accelerator.wait_for_everyone()  # all have checked it
-    if accelerator.is_main_process:
-        (out / "samples").mkdir(parents=True, exist_ok=True)
-        (out / "state").mkdir(exist_ok=True)
-        remove_leftovers(out)
-        remove_leftovers(out / "state")
-        write_card(out, card)
-    accelerator.wait_for_everyone()
-    if accelerator.log_with:
-        accelerator.init_trackers("tensorboard")
+    with ExitStack() as held:
+        if accelerator.is_main_process:
+            out.mkdir(parents=True, exist_ok=True)
+            held.enter_context(only_writer(out))
+            write_card(out, card)  # first: a folder with anything else but no card is refused
+            for folder in (out, out / "state", out / "samples"):
+                folder.mkdir(exist_ok=True)
+                remove_leftovers(folder)
+            if latest is not None:
+                publish(latest, out)
+        accelerator.wait_for_everyone()
+        if accelerator.log_with:
+            accelerator.init_trackers("tensorboard")
+        yield
 
 
 def _check_same(out: Path, old: Card, new: Card) -> None:
