@@ -38,6 +38,10 @@ PRESETS: dict[str, Preset] = {
             sample_every=500,
         ),
         about="scikit-learn's 8x8 digits, embedded: minutes on two cores",
+        score=(
+            "Of 100 images each at 64 ddim steps, a classifier recognises 0.98 at w = 0 and 1.00 "
+            "at w = 1 (0.99 of real held-out digits): pilotage demo, seed 0"
+        ),
     ),
     "mnist": Preset(
         Recipe(
