@@ -121,6 +121,27 @@ def test_sample_settings(tiny_run, tmp_path, capsys, flags, said):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["grid.jpg", "arrays.npy", "file/x.png", "full"])
+def test_out_that_cannot_be_written(tiny_run, tmp_path, capsys, name):
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.png").write_bytes(b"mine")
+    before = contents(tmp_path)
+    assert "out is " in refused(capsys, "sample", tiny_run, "--out", tmp_path / name)
+    assert contents(tmp_path) == before
+
+
+def test_train_into_an_impossible_place(capsys):
+    assert "/dev/null" in refused(capsys, "train", "digits", "--out", "/dev/null/x", *TINY)
+
+
+def test_half_a_split_layout_is_not_taken_for_classes(tmp_path, capsys):
+    for split in ("Train", "unlabeled"):
+        save_images(tmp_path / "data" / split)
+    command = ["train", "digits", "--out", tmp_path / "run", "--data", tmp_path / "data", *TINY]
+    assert "not all folders beside it are splits" in refused(capsys, *command)
+
+
 def test_sample_without_a_run(tmp_path, capsys):
     assert "no such folder" in refused(capsys, "sample", tmp_path / "nothing")
     (tmp_path / "empty").mkdir()

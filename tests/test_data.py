@@ -191,9 +191,18 @@ def test_train_and_test_without_class_folders_are_classes(tmp_path):
     assert load_data(tmp_path)[0].classes == ("test", "train")
 
 
-@pytest.mark.parametrize("name", ["test", "validation", "val"])
-def test_split_folders(tmp_path, notes, name):
-    expected = class_folders(tmp_path / "train", count=3)
+@pytest.mark.parametrize(
+    ("training", "name", "split"),
+    [
+        ("train", "test", "test"),
+        ("train", "validation", "validation"),
+        ("Train", "val", "validation"),
+        ("training", "Valid", "validation"),
+        ("TRAINING", "testing", "test"),
+    ],
+)
+def test_split_folders(tmp_path, notes, training, name, split):
+    expected = class_folders(tmp_path / training, count=3)
     class_folders(tmp_path / name, ("dog", "owl"), count=1)
     train, held = load_data(tmp_path, held_out=0.5, say=notes.append)
     assert train.classes == held.classes == ("cat", "dog", "owl")
@@ -201,7 +210,7 @@ def test_split_folders(tmp_path, notes, name):
     assert held.labels.tolist() == [1, 2]
     assert np.array_equal(all_images(held)[:, 0], [noise(0, 20, 28), noise(100, 20, 28)])
     assert len(notes) == 1
-    assert repr(name) in notes[0]
+    assert repr(split) in notes[0]
     assert "held_out=0.5 is not used" in notes[0]
 
 

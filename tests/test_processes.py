@@ -18,10 +18,14 @@ def log(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
+
+
 @pytest.mark.slow
-def test_training_on_two_processes_is_the_same_training(tmp_path):
+@pytest.mark.parametrize("two_processes", [TWO_PROCESSES, ACCELERATE])
+def test_training_on_two_processes_is_the_same_training(tmp_path, two_processes):
     flags = ["--steps", "12", *TINY, "--warmup-steps", "20", "--accumulate", "2", "--flip"]
-    for name, launcher in (("one", ()), ("two", TWO_PROCESSES)):
+    for name, launcher in (("one", ()), ("two", two_processes)):
         command = ["train", "digits", "--out", tmp_path / name, *flags]
         answer = pilotage(*command, launcher=launcher)
         assert answer.returncode == 0, answer.stderr

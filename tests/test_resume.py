@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 
 import pytest
 import torch
+from PIL import Image
 
 from helpers import TINY, contents, pilotage, train
 from pilotage.cli import main
@@ -188,8 +190,6 @@ def test_conflicting_setting_is_refused_by_name(tmp_path, capsys, flags, named):
 
 
 def test_changed_data_is_refused(tmp_path, capsys):
-    from PIL import Image
-
     folder, out = tmp_path / "data", tmp_path / "run"
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
@@ -235,6 +235,44 @@ def test_damaged_checkpoint_is_named_and_nothing_is_touched(tmp_path, capsys, na
     assert train(out, steps=4) == 2
     assert str(damaged) in capsys.readouterr().err
     assert contents(out) == before
+
+
+def test_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, capsys):
+    out = tmp_path / "run"
+    train(out, "--checkpoint-every", "2", steps=4)
+    (state_folder(out, 4) / "ema.safetensors").unlink()
+    assert train(out, "--checkpoint-every", "2", steps=6) == 0
+    assert "Going on from the checkpoint before it" in capsys.readouterr().err
+    assert (out / "state" / "damaged-step-000000004").is_dir()
+    train(tmp_path / "whole", "--checkpoint-every", "2", steps=6)
+    assert final_state(out, 6) == final_state(tmp_path / "whole", 6)
+
+
+def test_weights_without_checkpoints_are_not_replaced(tmp_path, capsys):
+    out = tmp_path / "run"
+    train(out, steps=2)
+    shutil.rmtree(out / "state")
+    before = contents(out)
+    assert train(out, steps=2) == 2
+    assert "no checkpoint in state/" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_moved_data_is_the_same_data(tmp_path):
+    folder, out = tmp_path / "data", tmp_path / "run"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for k in range(4):
+            Image.new("L", (8, 8), 40 * k).save(folder / name / f"{k}.png")
+    assert train(out, "--data", str(folder), steps=2) == 0
+    folder.rename(tmp_path / "elsewhere")
+    assert train(out, "--data", str(tmp_path / "elsewhere"), steps=3) == 0
+
+
+def test_one_process_may_train_in_two_precisions(tmp_path):
+    assert train(tmp_path / "a", steps=1) == 0
+    assert train(tmp_path / "b", "--precision", "bf16", steps=1) == 0
+    assert train(tmp_path / "c", steps=1) == 0
 
 
 def test_old_checkpoints_make_room(tmp_path):

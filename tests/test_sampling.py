@@ -11,6 +11,7 @@ import pilotage
 from helpers import TINY, contents, train
 from pilotage.cli import main
 from pilotage.diffusion import SeededNoise, classifier_free, clip_x, ddim, sample
+from pilotage.errors import PilotageError
 from pilotage.images import to_arrays
 
 
@@ -36,7 +37,7 @@ def test_png_grid_and_what_was_used(tiny_run, tmp_path):
     with Image.open(out) as image:
         assert image.format == "PNG"
         assert len(image.convert("L").getcolors()) > 10
-    record = json.loads((tmp_path / "grid.json").read_text())
+    record = json.loads((tmp_path / "grid.png.json").read_text())
     assert record["w"] == 2
     assert record["guidance_scale"] == 3
     assert record["sampler"] == "ancestral"
@@ -53,7 +54,7 @@ def test_folder_of_single_pngs_equals_npz(tiny_run, tmp_path):
     files = sorted(folder.glob("*.png"))
     assert len(files) == 12
     for file, image, label in zip(files, arrays["images"], arrays["labels"], strict=True):
-        assert file.name.endswith(f"label{label:03d}.png")
+        assert file.name.endswith(f"-label{label}.png")
         assert np.array_equal(np.asarray(Image.open(file)), image[..., 0])
     assert json.loads((folder / "samples.json").read_text())["seeds"] == list(range(5, 17))
 
@@ -79,7 +80,7 @@ def test_both_conventions_mean_the_same(tiny_run, tmp_path):
     by_w = sample_npz(tiny_run, tmp_path / "w.npz", *flags, "--w", "2")
     by_scale = sample_npz(tiny_run, tmp_path / "s.npz", *flags, "--guidance-scale", "3")
     assert np.array_equal(by_w["images"], by_scale["images"])
-    records = [json.loads((tmp_path / name).read_text()) for name in ("w.json", "s.json")]
+    records = [json.loads((tmp_path / name).read_text()) for name in ("w.npz.json", "s.npz.json")]
     assert records[0] == records[1]
 
 
@@ -100,6 +101,33 @@ def test_the_run_samples_what_the_functions_say(tiny_run):
     *_, last = sample(denoise, next(noise), run.schedule.grid(5), ddim(0.5), cond, noise)
     images = run.sample([3, 7], w=2, steps=5, sampler="ddim", eta=0.5, seeds=[4, 9])
     assert torch.equal(images, last.z)
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings"),
+    [
+        (3.5, {}),
+        ("3.0", {}),
+        (3, {"steps": 2.5}),
+        (3, {"steps": "many"}),
+        (3, {"w": "two"}),
+        (3, {"seeds": 1.5}),
+        (3, {"seeds": ["a"]}),
+        (3, {"flavour": "sweet"}),
+        (3, {"sampler": "magic"}),
+        ([], {}),
+    ],
+)
+def test_wrong_values_in_python_are_refused_in_a_sentence(tiny_run, labels, settings):
+    with pytest.raises(PilotageError):
+        pilotage.load_run(tiny_run).request(labels, **settings)
+
+
+def test_numbers_of_any_kind_are_labels_and_seeds(tiny_run):
+    request = pilotage.load_run(tiny_run).request(np.int64(3), seeds=7)
+    assert (request.labels, request.seeds) == ((3,), (7,))
+    request = pilotage.load_run(tiny_run).request(np.array([3, 4]), seeds=np.arange(2))
+    assert (request.labels, request.seeds) == ((3, 4), (0, 1))
 
 
 def test_network_calls_are_counted(tiny_run):

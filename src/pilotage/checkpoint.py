@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,8 +99,10 @@ def only_writer(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise PilotageError(f"out is {folder}: another process is training into it.") from None
+        except OSError as error:  # some network file systems know no locks
+            warnings.warn(f"{folder} cannot be locked ({error}).", stacklevel=2)
         yield
 
 

@@ -10,12 +10,12 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import tyro
 from pydantic import Field
@@ -23,6 +23,7 @@ from pydantic import Field
 from pilotage.errors import PilotageError
 from pilotage.recipes import PRESETS
 from pilotage.settings import Recipe, SampleSettings, Settings
+from pilotage.version import __version__
 
 INTERRUPTED = 130
 
@@ -39,17 +40,16 @@ class TrainCommand(Recipe):
         from pilotage.training.fit import fit
 
         recipe = Recipe(**self.model_dump(exclude={"out"}))
-        first = process_state().is_main_process
-        with stop_on_signals() as stop, training_bar(recipe.steps, first) as (advance, say):
+        first, step = process_state().is_main_process, recipe.steps
+        with Interrupts() as stop, training_bar(recipe.steps, first) as (advance, say):
             for record in fit(recipe, self.out, say=say, stop=stop):
                 advance(record)
-        if stop():
-            how = f"interrupted; saved in {self.out}. The same command goes on from there."
-        else:
-            how = f"done: {self.out}"
+                step = record.step
+        finished = step == recipe.steps
         if first:
-            print(how)
-        return INTERRUPTED if stop() else 0
+            goes_on = f"interrupted; saved in {self.out}. The same command goes on from there."
+            print(f"done: {self.out}" if finished else goes_on)
+        return 0 if finished else INTERRUPTED
 
 
 class SampleCommand(SampleSettings):
@@ -89,9 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 2 bad input, 1 diverged, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _one_line_warning
+    if arguments == ["--version"]:
+        print(f"pilotage {__version__}")
+        return 0
     try:
         return parse(arguments).run()
-    except PilotageError as error:
+    except (PilotageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -182,22 +185,31 @@ def _wide_terminal() -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """A flag that the first Ctrl-C or SIGTERM raises; a second Ctrl-C interrupts at once."""
-    raised: list[int] = []
+class Interrupts:
+    """Whether training should stop: asked after every step, it answers yes after Ctrl-C or SIGTERM.
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if raised and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raised.append(number)
+    Before it was asked for the first time, and at a second Ctrl-C, the interrupt comes at once.
+    """
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(raised)
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> Self:
+        self._asked, self._raised = False, False
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._note) for number in signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        """Whether a signal has come."""
+        self._asked = True
+        return self._raised
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._asked or (self._raised and number == signal.SIGINT):
+            raise KeyboardInterrupt
+        self._raised = True
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:

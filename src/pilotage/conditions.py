@@ -1,7 +1,7 @@
 """Conditions: values in condition space, among them the null condition that means "none"."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,13 +28,14 @@ class Labels(NamedTuple):
         """Labels with the null label where ``dropped``, each example on its own."""
         return torch.where(dropped, self.null, labels)
 
-    def indices(self, wanted: str | int | Iterable[str | int]) -> list[int]:
+    def indices(self, wanted: Any) -> list[int]:
         """Labels as numbers, from "all", class names, or numbers (a name goes before a number).
 
         Raises:
             PilotageError: naming the label that does not exist.
         """
-        wanted = [wanted] if isinstance(wanted, str | int) else list(wanted)
+        several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
+        wanted = list(wanted) if several else [wanted]
         if wanted == ["all"]:
             return list(range(len(self.classes)))
         found = [self._index(label) for label in wanted]
@@ -42,10 +43,10 @@ class Labels(NamedTuple):
             raise PilotageError("labels is empty: give at least one, or 'all'.")
         return found
 
-    def _index(self, label: str | int) -> int:
+    def _index(self, label: Any) -> int:
         if isinstance(label, str) and label in self.classes:
             return self.classes.index(label)
-        number = int(label) if str(label).lstrip("-").isdecimal() else -1
+        number = int(label) if str(label).isdecimal() else -1
         if not 0 <= number < len(self.classes):
             raise PilotageError(
                 f"labels has {label!r}: allowed are 'all', a class name ({_some(self.classes)}) "

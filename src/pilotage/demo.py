@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 def demo(out: Path, steps: int, seed: int) -> None:
     """Train, sample every setting, print and write the table and the pictures."""
-    recipe = PRESETS["digits"].recipe.model_copy(update={"steps": steps, "seed": seed})
+    recipe = PRESETS["digits"].recipe.replace(steps=steps, seed=seed)
     run = _train(recipe, out / "run")
     real, held_out = load(recipe, say=lambda _: None)
     judge = Judge(real)

@@ -71,7 +71,9 @@ def read_card(folder: Path) -> Card:
         raise PilotageError(f"run is {folder}: it has no recipe.yaml, so it is not a run folder.")
     content = _parse(path)
     version = content.get("version")
-    if not isinstance(version, int) or version > FORMAT:
+    if not isinstance(version, int):
+        raise PilotageError(f"{path} has version {version!r}: a whole number is needed.")
+    if version > FORMAT:
         raise PilotageError(
             f"{path} has version {version}: this Pilotage {__version__} reads versions up "
             f"to {FORMAT}, so a newer Pilotage is needed."

@@ -1,6 +1,8 @@
 """``pilotage sample``: images from a run into files, on any number of processes."""
 
 import json
+import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from pilotage.images import save_grid, save_npz, save_png, to_arrays
 from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
 from pilotage.run import Request, Run, load_run
-from pilotage.settings import SampleSettings
+from pilotage.settings import SamplerSettings, SampleSettings
 from pilotage.version import __version__
 
 IMAGES_PER_LABEL = 8
+OTHER_ENDINGS = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".pt", ".zip"}
 
 
 def generate(wish: SampleSettings) -> None:
@@ -33,21 +36,17 @@ def generate(wish: SampleSettings) -> None:
     run = load_run(wish.run_folder, weights=wish.weights, device=str(state.device))
     labels = run.labels.indices(wish.labels)
     seeds = parse_seeds(wish.seeds) or range(IMAGES_PER_LABEL * len(labels))
-    request = run.request(
-        labels,
-        w=wish.w,
-        guidance_scale=wish.guidance_scale,
-        steps=wish.steps,
-        sampler=wish.sampler,
-        seeds=seeds,
-        batch_size=wish.batch_size,
-        v=wish.v,
-        eta=wish.eta,
-    )
+    how = wish.model_dump(include=set(SamplerSettings.model_fields))
+    request = run.request(labels, seeds, **how)
     images = _sample_own_share(run, request, state)
     if state.is_main_process:
-        write(images, request, run, wish, columns=len(labels))
+        write(images, request, run, wish, columns=_columns(len(images), len(labels)))
     state.wait_for_everyone()
+
+
+def _columns(count: int, labels: int) -> int:
+    """Columns of a grid: a multiple of the labels that makes it about square, one row at least."""
+    return min(count, labels * max(1, round(math.sqrt(count) / labels)))
 
 
 def parse_seeds(words: Iterable[str]) -> list[int]:
@@ -69,12 +68,22 @@ def parse_seeds(words: Iterable[str]) -> list[int]:
 
 
 def _check_out(out: Path) -> None:
-    is_file = out.suffix in (".png", ".npz")
+    ending = out.suffix.lower()
+    if ending in OTHER_ENDINGS:
+        raise PilotageError(
+            f"out is {out}: it must end in .png (a grid) or .npz (arrays), or be a folder's name."
+        )
+    is_file = ending in (".png", ".npz")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise PilotageError(f"out is {out}: {above} is not a folder that can be written to.")
     if out.exists() and out.is_dir() == is_file:
         kind = "a file" if is_file else "a folder"
         raise PilotageError(
             f"out is {out}: that name asks for {kind}, but something else is there."
         )
+    if out.is_dir() and any(out.iterdir()):
+        raise PilotageError(f"out is {out}: the folder is not empty, and nothing is overwritten.")
 
 
 def _sample_own_share(run: Run, request: Request, state: PartialState) -> np.ndarray:
@@ -94,18 +103,17 @@ def write(
     labels, seeds = np.array(request.labels), np.array(request.seeds)
     record = _record(request, run, wish)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".png":
+    beside = out.with_name(f"{out.name}.json")
+    if out.suffix.lower() == ".png":
         names = [run.classes[k] for k in request.labels[:columns]]
         title = f"w = {request.w:g}, {request.steps} {request.sampler} steps"
         save_grid(images, out, columns, column_names=names, title=title)
-        beside = out.with_suffix(".json")
-    elif out.suffix == ".npz":
+    elif out.suffix.lower() == ".npz":
         save_npz(out, images=images, labels=labels, seeds=seeds)
-        beside = out.with_suffix(".json")
     else:
         out.mkdir(exist_ok=True)
-        for image, label, seed in zip(images, labels, seeds, strict=True):
-            save_png(image, out / f"seed{seed:06d}-label{label:03d}.png")
+        for k, (image, label, seed) in enumerate(zip(images, labels, seeds, strict=True)):
+            save_png(image, out / f"{k:06d}-seed{seed}-label{label}.png")
         beside = out / "samples.json"
     write_text(beside, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print(f"{len(images)} images in {out}, their settings in {beside}")

@@ -52,6 +52,7 @@ def save_npz(path: Path, **arrays: np.ndarray) -> None:
 
 
 GAP = 3
+DPI = 160
 
 
 def tile(images: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
@@ -94,9 +95,9 @@ def save_grid(
     images = enlarged(images)
     height, width = (n + GAP for n in images.shape[1:3])
     picture = tile(images, columns)
-    scale = max(0.4, min(1.5, width / 90)) / width
+    scale = max(0.4, width / DPI) / width  # inches per pixel; large images keep their size
     size = (picture.shape[1] * scale + 0.9, picture.shape[0] * scale + 0.6)
-    figure = Figure(figsize=size, dpi=160, layout="constrained")
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axis = figure.subplots()
     axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
     axis.spines[:].set_visible(False)

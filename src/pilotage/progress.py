@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -46,7 +47,7 @@ def training_bar(
         progress.update(progress.task_ids[0], completed=record.step, loss=loss)
 
     try:
-        yield advance, progress.console.print
+        yield advance, partial(progress.console.print, markup=False, highlight=False)
     finally:
         progress.stop()
 

@@ -4,8 +4,9 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,8 @@ from pilotage.diffusion import (
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, read_card
 from pilotage.model import build_denoiser, build_labels, build_network, build_schedule
+from pilotage.processes import process_device
+from pilotage.settings import SamplerSettings
 
 Sampler = Literal["ancestral", "ddim"]
 
@@ -130,38 +133,27 @@ class Run:
     def request(
         self,
         labels: str | int | Iterable[str | int] = "all",
-        *,
-        w: float | None = None,
-        guidance_scale: float | None = None,
-        steps: int = 64,
-        sampler: Sampler = "ancestral",
-        seeds: Iterable[int] | None = None,
-        batch_size: int = 64,
-        v: float = 0.3,
-        eta: float = 0.0,
+        seeds: int | Iterable[int] | None = None,
+        **settings: Any,
     ) -> Request:
-        """A checked request; the settings are those of :meth:`sample`, which says what they mean.
+        """A checked request; the arguments are those of :meth:`sample`, which says what they mean.
 
         Raises:
             PilotageError: naming the setting that is wrong.
         """
+        how = SamplerSettings(**settings)
         indices = self.labels.indices(labels.tolist() if isinstance(labels, Tensor) else labels)
-        seeds = tuple(range(len(indices))) if seeds is None else tuple(int(s) for s in seeds)
+        seeds = _seeds(range(len(indices)) if seeds is None else seeds)
         if len(seeds) < len(indices):
             raise PilotageError(
                 f"seeds has {len(seeds)} for {len(indices)} labels: "
                 "each image has its own seed, so at least as many are needed."
             )
-        for name, value in (("steps", steps), ("batch_size", batch_size)):
-            if value < 1:
-                raise PilotageError(f"{name} is {value}: at least 1 is needed.")
-        if sampler not in ("ancestral", "ddim"):
-            raise PilotageError(f"sampler is {sampler!r}: it must be 'ancestral' or 'ddim'.")
         dealt = tuple(indices[i % len(indices)] for i in range(len(seeds)))
-        strength = guidance_strength(w, guidance_scale)
-        request = Request(dealt, seeds, strength, steps, sampler, v, eta, batch_size)
-        # both refuse bad values, and it should be now rather than in the first batch
-        _ = request.step, SeededNoise(seeds, ())
+        strength = guidance_strength(how.w, how.guidance_scale)
+        request = Request(
+            dealt, seeds, strength, how.steps, how.sampler, how.v, how.eta, how.batch_size
+        )
         self._warn_if_untrained(strength)
         return request
 
@@ -208,11 +200,11 @@ class Run:
         self,
         labels: str | int | Iterable[str | int] = "all",
         *,
+        seeds: int | Iterable[int] | None = None,
         w: float | None = None,
         guidance_scale: float | None = None,
         steps: int = 64,
         sampler: Sampler = "ancestral",
-        seeds: Iterable[int] | None = None,
         batch_size: int = 64,
         v: float = 0.3,
         eta: float = 0.0,
@@ -238,16 +230,25 @@ class Run:
         """
         request = self.request(
             labels,
+            seeds,
             w=w,
             guidance_scale=guidance_scale,
             steps=steps,
             sampler=sampler,
-            seeds=seeds,
             batch_size=batch_size,
             v=v,
             eta=eta,
         )
         return torch.cat([batch.images for batch in self.stream(request)])
+
+
+def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    try:
+        found = tuple(index(s) for s in (seeds if isinstance(seeds, Iterable) else [seeds]))
+    except TypeError:
+        raise PilotageError(f"seeds is {seeds!r}: whole numbers are needed.") from None
+    SeededNoise(found, ())  # refuses what is out of range, now rather than in the first batch
+    return found
 
 
 def guidance_strength(w: float | None, guidance_scale: float | None) -> float:
@@ -284,12 +285,16 @@ def load_run(
     """
     folder = Path(path)
     card = read_card(folder)
-    for name in ("model", "ema"):  # a damaged run is refused whichever weights are wanted
-        step = int(read_metadata(folder / f"{name}.safetensors").get("step", 0))
+    # a damaged run is refused whichever weights are wanted
+    steps = {name: _step(folder / f"{name}.safetensors") for name in ("model", "ema")}
     network = build_network(card)
     fill(network, folder / f"{weights}.safetensors")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Run(card, network.eval().requires_grad_(False).to(device), step)
+    network = network.eval().requires_grad_(False).to(device or process_device())
+    return Run(card, network, steps[weights])
+
+
+def _step(path: Path) -> int:
+    return int(read_metadata(path).get("step", 0))
 
 
 def fill(network: nn.Module, path: Path) -> None:

@@ -3,6 +3,7 @@
 The command line, ``recipe.yaml`` and the Python API all read this one list.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,6 +24,14 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise PilotageError(_sentence(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some settings changed, validated like any other.
+
+        Raises:
+            PilotageError: if a setting does not exist or its value is not allowed.
+        """
+        return type(self)(**{**dict(self), **changes})
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -53,7 +62,7 @@ def _sentence(error: ValidationError) -> str:
         return str(mistake["ctx"]["error"])
     if mistake["type"] == "extra_forbidden":
         return f"{name} is not a setting."
-    reason = mistake["msg"].removeprefix("Input ").rstrip(".")
+    reason = re.sub(r"^(Input|Tuple|List|String|Value) ", "", mistake["msg"]).rstrip(".")
     return f"{name} is {mistake['input']!r}: it {reason}."
 
 
@@ -143,7 +152,19 @@ class Recipe(Settings):
         return self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
 
 
-class SampleSettings(Settings):
+class SamplerSettings(Settings):
+    """How images are sampled."""
+
+    w: float | None = Field(None, description="Guidance strength: 0 (default) none, -1 no class.")
+    guidance_scale: float | None = Field(None, description="The same as 1 + w; never both.")
+    steps: int = Field(64, ge=1, description="Network levels T.")
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+    v: float = Field(0.3, ge=0, le=1, description="Variance fraction of the ancestral sampler.")
+    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
+
+
+class SampleSettings(SamplerSettings):
     """A wish for images from a run, and where they go."""
 
     run_folder: Path = Field(description="The run folder.")
@@ -154,21 +175,69 @@ class SampleSettings(Settings):
     labels: tuple[str, ...] = Field(
         ("all",), description="all, class names or numbers; dealt to the images in turn."
     )
-    w: float | None = Field(None, description="Guidance strength: 0 (default) none, -1 no class.")
-    guidance_scale: float | None = Field(None, description="The same as 1 + w; never both.")
-    steps: int = Field(64, ge=1, description="Network levels T.")
-    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
     seeds: tuple[str, ...] = Field(
         (), description="Numbers or ranges a:b, one image each; 8 images per label by default."
     )
-    batch_size: Positive = Field(64, description="Images per network call.")
-    v: float = Field(0.3, ge=0, le=1, description="Variance fraction of the ancestral sampler.")
-    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
     weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
 
 
+class MeasureSettings(Settings):
+    """What samples are compared with, and in which features."""
+
+    data: str | None = Field(
+        None, description="The real images to compare with; the run's own if not given."
+    )
+    extractor: str = Field(
+        "in-domain", description="in-domain, inception[:FILE] or dinov2[:NAME]: the features."
+    )
+    force: bool = Field(
+        False, description="Measure distances from fewer samples than features have dimensions."
+    )
+
+
+class EvaluateSettings(MeasureSettings):
+    """Images of any origin, and the data that they are compared with."""
+
+    images: str = Field(
+        description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
+    )
+    size: tuple[Positive, Positive] | None = Field(
+        None, description="Height and width to resize both to; the images' own if not given."
+    )
+    out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
+
+
+class SweepSettings(MeasureSettings):
+    """A grid of sampling settings, each measured with the same seeds."""
+
+    runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
+    w: tuple[float, ...] = Field(
+        (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0), min_length=1, description="Guidance strengths."
+    )
+    steps: tuple[Positive, ...] = Field((64,), min_length=1, description="Numbers of steps T.")
+    sampler: tuple[Literal["ancestral", "ddim"], ...] = Field(
+        ("ancestral",), min_length=1, description="Step functions."
+    )
+    samples: Annotated[int, Field(ge=2)] = Field(1000, description="Images per setting.")
+    first_seed: int = Field(0, ge=0, description="Images have the seeds from this one on.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+    v: float = Field(0.3, ge=0, le=1, description="Variance fraction of the ancestral sampler.")
+    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
+    keep: bool = Field(False, description="Keep the images of every setting (sweep/images).")
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        for name in ("runs", "w", "steps", "sampler"):
+            values = getattr(self, name)
+            twice = [value for k, value in enumerate(values) if value in values[:k]]
+            if twice:
+                raise ValueError(f"{name} has {twice[0]} twice: each value once is enough.")
+        return self
+
+
 # Settings that a run may change when it goes on: none of them alters what a given step computes.
-MAY_CHANGE = frozenset({"steps", "log_every", "checkpoint_every", "sample_every"})
+# (Where the data lies may change; that it is the same is seen from its fingerprint.)
+MAY_CHANGE = frozenset({"data", "steps", "log_every", "checkpoint_every", "sample_every"})
 
 
 def conflict(old: Recipe, new: Recipe) -> str | None:

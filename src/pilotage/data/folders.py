@@ -23,15 +23,24 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"}
     | {".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".pcx"}
 )
-SPLIT_FOLDERS = frozenset({"train", "test", "validation", "val"})
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+}
 
 
 def read_folder(root: Path, say: Say) -> dict[str, Dataset]:
     """Open an image folder; classes are named after the first folder level.
 
     Args:
-        root: A folder of class folders; a folder with nothing but `train`, `test`, `validation`
-            and `val` folders, where `train` has class folders; or a folder of images.
+        root: A folder of class folders; a folder with nothing but split folders (the keys of
+            `SPLIT_NAMES`, in any case), where that for training has class folders; or a folder of
+            images.
         say: Receives notes on empty class folders and on files that are passed over.
 
     Returns:
@@ -42,7 +51,7 @@ def read_folder(root: Path, say: Say) -> dict[str, Dataset]:
         PilotageError: No image is found.
     """
     if is_split_layout(root):
-        splits = {folder.name: read_classes(folder, say) for folder in subfolders(root)}
+        splits = {split_name(folder): read_classes(folder, say) for folder in subfolders(root)}
         return {name: as_dataset(*found) for name, found in splits.items() if found[0]}
     paths, labels = read_classes(root, say)
     if not paths:
@@ -55,11 +64,29 @@ def read_folder(root: Path, say: Say) -> dict[str, Dataset]:
 
 
 def is_split_layout(root: Path) -> bool:
-    """Whether `root` holds split folders and no other, with class folders inside `train`."""
-    names = {folder.name for folder in subfolders(root)}
-    if "train" not in names or not names <= SPLIT_FOLDERS:
+    """Whether `root` holds split folders and no other, with class folders inside the training one.
+
+    Raises:
+        PilotageError: If only some folders are splits and one for training has class folders:
+            training on splits as if they were classes is never what is meant.
+    """
+    folders = subfolders(root)
+    training = [folder for folder in folders if split_name(folder) == "train"]
+    classes = [inner for folder in training for inner in subfolders(folder)]
+    if not any(list_images(inner)[0] for inner in classes):
         return False
-    return any(list_images(folder)[0] for folder in subfolders(root / "train"))
+    names = [split_name(folder) for folder in folders]
+    if None in names or len(set(names)) < len(names):
+        raise PilotageError(
+            f"data: {str(training[0])!r} has class folders, but not all folders beside it are "
+            f"splits of their own; allowed are {', '.join(SPLIT_NAMES)}, each kind once"
+        )
+    return True
+
+
+def split_name(folder: Path) -> str | None:
+    """The split that a folder's name stands for."""
+    return SPLIT_NAMES.get(folder.name.lower())
 
 
 def read_classes(root: Path, say: Say) -> tuple[list[str], Sequence[str | None]]:

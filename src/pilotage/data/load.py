@@ -45,8 +45,9 @@ def load_data(
         source: One of
 
             - `"digits"`: scikit-learn's 8x8 digits (`./digits` names a folder of that name);
-            - a folder of class folders; a folder with the folders `train` and `test`,
-              `validation` or `val`, each of class folders; a folder of images, all of one class;
+            - a folder of class folders; a folder with the folders `train` and `test` or
+              `validation` (or their common other names), each of class folders; a folder of images,
+              all of one class;
             - a `.parquet` file, or a folder of them, where `train*.parquet` with `test*.parquet`
               or `validation*.parquet` are splits and any other set of names is training data;
             - a Hugging Face hub id `name`, `owner/name` or `owner/name:config`, if no such path

@@ -44,6 +44,7 @@ def open_source(source: str | Path, say: Callable[[str], None]) -> dict[str, Dat
             raise PilotageError(f"data: {str(source)!r} is neither a folder nor a .parquet file")
         return tables.read_parquet([path], say)
     if isinstance(source, str) and is_hub_id(source):
+        say(f"data: there is no folder {source!r} here; asking the Hugging Face hub for it")
         return tables.read_hub(source)
     raise PilotageError(
         f"data: no such folder or file {str(source)!r}; allowed are 'digits', an image folder, "

@@ -77,7 +77,7 @@ def ancestral(v: float | Literal["learned"] = 0.3) -> Step:
         fraction = _learned(prediction) if v == "learned" else v
         std = tau(t, s).sqrt() * sigma(s) ** (1 - fraction) * sigma(t) ** fraction
         # at v = 1 the transition variance does not vanish at λ_s = ∞, but the end is x all the same
-        return State(mean + std.masked_fill(s.isinf(), 0.0) * noise, lam_s, prediction)
+        return State(mean + std * s.isfinite() * noise, lam_s, prediction)
 
     return step
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from pilotage.checkpoint import only_writer, remove_leftovers
 from pilotage.data import ImageData, load_data
@@ -21,7 +22,7 @@ from pilotage.settings import Recipe, conflict
 from pilotage.training.batches import Batches
 from pilotage.training.log import MetricsLog
 from pilotage.training.loop import StepRecord, Training, train
-from pilotage.training.state import publish, resume, save, start
+from pilotage.training.state import publish, restore_newest, save, set_aside_newer, start
 
 
 def fit(
@@ -33,7 +34,8 @@ def fit(
     """Train a recipe into a run folder, or go on with what is there; yield every step's record.
 
     A killed run, started again, ends with the same bits as one that was never interrupted (CPU, one
-    process, the same number of threads).
+    process, the same number of threads). Any number of processes trains alike, but for dropout,
+    whose masks each process draws for itself.
 
     Args:
         recipe: all settings.
@@ -50,21 +52,21 @@ def fit(
     with accelerator.main_process_first():  # the others then find the data in the cache
         data = load(recipe, say)
     card = Card(recipe, facts(*data))
-    latest = _check_folder(out, card)
-    training = start(card, accelerator) if latest is None else resume(card, accelerator, latest)
+    _check_folder(out, card)
+    training = start(card, accelerator)
     batches = _batches(recipe, data[0], accelerator)
     objective = Denoising(build_schedule(recipe), build_labels(card), recipe.p_uncond)
-    with _prepared_folder(out, card, latest, accelerator):
+    with _prepared_folder(out, training, card, say):
         say(_headline(training, card, out))
         log = MetricsLog(out, training.step, recipe.log_every, accelerator)
         for record in train(training, objective, batches):
             stopped = _any_process(accelerator, stop())
-            last = stopped or record.step == recipe.steps
+            last = record.step == recipe.steps
             log.add(record)
-            if last or record.step % recipe.checkpoint_every == 0:
+            if stopped or last or record.step % recipe.checkpoint_every == 0:
                 log.flush()
                 save(training, out)
-            if last or record.step % recipe.sample_every == 0:
+            if not stopped and (last or record.step % recipe.sample_every == 0):
                 _show_samples(training, card, out)
             yield record
             if stopped:
@@ -100,6 +102,7 @@ def facts(train_data: ImageData, held_out: ImageData) -> DataFacts:
 def make_accelerator(recipe: Recipe, out: Path) -> Accelerator:
     """Accelerate's view of devices and processes; TensorBoard joins in where it is installed."""
     process_state()
+    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     tensorboard = importlib.util.find_spec("tensorboard") is not None
     accelerator = Accelerator(
         mixed_precision=recipe.precision,
@@ -120,11 +123,11 @@ def _silent(_: str) -> None:
     """What the processes beside the main one say."""
 
 
-def _check_folder(out: Path, card: Card) -> Path | None:
-    """The newest checkpoint of a run that may go on, None for a new run.
+def _check_folder(out: Path, card: Card) -> None:
+    """Refuse a folder that is something else, or a run of other settings or data.
 
     Raises:
-        PilotageError: if the folder is something else, or a run of other settings or data.
+        PilotageError: naming what differs.
     """
     if (out / "recipe.yaml").exists():
         _check_same(out, read_card(out), card)
@@ -135,25 +138,35 @@ def _check_folder(out: Path, card: Card) -> Path | None:
         raise PilotageError(
             f"steps is {card.recipe.steps}: the run in {out} has already done {found[-1][0]}."
         )
-    return found[-1][1] if found else None
+    if not found and (out / "model.safetensors").exists():
+        raise PilotageError(
+            f"out is {out}: it has weights but no checkpoint in state/ to go on from, and training "
+            "from the start would replace them."
+        )
 
 
 @contextmanager
 def _prepared_folder(
-    out: Path, card: Card, latest: Path | None, accelerator: Accelerator
+    out: Path, training: Training, card: Card, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """The folder ready to be written by us alone, without what a killed writer left half done."""
+    """The folder, written by us alone and without what a killed writer left; training restored."""
+    accelerator = training.accelerator
     accelerator.wait_for_everyone()  # all have checked it
     with ExitStack() as held:
         if accelerator.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
             held.enter_context(only_writer(out))
+        accelerator.wait_for_everyone()
+        checkpoint = restore_newest(training, out, say)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
             write_card(out, card)  # first: a folder with anything else but no card is refused
             for folder in (out, out / "state", out / "samples"):
                 folder.mkdir(exist_ok=True)
                 remove_leftovers(folder)
-            if latest is not None:
-                publish(latest, out)
+            if checkpoint is not None:
+                set_aside_newer(out, training.step)
+                publish(checkpoint, out)
         accelerator.wait_for_everyone()
         if accelerator.log_with:
             accelerator.init_trackers("tensorboard")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,25 +26,48 @@ def start(card: Card, accelerator: Accelerator) -> Training:
     return Training(accelerator, card.recipe, build_denoiser(network, card.recipe), ema)
 
 
-def resume(card: Card, accelerator: Accelerator, checkpoint: Path) -> Training:
-    """The training that a checkpoint holds.
+def restore_newest(training: Training, out: Path, say: Callable[[str], None]) -> Path | None:
+    """Put the newest whole checkpoint of a run into a training; where it is, or None without any.
+
+    Raises:
+        PilotageError: if there are checkpoints, but none is whole.
+    """
+    found = [path for _, path in reversed(checkpoints(out))]
+    for path in found:
+        try:
+            restore(training, path)
+        except PilotageError as error:
+            if path == found[-1]:
+                raise
+            say(f"{error} Going on from the checkpoint before it.")
+        else:
+            return path
+    return None
+
+
+def restore(training: Training, checkpoint: Path) -> None:
+    """Put a checkpoint into a training.
 
     Raises:
         PilotageError: naming the file that is damaged.
     """
-    network = build_network(card)
-    ema = average(network, card.recipe.ema_decay)
-    fill(network, checkpoint / "model.safetensors")
-    fill(ema.module, checkpoint / "ema.safetensors")
     try:
         state = json.loads((checkpoint / "state.json").read_text())
-        ema.n_averaged.fill_(state["ema_updates"])
-        step = int(state["step"])
+        step, updates = int(state["step"]), int(state["ema_updates"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PilotageError(f"{checkpoint / 'state.json'} is damaged: {error!r}.") from None
-    training = Training(accelerator, card.recipe, build_denoiser(network, card.recipe), ema, step)
+        raise PilotageError(f"{checkpoint / 'state.json'} is damaged ({error!r}).") from None
+    fill(training.network, checkpoint / "model.safetensors")
+    fill(training.ema.module, checkpoint / "ema.safetensors")
     _load_optimizer(training, checkpoint / "optimizer.safetensors")
-    return training
+    training.ema.n_averaged.fill_(updates)
+    training.step = step
+
+
+def set_aside_newer(out: Path, step: int) -> None:
+    """Rename the checkpoints after a step, which could not be read, to make room for new ones."""
+    for newer, path in checkpoints(out):
+        if newer > step:
+            path.rename(path.with_name(f"damaged-{path.name}"))
 
 
 def save(training: Training, out: Path) -> None:
