@@ -3,11 +3,16 @@
 import pytest
 from PIL import Image
 
+from pilotage import demo
 from pilotage.cli import main
+from pilotage.sweep.table import read_rows, table_path
 
 
 @pytest.mark.slow
-def test_demo_prints_the_table_and_draws_the_pictures(tmp_path, capsys):
+def test_demo_prints_the_table_and_draws_the_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(demo, "STEPS", 4)
+    monkeypatch.setattr(demo, "SWEEP", demo.SWEEP.replace(steps=(1, 2), samples=72))
     assert main(["demo", "--out", str(tmp_path), "--steps", "3"]) == 0
     table = (tmp_path / "table.md").read_text()
     assert table.strip() in capsys.readouterr().out
@@ -25,3 +30,7 @@ def test_demo_prints_the_table_and_draws_the_pictures(tmp_path, capsys):
     with Image.open(tmp_path / "overview.png") as overview:
         assert overview.width > 1000
     assert "real held-out digits: accuracy 0.9" in table
+    sampled = [row for row in read_rows(table_path(tmp_path / "run")) if row["kind"] == "sample"]
+    assert len({row["w"] for row in sampled}) >= 6
+    assert len({row["steps"] for row in sampled}) == 2
+    assert "FD (in-domain)" in (tmp_path / "report.html").read_text()

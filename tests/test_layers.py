@@ -113,7 +113,7 @@ def test_the_walk_sees_what_it_forbids():
     assert upward(edges) == [("pilotage.diffusion.steps", "pilotage.cli")]
     assert circle(edges) == ["pilotage.cli", "pilotage.demo"]
     assert "pilotage.diffusion.logsnr" in graph()["pilotage.diffusion.steps"]
-    assert "pilotage.training.fit" in graph()["pilotage.cli"], "imports inside functions count"
+    assert "pilotage.study" in graph()["pilotage.cli"], "imports inside functions count"
 
 
 def test_networks_know_torch_only():

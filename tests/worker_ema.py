@@ -26,7 +26,7 @@ def digest(network):
 accelerator = Accelerator(cpu=True)
 network = UNetSettings(channels=8, channel_mult=(1, 2), num_res_blocks=1, head_channels=8)
 recipe = Recipe(network=network, steps=4, batch_size=8, warmup_steps=0)
-images = np.random.default_rng(0).integers(0, 255, (16, 8, 8, 1), dtype=np.uint8)
+images = np.random.default_rng(0).integers(0, 255, (16, 1, 8, 8), dtype=np.uint8)
 data = ImageData.from_arrays(images, np.arange(16) % 2, ("a", "b"))
 card = Card(
     recipe, DataFacts(shape=data.shape, classes=data.classes, train=16, held_out=0, fingerprint="")

@@ -22,7 +22,14 @@ from pydantic import Field
 
 from pilotage.errors import PilotageError
 from pilotage.recipes import PRESETS
-from pilotage.settings import Recipe, SampleSettings, Settings
+from pilotage.settings import (
+    EvaluateSettings,
+    GridSettings,
+    Recipe,
+    SampleSettings,
+    Settings,
+    SweepSettings,
+)
 from pilotage.version import __version__
 
 INTERRUPTED = 130
@@ -36,17 +43,12 @@ class TrainCommand(Recipe):
     def run(self) -> int:
         """Train with a progress bar; Ctrl-C saves first."""
         from pilotage.processes import process_state
-        from pilotage.progress import training_bar
-        from pilotage.training.fit import fit
+        from pilotage.study import train_run
 
         recipe = Recipe(**self.model_dump(exclude={"out"}))
-        first, step = process_state().is_main_process, recipe.steps
-        with Interrupts() as stop, training_bar(recipe.steps, first) as (advance, say):
-            for record in fit(recipe, self.out, say=say, stop=stop):
-                advance(record)
-                step = record.step
-        finished = step == recipe.steps
-        if first:
+        with Interrupts() as stop:
+            finished = train_run(recipe, self.out, stop)
+        if process_state().is_main_process:
             goes_on = f"interrupted; saved in {self.out}. The same command goes on from there."
             print(f"done: {self.out}" if finished else goes_on)
         return 0 if finished else INTERRUPTED
@@ -67,6 +69,77 @@ class SampleCommand(SampleSettings):
         return 0
 
 
+class SweepCommand(SweepSettings):
+    """Measure runs over guidance strengths, step counts and samplers; what is there is skipped."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
+        min_length=1, description="The run folders."
+    )
+
+    def run(self) -> int:
+        """Sweep with one progress bar over the whole grid."""
+        from pilotage.study import sweep_runs
+
+        sweep_runs(self.runs, self)
+        return 0
+
+
+class StudyPUncondCommand(Recipe):
+    """Train one model per dropping rate, sweep w over all of them, and report: one table."""
+
+    out: Path = Field(description="The folder of the runs and the report.")
+    rates: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (0.1, 0.2, 0.5), min_length=1, description="The dropping rates."
+    )
+    sweep: GridSettings = GridSettings()
+
+    def run(self) -> int:
+        """The whole study; what is there already is not done again."""
+        from pilotage.study import study_p_uncond
+
+        recipe = Recipe(**self.model_dump(exclude={"out", "rates", "sweep"}))
+        with Interrupts() as stop:
+            written = study_p_uncond(recipe, self.out, self.rates, self.sweep, stop)
+        if stop():
+            print(f"interrupted; saved in {self.out}. The same command goes on from there.")
+            return INTERRUPTED
+        for path in written:
+            print(path)
+        return 0
+
+
+class EvaluateCommand(EvaluateSettings):
+    """Measure images of any origin against a data set."""
+
+    images: Annotated[str, tyro.conf.Positional] = Field(
+        description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
+    )
+
+    def run(self) -> int:
+        """Measure and print."""
+        from pilotage.evaluate import evaluate, format_row
+
+        print(format_row(evaluate(self)))
+        return 0
+
+
+class ReportCommand(Settings):
+    """Write what training and sweeps of runs measured as one HTML page, Markdown, CSV and PNGs."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
+        min_length=1, description="The run folders."
+    )
+    out: Path | None = Field(None, description="The HTML file; report.html of the first run.")
+
+    def run(self) -> int:
+        """Write the report."""
+        from pilotage.report import write_report
+
+        for path in write_report(self.runs, self.out or self.runs[0] / "report.html"):
+            print(path)
+        return 0
+
+
 class DemoCommand(Settings):
     """Train the digits, sample them at rising w, and show what guidance does: minutes on a CPU."""
 
@@ -82,7 +155,9 @@ class DemoCommand(Settings):
         return 0
 
 
-Command = TrainCommand | SampleCommand | DemoCommand
+Command = (
+    TrainCommand | SampleCommand | SweepCommand | ReportCommand | EvaluateCommand | DemoCommand
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +188,10 @@ def parse(arguments: Sequence[str]) -> Command:
     Raises:
         PilotageError: one sentence about the first mistake.
     """
+    if (
+        arguments[:1] == ["study"] and len(arguments) > 1
+    ):  # "study NAME" is the command "study-NAME"
+        arguments = [f"study-{arguments[1]}", *arguments[2:]]
     _check_names(arguments)
     if {"-h", "--help"} & set(arguments):
         return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
@@ -125,40 +204,52 @@ def parse(arguments: Sequence[str]) -> Command:
 
 
 _ABOUT = "Train, steer and measure guided diffusion models."
-_PLAIN = {"sample": SampleCommand, "demo": DemoCommand}
+_OF_PRESETS = {"train": TrainCommand, "study-p-uncond": StudyPUncondCommand}
+_PLAIN = {
+    "sample": SampleCommand,
+    "sweep": SweepCommand,
+    "report": ReportCommand,
+    "evaluate": EvaluateCommand,
+    "demo": DemoCommand,
+}
 
 
 def _command_type() -> Any:
-    """What tyro parses: a union of the commands, with a union of the presets under ``train``."""
-    presets = [
+    """What tyro parses: a union of the commands; those of presets are unions of these in turn."""
+    of_presets = [
+        Annotated[_presets(command), tyro.conf.subcommand(name, description=command.__doc__)]
+        for name, command in _OF_PRESETS.items()
+    ]
+    plain = [
+        Annotated[command, tyro.conf.subcommand(name, description=command.__doc__)]
+        for name, command in _PLAIN.items()
+    ]
+    return tyro.conf.OmitSubcommandPrefixes[reduce(or_, [*of_presets, *plain])]
+
+
+def _presets(command: type[Recipe]) -> Any:
+    """The command with each preset's recipe as defaults, as a union of subcommands."""
+    choices = [
         Annotated[
-            TrainCommand,
+            command,
             tyro.conf.subcommand(
                 name,
-                default=TrainCommand.model_construct(out=tyro.MISSING, **dict(preset.recipe)),
+                default=command.model_construct(out=tyro.MISSING, **dict(preset.recipe)),
                 description=f"{preset.about}. {preset.score}".strip(),
             ),
         ]
         for name, preset in PRESETS.items()
     ]
-    train = Annotated[
-        reduce(or_, presets),
-        tyro.conf.subcommand("train", description=TrainCommand.__doc__),
-    ]
-    others = [
-        Annotated[command, tyro.conf.subcommand(name, description=command.__doc__)]
-        for name, command in _PLAIN.items()
-    ]
-    return tyro.conf.OmitSubcommandPrefixes[reduce(or_, [train, *others])]
+    return reduce(or_, choices)
 
 
 def _check_names(arguments: Sequence[str]) -> None:
     """Refuse an unknown command or preset by name."""
     words = [word for word in arguments[:2] if not word.startswith("-")]
-    commands = ("train", *_PLAIN)
+    commands = (*_OF_PRESETS, *_PLAIN)
     if words and words[0] not in commands:
         raise PilotageError(f"command is {words[0]!r}: it must be one of {', '.join(commands)}.")
-    if words[:1] == ["train"] and len(words) == 2 and words[1] not in PRESETS:
+    if len(words) == 2 and words[0] in _OF_PRESETS and words[1] not in PRESETS:
         raise PilotageError(f"preset is {words[1]!r}: it must be one of {', '.join(PRESETS)}.")
 
 

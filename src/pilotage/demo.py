@@ -11,17 +11,22 @@ import numpy as np
 from pilotage.checkpoint import whole_file, write_text
 from pilotage.data import ImageData
 from pilotage.images import GAP, displayable, enlarged, save_grid, tile, to_arrays
-from pilotage.progress import sampling_bar, training_bar
+from pilotage.progress import sampling_bar
 from pilotage.recipes import PRESETS
+from pilotage.report import write_report
 from pilotage.run import Request, Run, Sampler, load_run
-from pilotage.settings import Recipe
-from pilotage.training.fit import fit, load
+from pilotage.settings import GridSettings
+from pilotage.study import sweep_runs, train_run
+from pilotage.training.fit import load
 
 STRENGTHS = (0.0, 0.3, 1.0, 4.0)
 SAMPLERS: tuple[Sampler, ...] = ("ancestral", "ddim")
 STEPS = 64
 IMAGES_PER_CLASS = 10
 BATCH_SIZE = 100
+SWEEP = GridSettings(
+    w=(0.0, 0.1, 0.3, 1.0, 2.0, 4.0), steps=(8, 32), samples=200, batch_size=BATCH_SIZE
+)
 
 
 class Row(NamedTuple):
@@ -43,7 +48,8 @@ class Row(NamedTuple):
 def demo(out: Path, steps: int, seed: int) -> None:
     """Train, sample every setting, print and write the table and the pictures."""
     recipe = PRESETS["digits"].recipe.replace(steps=steps, seed=seed)
-    run = _train(recipe, out / "run")
+    train_run(recipe, out / "run")
+    run = load_run(out / "run")
     real, held_out = load(recipe, say=lambda _: None)
     judge = Judge(real)
     settings = [(w, sampler) for sampler in SAMPLERS for w in STRENGTHS]
@@ -57,14 +63,9 @@ def demo(out: Path, steps: int, seed: int) -> None:
         name = f"{row.request.sampler}-w{row.request.w:g}.png"
         save_grid(row.images, out / name, 10, run.classes, title=_title(row))
     save_overview(rows, run.classes, out / "overview.png")
-    print(f"pictures and table in {out}; look at {out / 'overview.png'} first")
-
-
-def _train(recipe: Recipe, folder: Path) -> Run:
-    with training_bar(recipe.steps) as (advance, say):
-        for record in fit(recipe, folder, say=say):
-            advance(record)
-    return load_run(folder)
+    sweep_runs((out / "run",), SWEEP)
+    (report, *_) = write_report([out / "run"], out / "report.html")
+    print(f"pictures and table in {out}; look at {out / 'overview.png'} and {report} first")
 
 
 class Judge:

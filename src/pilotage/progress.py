@@ -67,9 +67,33 @@ class SmoothedLoss:
 @contextmanager
 def sampling_bar(steps: int, shown: bool = True) -> Iterator[Callable[[], None]]:
     """A bar over sampling steps; call what it yields after each."""
+    with sweep_bar(shown) as bar:
+        bar.start(steps)
+        yield bar.advance
+
+
+class SweepBar:
+    """A bar over the sampling steps of a whole grid, whose length is told once it is known."""
+
+    def __init__(self, progress: Progress, shown: bool) -> None:
+        self._progress = progress
+        self._task = progress.add_task("sampling", total=None, visible=shown)
+        self.say = partial(progress.console.print, markup=False, highlight=False)
+
+    def start(self, steps: int) -> None:
+        """Tell the number of steps."""
+        self._progress.update(self._task, total=steps)
+
+    def advance(self) -> None:
+        """One step is done."""
+        self._progress.advance(self._task)
+
+
+@contextmanager
+def sweep_bar(shown: bool = True) -> Iterator[SweepBar]:
+    """A :class:`SweepBar` while the work lasts."""
     with _progress() as progress:
-        task = progress.add_task("sampling", total=steps, visible=shown)
-        yield lambda: progress.advance(task)
+        yield SweepBar(progress, shown)
 
 
 def _progress(*more: ProgressColumn) -> Progress:

@@ -207,10 +207,9 @@ class EvaluateSettings(MeasureSettings):
     out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
 
 
-class SweepSettings(MeasureSettings):
+class GridSettings(MeasureSettings):
     """A grid of sampling settings, each measured with the same seeds."""
 
-    runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
     w: tuple[float, ...] = Field(
         (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0), min_length=1, description="Guidance strengths."
     )
@@ -228,11 +227,17 @@ class SweepSettings(MeasureSettings):
     @model_validator(mode="after")
     def _once(self) -> Self:
         for name in ("runs", "w", "steps", "sampler"):
-            values = getattr(self, name)
+            values = getattr(self, name, ())
             twice = [value for k, value in enumerate(values) if value in values[:k]]
             if twice:
                 raise ValueError(f"{name} has {twice[0]} twice: each value once is enough.")
         return self
+
+
+class SweepSettings(GridSettings):
+    """The same grid for each of some runs."""
+
+    runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
 
 
 # Settings that a run may change when it goes on: none of them alters what a given step computes.

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import Tensor, nn
 
 from pilotage.checkpoint import only_writer, remove_leftovers
 from pilotage.data import ImageData, load_data
@@ -20,6 +21,7 @@ from pilotage.processes import process_state
 from pilotage.run import Run
 from pilotage.settings import Recipe, conflict
 from pilotage.training.batches import Batches
+from pilotage.training.health import RealImages, health, warnings, write_health
 from pilotage.training.log import MetricsLog
 from pilotage.training.loop import StepRecord, Training, train
 from pilotage.training.state import publish, restore_newest, save, set_aside_newer, start
@@ -59,6 +61,7 @@ def fit(
     with _prepared_folder(out, training, card, say):
         say(_headline(training, card, out))
         log = MetricsLog(out, training.step, recipe.log_every, accelerator)
+        watch = _Watch(training, card, out, data, say)
         for record in train(training, objective, batches):
             stopped = _any_process(accelerator, stop())
             last = record.step == recipe.steps
@@ -67,7 +70,7 @@ def fit(
                 log.flush()
                 save(training, out)
             if not stopped and (last or record.step % recipe.sample_every == 0):
-                _show_samples(training, card, out)
+                watch.look()
             yield record
             if stopped:
                 break
@@ -213,24 +216,48 @@ def _any_process(accelerator: Accelerator, flag: bool) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
 
 
-def _show_samples(training: Training, card: Card, out: Path) -> None:
-    """Grids of the latest and of the averaged weights, with the same seeds."""
-    if training.accelerator.is_main_process:
-        count = min(10, len(card.data.classes))
-        for name, network in (("raw", training.network), ("ema", training.ema.module)):
-            run = Run(card, network.eval(), training.step)
-            images = run.sample(
-                range(count), w=_shown_w(card), steps=32, sampler="ddim", seeds=range(4 * count)
-            )
-            save_grid(
-                to_arrays(images),
-                out / "samples" / f"step-{training.step:09d}-{name}.png",
-                columns=count,
-                column_names=card.data.classes[:count],
-                title=f"step {training.step}, {name} weights, w = {_shown_w(card):g}",
-            )
-            network.train()
-    training.accelerator.wait_for_everyone()
+class _Watch:
+    """Grids and health of the samples, now and then, on the main process."""
+
+    def __init__(
+        self,
+        training: Training,
+        card: Card,
+        out: Path,
+        data: tuple[ImageData, ImageData],
+        say: Callable[[str], None],
+    ) -> None:
+        self.training, self.card, self.out, self.say = training, card, out, say
+        self._data = data
+        self._real: RealImages | None = None  # decoded when it is first needed
+
+    def look(self) -> None:
+        """Sample the latest and the averaged weights with the same seeds; draw and measure both."""
+        if self.training.accelerator.is_main_process:
+            raw = self._grid("raw", self.training.network)
+            averaged = self._grid("ema", self.training.ema.module)
+            self._real = self._real or RealImages(*self._data)
+            numbers = health(averaged, raw, self._real)
+            said = list(warnings(numbers))
+            write_health(self.out, self.training.step, numbers, said)
+            for sentence in said:
+                self.say(f"health at step {self.training.step}: {sentence}")
+        self.training.accelerator.wait_for_everyone()
+
+    def _grid(self, name: str, network: nn.Module) -> Tensor:
+        step, classes = self.training.step, self.card.data.classes
+        count, w = min(10, len(classes)), _shown_w(self.card)
+        run = Run(self.card, network.eval(), step)
+        images = run.sample(range(count), seeds=range(4 * count), w=w, steps=32, sampler="ddim")
+        network.train()
+        save_grid(
+            to_arrays(images),
+            self.out / "samples" / f"step-{step:09d}-{name}.png",
+            columns=count,
+            column_names=classes[:count],
+            title=f"step {step}, {name} weights, w = {w:g}",
+        )
+        return images
 
 
 def _shown_w(card: Card) -> float:

@@ -18,13 +18,8 @@ class MetricsLog:
         self.accelerator = accelerator
         self.pending: list[StepRecord] = []
         if accelerator.is_main_process:
-            self._forget_after(step)
-
-    def _forget_after(self, step: int) -> None:
-        """Drop half-written lines, and those of steps that a killed run will take again."""
-        if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
-            write_text(self.path, "".join(f"{line}\n" for line in kept))
+            for path in (self.path, out / "health.jsonl"):
+                _forget_after(path, step)
 
     def add(self, record: StepRecord) -> None:
         """Note a step."""
@@ -47,6 +42,13 @@ class MetricsLog:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": last.step, **values}) + "\n")
         self.accelerator.log(values, step=last.step)
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop half-written lines, and those of steps that a killed run will take again."""
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+        write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

@@ -1,0 +1,120 @@
+"""What the metrics cost against the usual ways of computing them, as ratios measured in one run.
+
+    python benchmarks/metrics.py --out results/metrics-speed.md
+
+Each row times A and B in turn, as in ``run.py``, and checks that both answer the same.
+"""
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import scipy
+import tyro
+from run import Row, compare, table
+from scipy import linalg
+from scipy.spatial.distance import cdist
+
+from pilotage.metrics import Moments, frechet_distance, precision_recall
+
+
+def features(count: int, dims: int, seed: int) -> np.ndarray:
+    """Correlated features whose spread falls over three decades, as of a real network."""
+    random = np.random.default_rng(seed)
+    mixing = random.standard_normal((dims, dims)) / np.sqrt(dims) + np.eye(dims)
+    rows = random.standard_normal((count, dims)) * np.logspace(0, -3, dims)
+    return (rows @ mixing + 0.1 * seed).astype(np.float32)
+
+
+def by_sqrtm(real: Moments, fake: Moments) -> float:
+    """The formula as it is usually written."""
+    c1, c2 = real.covariance, fake.covariance
+    root = np.trace(linalg.sqrtm(c1 @ c2).real)
+    return float(np.sum((real.mean - fake.mean) ** 2) + np.trace(c1) + np.trace(c2) - 2 * root)
+
+
+def direct(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return cdist(a, b, "sqeuclidean")
+
+
+def by_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """By the norms, not exact for close rows."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * (a @ b.T)
+
+
+def by_matrices(
+    real: np.ndarray, fake: np.ndarray, distances: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> tuple[float, float]:
+    """Precision and recall with whole matrices of distances."""
+    radii = [np.partition(distances(x, x), 3, axis=1)[:, 3] for x in (real, fake)]
+    between = distances(fake, real)
+    precision = (between <= radii[0]).any(axis=1).mean()
+    return float(precision), float((between <= radii[1][:, None]).any(axis=0).mean())
+
+
+def frechet_row(dims: int, rounds: int) -> Row:
+    """From the moments on, which both need."""
+    real, fake = (Moments.of(features(5 * dims // 2, dims, seed)) for seed in (0, 1))
+    answers = []
+    row = compare(
+        f"Fréchet distance, {dims} dims: Pilotage / scipy sqrtm",
+        lambda: answers.append(frechet_distance(real, fake)),
+        lambda: answers.append(by_sqrtm(real, fake)),
+        rounds,
+    )
+    np.testing.assert_allclose(answers, answers[0], rtol=1e-6)
+    return row
+
+
+def manifold_rows(count: int, dims: int, rounds: int) -> list[Row]:
+    """Precision and recall against whole distance matrices, made in two ways."""
+    real, fake = features(count, dims, 0), features(count, dims, 1)
+    rows = []
+    for name, distances in (("cdist", direct), ("matrix product", by_product)):
+        answers = []
+        rows.append(
+            compare(
+                f"precision/recall, {count} x {count}, {dims} dims: Pilotage / full {name}",
+                lambda kept=answers: kept.append(precision_recall(real, fake)),
+                lambda kept=answers, how=distances: kept.append(by_matrices(real, fake, how)),
+                rounds,
+            )
+        )
+        np.testing.assert_allclose(answers, [answers[0]] * len(answers), atol=2 / count)
+    return rows
+
+
+def main(
+    out: Path | None = None,
+    rounds: int = 3,
+    frechet_dims: int = 2048,
+    count: int = 10_000,
+    dims: tuple[int, ...] = (64, 512),
+) -> None:
+    """Measure, print, and write the table.
+
+    Args:
+        out: a Markdown file; only printed if not given.
+        rounds: counted pairs per row.
+        frechet_dims: features of the Fréchet distance.
+        count: rows of each set for precision and recall.
+        dims: features for precision and recall.
+    """
+    rows = [frechet_row(frechet_dims, rounds)]
+    for each in dims:
+        rows += manifold_rows(count, each, rounds)
+    text = (
+        "# Metrics, as ratios\n\n"
+        f"`python benchmarks/metrics.py --rounds {rounds}` with numpy {np.__version__}, scipy "
+        f"{scipy.__version__}, {platform.machine()}. Medians; the ratio is the median of pairs "
+        f"timed in turn.\n\n{table(rows)}\n"
+    )
+    print(text)
+    if out:
+        out.write_text(text)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

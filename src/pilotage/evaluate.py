@@ -1,0 +1,84 @@
+"""``pilotage evaluate``: images of any origin, measured on the same footing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pilotage.data import ImageData, load_data
+from pilotage.errors import PilotageError
+from pilotage.settings import EvaluateSettings
+from pilotage.sweep.grid import make_yardstick
+from pilotage.sweep.measure import compare, extract, join
+from pilotage.sweep.table import Row, append_row, row_id
+
+BATCH = 256
+
+
+def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> Row:
+    """Measure images against the training images of a data set; the row, also written if asked.
+
+    Raises:
+        PilotageError: for bad input, before anything is measured.
+    """
+    train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
+    name, images, labels = _images(settings, held_out)
+    if images.shape[1:] != train.shape:
+        raise PilotageError(
+            f"images is {name}: they are {_by(images.shape[1:])}, the data's {_by(train.shape)}."
+        )
+    yardstick = make_yardstick(settings.extractor, settings.data or "digits", train, held_out, say)
+    parts = [
+        extract(images[i : i + BATCH], yardstick.extractor) for i in range(0, len(images), BATCH)
+    ]
+    sample = join(parts)._replace(labels=labels)
+    metrics = compare(yardstick.real, sample, force=settings.force)
+    kind = "real" if settings.images == "real" else "images"
+    decides = {"kind": kind, "images": name, "n": len(images), **yardstick.manifest}
+    pairs = {key: list(pair) for key, pair in metrics.items()}
+    row = {"id": row_id(decides), **decides, "run": name, "metrics": pairs, "preview": None}
+    if settings.out is not None:
+        append_row(settings.out, row)
+    return row
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _images(
+    settings: EvaluateSettings, held_out: ImageData
+) -> tuple[str, torch.Tensor, np.ndarray | None]:
+    """Name, uint8 images (N, C, H, W), and labels where they are known."""
+    if settings.images == "real":
+        if not len(held_out):
+            raise PilotageError("images is 'real': this data has no held-out images.")
+        return "real", held_out.batch(np.arange(len(held_out))), held_out.labels
+    path = Path(settings.images)
+    if path.suffix == ".npz":
+        return str(path), *_npz(path)
+    folder, _ = load_data(path, held_out=0, size=settings.size, say=lambda _: None)
+    return str(path), folder.batch(np.arange(len(folder))), None
+
+
+def _npz(path: Path) -> tuple[torch.Tensor, np.ndarray | None]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError) as error:
+        raise PilotageError(f"images is {path}: it is not a readable .npz ({error}).") from None
+    images = arrays.get("images", arrays.get("arr_0"))
+    if images is None or images.dtype != np.uint8 or images.ndim != 4:
+        raise PilotageError(
+            f"images is {path}: it needs an array 'images' (or 'arr_0') of uint8 (N, H, W, C)."
+        )
+    return torch.from_numpy(images).permute(0, 3, 1, 2), arrays.get("labels")
+
+
+def format_row(row: Row) -> str:
+    """The numbers as lines of text."""
+    return "\n".join(
+        f"{name:>18}  {value:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+        for name, (value, error) in row["metrics"].items()
+    )

@@ -1,0 +1,48 @@
+"""Metrics: features → statistics → number, with a standard error beside it.
+
+Everything here is a function of arrays with one row per image, (N, D); where the features came
+from is the business of ``pilotage.metrics.extractors``. All arithmetic is float64, and NumPy is all
+that is needed. ``real`` always comes before ``fake``.
+
+    Moments               count, mean and covariance, streamed and merged
+    frechet_distance      ‖μ₁−μ₂‖² + tr(C₁ + C₂ − 2 (C₁C₂)^½)
+    inception_score       exp E KL(p(y|x) ‖ p(y))
+    precision_recall      shares of each set within the other's nearest-neighbour balls
+    density_coverage      the same balls, counted so that outliers matter less
+    kernel_distance       squared maximum mean discrepancy over random subsets
+    mode_coverage         modes hit, and KL(samples ‖ data) over the modes
+    standard_error        of any of these, by leaving out groups or by resampling
+"""
+
+from pilotage.metrics.errors import frechet_standard_error, standard_error
+from pilotage.metrics.frechet import frechet_distance
+from pilotage.metrics.inception import InceptionScore, inception_score
+from pilotage.metrics.kernel import KernelDistance, kernel_distance, mmd2
+from pilotage.metrics.manifold import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    precision_recall,
+    squared_radii,
+)
+from pilotage.metrics.modes import ModeCoverage, mode_coverage
+from pilotage.metrics.moments import Moments
+
+__all__ = [
+    "DensityCoverage",
+    "InceptionScore",
+    "KernelDistance",
+    "ModeCoverage",
+    "Moments",
+    "PrecisionRecall",
+    "density_coverage",
+    "frechet_distance",
+    "frechet_standard_error",
+    "inception_score",
+    "kernel_distance",
+    "mmd2",
+    "mode_coverage",
+    "precision_recall",
+    "squared_radii",
+    "standard_error",
+]

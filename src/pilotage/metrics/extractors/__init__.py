@@ -1,0 +1,23 @@
+"""Images to features: three extractors, each with a name and a content hash.
+
+`in_domain` trains a small classifier on the dataset and needs nothing else; `inception` is the
+standard network of FID and the Inception score; `dinov2` needs the extra of that name. Numbers in
+features of different hashes do not compare.
+"""
+
+from pilotage.metrics.extractors.base import Extractor, Features
+from pilotage.metrics.extractors.dinov2 import dinov2
+from pilotage.metrics.extractors.in_domain import in_domain
+from pilotage.metrics.extractors.inception import inception
+from pilotage.metrics.extractors.load import load_extractor
+from pilotage.metrics.extractors.resize import resize_tf1_bilinear
+
+__all__ = [
+    "Extractor",
+    "Features",
+    "dinov2",
+    "in_domain",
+    "inception",
+    "load_extractor",
+    "resize_tf1_bilinear",
+]

@@ -1,0 +1,138 @@
+"""What every extractor gives, and how its content hash and its cache folder come about."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from pilotage.cache import usable_folder, usual_folder
+from pilotage.errors import PilotageError
+from pilotage.processes import process_state
+
+
+class Features(NamedTuple):
+    """What an extractor sees in N images; all float32, finite, on the CPU.
+
+    Attributes:
+        pooled: (N, D), for Fréchet and kernel distances, precision and recall.
+        spatial: (N, Ds), where the image's layout still shows, for sFID; None if there are none.
+        logits: (N, K), unnormalised log-probabilities of the classes; None without a classifier.
+    """
+
+    pooled: np.ndarray
+    spatial: np.ndarray | None
+    logits: np.ndarray | None
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """Images to features.
+
+    Attributes:
+        name: which one it is; only with "inception" may a distance be called plain FID.
+        hash: SHA-256 (hex) of weights and preprocessing: numbers compare only under the same one.
+        resize: the filter that brings images to the network's size, or "none".
+        dimensions: D of the pooled features.
+        accuracy: on held-out images; None where unknown.
+    """
+
+    name: str
+    hash: str
+    resize: str
+    dimensions: int
+    accuracy: float | None
+
+    def __call__(self, images: UInt8[Tensor, "B C H W"]) -> Features:
+        """Features of uint8 images (B, C, H, W); an image's do not depend on the others."""
+        ...
+
+
+def content_hash(tensors: Mapping[str, Tensor], preprocessing: Mapping) -> str:
+    """SHA-256 (hex) of named tensors and of what is done to an image before they see it."""
+    digest = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """The folder of cached extractors, there from now on; None: the usual one.
+
+    Raises:
+        PilotageError: if it cannot be made.
+    """
+    return usable_folder(cache) if cache is not None else usual_folder("extractors")
+
+
+def pick_device(device: torch.device | str | None) -> torch.device:
+    """The device asked for, or this process's own."""
+    return process_state().device if device is None else torch.device(device)
+
+
+def check_images(images: Tensor, channels: tuple[int, ...] | None = None) -> None:
+    """Raise PilotageError unless ``images`` is uint8 (B, C, H, W) with one of these C."""
+    what = f"{images.dtype} {tuple(images.shape)}"
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise PilotageError(f"images of {what} are not allowed; give torch.uint8 (B, C, H, W).")
+    if channels is not None and images.shape[1] not in channels:
+        allowed = " or ".join(map(str, channels))
+        raise PilotageError(
+            f"images of {what} are not allowed; this extractor takes C = {allowed}."
+        )
+
+
+def three_channels(images: Tensor) -> Tensor:
+    """Grey images (B, 1, H, W) as three equal channels; colour stays."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def to_array(features: Tensor) -> np.ndarray:
+    """float32, on the CPU, (N, ...) to (N, D)."""
+    return features.detach().flatten(1).float().cpu().numpy()
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Full float32 on GPUs, where TF32 is the default, and the same algorithm each time."""
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside with the same lock file.
+
+    Raises:
+        PilotageError: if the file cannot be written, and so nothing beside it.
+    """
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise PilotageError(
+            f"cache={str(path.parent)!r} is not allowed ({error}); give a folder that can be "
+            "written."
+        ) from None
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:
+            pass  # not on every system; then two processes may both do the work
+        yield

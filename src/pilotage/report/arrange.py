@@ -1,0 +1,206 @@
+"""Rows sorted into what may be compared: groups of one yardstick, and curves over w in them."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from pilotage.report.names import features_name, listed
+from pilotage.report.read import Measure, Row, Source
+
+
+class Model(NamedTuple):
+    """The weights of a run at a step."""
+
+    run: str
+    step: int
+    run_hash: str
+    p_uncond: float | None
+
+
+class Variant(NamedTuple):
+    """All of sampling but w and the number of steps: rows of two variants share no table."""
+
+    sampler: str
+    v: float | None
+    eta: float | None
+    n: int
+    seeds: tuple[int, ...]
+    code: str
+
+
+class Curve(NamedTuple):
+    """One model, one way of sampling: a row per w, in order of w.
+
+    Attributes:
+        label: tells it from the other curves of its group.
+    """
+
+    model: Model
+    variant: Variant
+    steps: int
+    label: str
+    rows: tuple[Row, ...]
+
+    def points(self, *metrics: str) -> list[tuple[float, *tuple[Measure, ...]]]:
+        """(w, measures) of the rows that have all of these metrics."""
+        points = [
+            (row.w, *(row.metrics.get(name, Measure(math.nan)) for name in metrics))
+            for row in self.rows
+        ]
+        return [p for p in points if all(math.isfinite(m.value) for m in p[1:])]
+
+
+class Group(NamedTuple):
+    """All rows of one extractor and one reference set.
+
+    Attributes:
+        models: by their label, in the order of the report's runs.
+        floors: rows of real images against real images.
+        images: rows of images from elsewhere.
+    """
+
+    extractor: dict[str, Any]
+    reference: dict[str, Any]
+    models: dict[Model, str]
+    curves: tuple[Curve, ...]
+    floors: tuple[Row, ...]
+    images: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """Which yardstick it is."""
+        ref = self.reference
+        name = f"the {ref.get('split') or 'reference'} images"
+        if ref.get("data"):
+            name = " ".join(str(ref[k]) for k in ("data", "split") if ref.get(k))
+        count = f" (n = {ref['n']})" if ref.get("n") else ""
+        return f"{features_name(self.extractor)} features, against {name}{count}"
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Ways of sampling, in order of appearance."""
+        return list(dict.fromkeys(curve.variant for curve in self.curves))
+
+    @property
+    def rows(self) -> list[Row]:
+        """Everything measured."""
+        return [*(row for curve in self.curves for row in curve.rows), *self.floors, *self.images]
+
+
+def arrange(sources: list[Source]) -> list[Group]:
+    """Groups by (extractor hash, reference hash), in order of appearance."""
+    found: dict[tuple[str, str], dict[str, tuple[Source, Row]]] = {}
+    for source in sources:
+        for row in source.rows:
+            key = row.extractor["hash"], row.reference["hash"]
+            found.setdefault(key, {}).setdefault(row.id, (source, row))
+    return [_group(list(rows.values())) for rows in found.values()]
+
+
+def _group(rows: list[tuple[Source, Row]]) -> Group:
+    samples = [(s, row) for s, row in rows if row.kind == "sample"]
+    models = _name_models([_model(source, row) for source, row in samples])
+    first = rows[0][1]
+    return Group(
+        extractor=first.extractor,
+        reference=first.reference,
+        models=models,
+        curves=tuple(_curves(samples, models)),
+        floors=tuple(row for _, row in rows if row.kind == "real"),
+        images=tuple(row for _, row in rows if row.kind == "images"),
+    )
+
+
+def _model(source: Source, row: Row) -> Model:
+    rate = source.p_uncond if row.p_uncond is None else row.p_uncond
+    return Model(source.label, row.step, row.run_hash, rate)
+
+
+def _name_models(found: Iterable[Model]) -> dict[Model, str]:
+    """By p_uncond where that tells them apart, else by run; by step where a run has several."""
+    models = list(dict.fromkeys(found))
+    rates = [model.p_uncond for model in models]
+    if len(set(rates)) == len(rates) > 1:
+        return {m: f"p_uncond = {m.p_uncond:g}" for m in sorted(models, key=lambda m: m.p_uncond)}
+    runs = [model.run for model in models]
+    labels = [m.run if runs.count(m.run) == 1 else f"{m.run}, step {m.step}" for m in models]
+    hashed = [
+        name if labels.count(name) == 1 else f"{name}, {m.run_hash[:6]}"
+        for name, m in zip(labels, models, strict=True)
+    ]
+    return dict(zip(models, hashed, strict=True))
+
+
+def _variant(row: Row) -> Variant:
+    raw = row.raw
+    seeds = tuple(raw.get("seeds") or ())
+    code = str(raw.get("code", ""))
+    return Variant(row.sampler, raw.get("v"), raw.get("eta"), row.n, seeds, code)
+
+
+def _curves(samples: list[tuple[Source, Row]], models: dict[Model, str]) -> list[Curve]:
+    found: dict[tuple[Variant, int, Model], dict[float, Row]] = {}
+    for source, row in samples:
+        key = _variant(row), row.steps, _model(source, row)
+        found.setdefault(key, {})[row.w] = row  # rows of one w differ in no number: the last one
+    variants = list(dict.fromkeys(variant for variant, _, _ in found))
+    order = list(models)
+    keys = sorted(found, key=lambda k: (variants.index(k[0]), k[1], order.index(k[2])))
+    several_steps = len({steps for _, steps, _ in keys}) > 1
+    names = variant_names(variants)
+    curves = []
+    for variant, steps, model in keys:
+        parts = [models[model]] if len(models) > 1 else []
+        parts += [f"T = {steps}"] if several_steps or not parts else []
+        parts += [names[variant]] if len(variants) > 1 else []
+        rows = found[variant, steps, model]
+        by_w = tuple(rows[w] for w in sorted(rows))
+        curves.append(Curve(model, variant, steps, ", ".join(parts), by_w))
+    return curves
+
+
+def variant_names(variants: list[Variant]) -> dict[Variant, str]:
+    """Short names that tell the variants apart."""
+    names = {}
+    for variant in variants:
+        parts = [variant.sampler]
+        for field in ("v", "eta", "n", "code"):
+            same = [getattr(o, field) for o in variants if o.sampler == variant.sampler]
+            if len(set(same)) > 1:
+                parts.append(f"{field} {getattr(variant, field)}")
+        if len({o.seeds for o in variants}) > 1:
+            parts.append(seeds_text(variant.seeds))
+        names[variant] = " ".join(parts)
+    return names
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """``seeds 0 to 1999`` of the half-open range (0, 2000)."""
+    seeds = tuple(seeds)
+    return f"seeds {seeds[0]} to {seeds[1] - 1}" if len(seeds) == 2 else "seeds not recorded"
+
+
+def variant_text(variant: Variant) -> str:
+    """Everything that the variant fixes."""
+    details = [f"{k} = {x:g}" for k, x in (("v", variant.v), ("η", variant.eta)) if x is not None]
+    inside = f" ({', '.join(details)})" if details else ""
+    return f"{variant.sampler}{inside}, n = {variant.n}, {seeds_text(variant.seeds)}"
+
+
+def notes(group: Group) -> list[str]:
+    """What a reader has to know before comparing numbers of this group."""
+    said = []
+    least = group.extractor.get("dimensions")
+    few = sorted({r.n for r in group.rows if isinstance(least, int) and r.n < least})
+    if few:
+        said.append(
+            f"With n = {listed(map(str, few))}, fewer than the {least} feature dimensions, "
+            "distances are not reliable."
+        )
+    floors, counts = {r.n for r in group.floors}, {c.variant.n for c in group.curves}
+    if floors and counts and floors != counts:
+        said.append(
+            f"The floor is measured on n = {listed(map(str, sorted(floors)))} real images, samples "
+            f"on n = {listed(map(str, sorted(counts)))}: fewer images give larger distances."
+        )
+    return said

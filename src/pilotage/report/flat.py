@@ -1,0 +1,39 @@
+"""All rows as CSV, one column per field."""
+
+import csv
+import io
+import math
+from typing import Any
+
+from pilotage.report.arrange import Group
+
+
+def flat(groups: list[Group]) -> str:
+    """Every row as it was read, numbers unrounded; empty where a row does not have the field."""
+    rows = [_flat_row(row.raw) for group in groups for row in group.rows]
+    columns = list(dict.fromkeys(("id", "kind", "run", *(name for row in rows for name in row))))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _flat_row(raw: dict[str, Any]) -> dict[str, Any]:
+    flat_row: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name == "metrics":
+            continue
+        if isinstance(value, dict):
+            flat_row |= {f"{name}_{key}": inner for key, inner in value.items()}
+        elif isinstance(value, list):
+            flat_row[name] = " ".join(map(str, value))
+        else:
+            flat_row[name] = value
+    for name, (value, error) in raw["metrics"].items():
+        flat_row |= {name: _known(value), f"{name}_se": _known(error)}
+    return flat_row
+
+
+def _known(value: float | None) -> float | str:
+    return "" if value is None or not math.isfinite(value) else value

@@ -1,0 +1,226 @@
+"""The HTML page: one file, nothing from outside, everything that was read escaped."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from pilotage.report.arrange import Group
+from pilotage.report.best import Best
+from pilotage.report.content import Content, Section
+from pilotage.report.figures import Panel, legend_svg, svg
+from pilotage.report.manifest import Facts, group_facts, how_to_read, source_facts
+from pilotage.report.samples import Strip
+from pilotage.report.tables import Line, Number, Table, aim_text, best_text
+from pilotage.version import __version__
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def page(content: Content) -> str:
+    """The whole file."""
+    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+    body = "\n".join(part for part in _parts(content) if part)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{escape(content.title)} · Pilotage report</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _parts(content: Content) -> list[str]:
+    groups = [section.group for section in content.sections]
+    return [
+        _header(content, groups),
+        *(_section(section, k) for k, section in enumerate(content.sections, 1)),
+        _unswept(content),
+        _panels("Training", content.training, "training"),
+        _health(content),
+        _manifest(content, groups),
+        f"<footer>Written by Pilotage {escape(__version__)}.</footer>",
+    ]
+
+
+def _header(content: Content, groups: list[Group]) -> str:
+    return (
+        f'<header><p class="kind">Pilotage report</p><h1>{escape(content.title)}</h1>'
+        f'<p class="lead">{escape(how_to_read(groups))}</p></header>'
+    )
+
+
+def _unswept(content: Content) -> str:
+    if not content.unswept:
+        return ""
+    names = ", ".join(f"<b>{escape(name)}</b>" for name in content.unswept)
+    verb = "has" if len(content.unswept) == 1 else "have"
+    return (
+        f'<p class="note">{names} {verb} no sweep yet: <code>pilotage sweep</code> measures '
+        "samples over w.</p>"
+    )
+
+
+def _section(section: Section, number: int) -> str:
+    said = "".join(f'<p class="note">{escape(note)}</p>' for note in section.notes)
+    guidance = "".join(table_html(table) for table in section.guidance)
+    parts = [
+        f"<h2>{escape(_capital(section.group.title))}</h2>",
+        said,
+        _best(section),
+        f"<h3>Over w</h3>{guidance}" if guidance else "",
+        _charts("Trade-off", section.panels, f"g{number}", _caption(section.group)),
+        "<h3>Every setting</h3>" + table_html(section.metrics),
+        _folded("Further numbers", table_html(section.further)) if section.further else "",
+        _samples(section),
+    ]
+    return "<section>" + "\n".join(part for part in parts if part) + "</section>"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _caption(group: Group) -> str:
+    said = "Points are labelled with w, bars are one standard error."
+    if group.floors:
+        said += " Dashed: real against real, which no model can beat at that n."
+    return said
+
+
+def _best(section: Section) -> str:
+    if not section.best:
+        return ""
+    cards = "".join(_card(best, section.group) for best in section.best)
+    curves = table_html(section.curves) if section.curves else ""
+    return f'<h3>Best w for each aim</h3><div class="cards">{cards}</div>{curves}'
+
+
+def _card(best: Best, group: Group) -> str:
+    where = f'<p class="where">{escape(best.curve.label)}</p>'
+    return (
+        f"<article><h4>{escape(_capital(aim_text(best.metric, group)))}</h4>"
+        f'<p class="value">w = {best.w:g}</p>'
+        f"<p>{escape(best_text(best, group))}</p>"
+        f'{where}<p class="remark">{escape(best.remark)}</p></article>'
+    )
+
+
+def table_html(table: Table) -> str:
+    """A table in a box of its own that scrolls where the page is narrow."""
+    width = max((len(cell) for line in table.lines for cell in line.cells), default=1)
+    columns = len(table.columns) * width
+    lines = "\n".join(_line(line, columns) for line in table.lines)
+    heads = "".join(_head(name, width) for name in table.columns)
+    corner = f'<th scope="col" class="corner">{escape(table.corner)}</th>'
+    spans = "".join(_head(name, count * width, "span") for name, count in table.spans)
+    above = f'<tr><td class="corner"></td>{spans}</tr>' if spans else ""
+    return (
+        f'<figure class="table"><div class="scroll" tabindex="0"><table>'
+        f"<thead>{above}<tr>{corner}{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"
+        f"<figcaption>{escape(table.caption)}</figcaption></figure>"
+    )
+
+
+def _head(name: str, width: int, kind: str = "") -> str:
+    span = f' colspan="{width}"' if width > 1 else ""
+    name_class = f' class="{kind}"' if kind else ""
+    return f'<th scope="col"{span}{name_class}>{escape(name)}</th>'
+
+
+def _line(line: Line, columns: int) -> str:
+    if line.kind == "title":
+        filler = f'<td colspan="{columns}"></td>'
+        return f'<tr class="title"><th scope="rowgroup">{escape(line.head)}</th>{filler}</tr>'
+    cells = "".join(_number(n, k) for cell in line.cells for k, n in enumerate(cell))
+    return f'<tr class="{line.kind}"><th scope="row">{escape(line.head)}</th>{cells}</tr>'
+
+
+def _number(number: Number, place: int) -> str:
+    text = f"<b>{escape(number.text)}</b>" if number.best else escape(number.text)
+    error = f" <small>{escape(number.error)}</small>" if number.error else ""
+    return f'<td class="second">{text}{error}</td>' if place else f"<td>{text}{error}</td>"
+
+
+def _charts(name: str, panels: Sequence[Panel], prefix: str, caption: str = "") -> str:
+    if not panels:
+        return ""
+    drawn = "".join(
+        f'<div class="chart" role="img" aria-label="{escape(panel.name)}">'
+        f"{svg(panel, f'{prefix}-{k}')}</div>"
+        for k, panel in enumerate(panels)
+    )
+    legend = legend_svg(panels, f"{prefix}-legend")
+    drawn += f'<div class="chart legend">{legend}</div>' if legend else ""
+    said = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<h3>{escape(name)}</h3><figure><div class="charts">{drawn}</div>{said}</figure>'
+
+
+def _panels(name: str, panels: Sequence[Panel], prefix: str) -> str:
+    charts = _charts(name, panels, prefix).replace("h3>", "h2>", 2)
+    return f"<section>{charts}</section>" if charts else ""
+
+
+def _health(content: Content) -> str:
+    if not content.health and not content.warnings:
+        return ""
+    charts = _charts("", content.health, "health").removeprefix("<h3></h3>")
+    items = "".join(
+        f"<li><b>{escape(run)}</b>, {escape(when)}: {escape(said)}.</li>"
+        for run, when, said in content.warnings
+    )
+    said = f'<ul class="warnings">{items}</ul>' if items else "<p>No warning was raised.</p>"
+    return f"<section><h2>Training health</h2>{said}{charts}</section>"
+
+
+def _samples(section: Section) -> str:
+    if not section.samples:
+        return ""
+    (curve, first), *others = section.samples
+    shown = _strips(first, f"{curve.label}: each column is one seed, each row one w.")
+    rest = "".join(_folded(curve.label, _strips(found)) for curve, found in others)
+    return f"<h3>The same seeds at each w</h3>{shown}{rest}"
+
+
+def _strips(found: list[Strip], caption: str = "") -> str:
+    rows = "".join(f"<div><span>w = {strip.w:g}</span>{_picture(strip)}</div>" for strip in found)
+    said = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure class="strips">{rows}{said}</figure>'
+
+
+def _picture(strip: Strip) -> str:
+    if strip.picture is None:
+        return "<em>the picture is missing</em>"
+    return f'<img src="{strip.uri}" alt="samples at w = {strip.w:g}">'
+
+
+def _folded(name: str, inside: str) -> str:
+    return f"<details><summary>{escape(name)}</summary>{inside}</details>"
+
+
+def _manifest(content: Content, groups: list[Group]) -> str:
+    blocks = [f"<h3>{escape(_capital(g.title))}</h3>{_facts(group_facts(g))}" for g in groups]
+    for source in content.sources:
+        recipe = _folded("recipe.yaml", f"<pre>{escape(source.card)}</pre>")
+        blocks.append(
+            f"<h3>{escape(source.label)}</h3>{_facts(source_facts(source, groups))}{recipe}"
+        )
+    return f'<section class="manifest"><h2>Manifest</h2>{"".join(blocks)}</section>'
+
+
+def _facts(facts: Facts) -> str:
+    return (
+        "<dl>"
+        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+        + "</dl>"
+    )

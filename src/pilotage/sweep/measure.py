@@ -1,0 +1,139 @@
+"""From images to numbers: features of real and of generated images, compared."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from pilotage.cache import usual_folder
+from pilotage.checkpoint import whole_file
+from pilotage.data import ImageData
+from pilotage.metrics import (
+    Moments,
+    density_coverage,
+    frechet_distance,
+    frechet_standard_error,
+    inception_score,
+    kernel_distance,
+    precision_recall,
+)
+from pilotage.metrics.extractors import Extractor, Features
+
+# precision, recall, density and coverage compare every real image with every generated one
+MANIFOLD_REAL = 10_000
+KERNEL_SUBSET = 1000
+IMAGES_PER_SPLIT = 100
+BATCH = 256
+
+Number = tuple[float, float | None]
+
+
+class Sample(NamedTuple):
+    """Features of some images, and what only the images tell.
+
+    Attributes:
+        features: of all images.
+        clipped: share of pixels that are exactly black or white (0 or 255), per image (N,).
+        labels: the class that was asked for, (N,), or None.
+    """
+
+    features: Features
+    clipped: np.ndarray
+    labels: np.ndarray | None = None
+
+
+def extract(images: Tensor, extractor: Extractor) -> Sample:
+    """One batch of uint8 images (B, C, H, W) to features; the images can be forgotten."""
+    clipped = ((images == 0) | (images == 255)).float().mean(dim=(1, 2, 3))
+    return Sample(extractor(images), clipped.cpu().numpy())
+
+
+def join(parts: Iterable[Sample]) -> Sample:
+    """Batches in a row as one."""
+    parts = list(parts)
+    fields = zip(*(part.features for part in parts), strict=True)
+    joined = (None if any(f is None for f in field) else np.concatenate(field) for field in fields)
+    return Sample(Features(*joined), np.concatenate([part.clipped for part in parts]))
+
+
+def real_sample(data: ImageData, extractor: Extractor) -> Sample:
+    """Features of a whole data set, kept on disk for the next time."""
+    path = usual_folder("features") / f"{extractor.hash[:32]}-{data.fingerprint[:32]}.npz"
+    if not path.exists():
+        rows = [np.arange(i, min(i + BATCH, len(data))) for i in range(0, len(data), BATCH)]
+        _save(path, join(extract(data.batch(part), extractor) for part in rows))
+    with np.load(path, allow_pickle=False) as file:
+        features = Features(*(file.get(name) for name in Features._fields))
+        return Sample(features, file["clipped"], data.labels)
+
+
+def _save(path: Path, sample: Sample) -> None:
+    arrays = {k: v for k, v in sample.features._asdict().items() if v is not None}
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, clipped=sample.clipped, **arrays)
+
+
+def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -> dict[str, Number]:
+    """Every metric that the features allow, each with its standard error.
+
+    Precision, recall, density and coverage use at most 10,000 of the real images. The error of a
+    share is that of a mean over images; of a distance, that of the samples with the real images
+    held fixed; of an Inception score and a kernel distance, the spread over splits and subsets.
+    Density has none. A spatial distance is left out where there are too few samples for it.
+
+    Raises:
+        PilotageError: if there are fewer samples than feature dimensions, unless forced.
+    """
+    numbers = _distances(real.features, fake.features, force, seed)
+    numbers |= _manifold(real.features.pooled, fake.features.pooled, seed)
+    logits = fake.features.logits
+    if logits is not None:
+        splits = min(10, max(2, len(logits) // IMAGES_PER_SPLIT))
+        # shuffled: a data set may come class by class, and a split of one class scores 1
+        score = inception_score(logits, splits=splits, shuffle_seed=seed)
+        numbers["inception_score"] = (score.mean, score.std / splits**0.5)
+        if fake.labels is not None and real.features.logits is not None:
+            numbers["accuracy"] = _share(logits.argmax(axis=1) == fake.labels)
+    numbers["clipped_fraction"] = _share(fake.clipped)
+    return numbers
+
+
+def _distances(real: Features, fake: Features, force: bool, seed: int) -> dict[str, Number]:
+    numbers = {}
+    for name, a, b in (
+        ("frechet", real.pooled, fake.pooled),
+        ("spatial_frechet", real.spatial, fake.spatial),
+    ):
+        enough = force or name == "frechet" or (b is not None and len(b) > b.shape[1])
+        if a is not None and b is not None and enough:
+            fixed = Moments.of(a)  # the same in every row, so it adds no error between rows
+            value = frechet_distance(fixed, b, force=force)
+            numbers[name] = (value, frechet_standard_error(fixed, b))
+    size = min(KERNEL_SUBSET, len(real.pooled), len(fake.pooled))
+    kernel = kernel_distance(real.pooled, fake.pooled, subset_size=size, seed=seed)
+    numbers["kernel"] = (kernel.mean, kernel.std)
+    return numbers
+
+
+def _manifold(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Number]:
+    if len(real) > MANIFOLD_REAL:
+        rows = np.random.default_rng(seed).choice(len(real), MANIFOLD_REAL, replace=False)
+        real = real[np.sort(rows)]
+    shares = precision_recall(real, fake)
+    spread = density_coverage(real, fake)
+    return {
+        "precision": _binomial(shares.precision, len(fake)),
+        "recall": _binomial(shares.recall, len(real)),
+        "density": (spread.density, None),
+        "coverage": _binomial(spread.coverage, len(real)),
+    }
+
+
+def _binomial(share: float, count: int) -> Number:
+    return float(share), float((share * (1 - share) / count) ** 0.5)
+
+
+def _share(values: np.ndarray) -> Number:
+    return float(values.mean()), float(values.std() / len(values) ** 0.5)

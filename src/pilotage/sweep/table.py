@@ -1,0 +1,61 @@
+"""The append-only table of a run: one JSON line per measured setting."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pilotage.errors import PilotageError
+
+Row = dict[str, Any]
+
+
+def table_path(folder: Path) -> Path:
+    """Where a run's rows are."""
+    return folder / "sweep" / "rows.jsonl"
+
+
+def row_id(settings: Mapping[str, Any]) -> str:
+    """16 hex digits that two rows share exactly if all that decides their numbers is the same."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All complete rows; a last line that a killed writer left half written is passed over.
+
+    Raises:
+        PilotageError: naming file and line, if another line is no row.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [_parse(line, path, k) for k, line in enumerate(lines[:-1], 1) if line]
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add a row: after this returns it is on disk; a half-written line before it is cut off."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        _cut_half_line(file)
+        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _cut_half_line(file: Any) -> None:
+    file.seek(0)
+    content = file.read()
+    file.truncate(content.rfind(b"\n") + 1)
+
+
+def _parse(line: str, path: Path, number: int) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or "id" not in row:
+        raise PilotageError(f"{path}, line {number} is not a row of a sweep.")
+    return row

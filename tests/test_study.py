@@ -1,0 +1,33 @@
+"""``pilotage study p-uncond``: models, one sweep, one report, resumable."""
+
+import pytest
+
+from helpers import TINY
+from pilotage.cli import main
+from pilotage.folder import read_card
+from pilotage.sweep.table import read_rows, table_path
+
+
+@pytest.mark.slow
+def test_study_trains_sweeps_reports_and_goes_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "study"
+    grid = ["--sweep.w", "0", "1", "--sweep.steps", "2", "--sweep.samples", "72"]
+    command = ["study", "p-uncond", "digits", "--out", str(out), "--steps", "3", *TINY, *grid]
+    assert main([*command, "--rates", "0.1", "0.5"]) == 0
+    tables = {}
+    for rate in (0.1, 0.5):
+        run = out / f"p_uncond-{rate:g}"
+        assert read_card(run).recipe.p_uncond == rate
+        tables[run] = table_path(run).read_bytes()
+        rows = [row for row in read_rows(table_path(run)) if row["kind"] == "sample"]
+        assert [row["w"] for row in rows] == [0, 1]
+        assert {row["p_uncond"] for row in rows} == {rate}
+    assert "0.5" in (out / "report.md").read_text()
+
+    assert main([*command, "--rates", "0.1", "0.5", "0.2"]) == 0
+    assert {run: table_path(run).read_bytes() for run in tables} == tables
+    assert len(read_rows(table_path(out / "p_uncond-0.2"))) == 3
+    capsys.readouterr()
+    assert main([*command, "--rates", "1.5"]) == 2
+    assert "rates" in capsys.readouterr().err
