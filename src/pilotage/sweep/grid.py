@@ -247,7 +247,7 @@ def _sample(
     cell: Cell, keep: bool, state: PartialState, on_step: Callable[[], None]
 ) -> tuple[Sample, np.ndarray]:
     """Features of all images, and the first few images, on the main process."""
-    shown = PREVIEW_ROWS * len(cell.run.classes)
+    shown = PREVIEW_ROWS * _preview_columns(cell.run)
     own = []
     for batch in cell.run.stream(cell.request, _own_batches(cell.request, state), on_step):
         images = to_uint8(batch.images)
@@ -265,8 +265,12 @@ def _sample(
     return join(part for _, part, _ in parts)._replace(labels=labels), images[:shown]
 
 
+def _preview_columns(run: Run) -> int:
+    return min(16, len(run.classes))
+
+
 def _save_preview(cell: Cell, images: np.ndarray) -> str:
     path = cell.folder / "sweep" / "previews" / f"{cell.row['id']}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_png(tile(images, len(cell.run.classes)), path)
+    save_png(tile(images, _preview_columns(cell.run)), path)
     return str(path.relative_to(cell.folder))

@@ -31,7 +31,7 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     return [_parse(line, path, k) for k, line in enumerate(lines[:-1], 1) if line]
 
 
@@ -51,7 +51,7 @@ def _cut_half_line(file: Any) -> None:
     file.truncate(content.rfind(b"\n") + 1)
 
 
-def _parse(line: str, path: Path, number: int) -> Row:
+def _parse(line: bytes, path: Path, number: int) -> Row:
     try:
         row = json.loads(line)
     except ValueError:

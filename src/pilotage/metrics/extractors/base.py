@@ -36,7 +36,7 @@ class Extractor(Protocol):
     """Images to features.
 
     Attributes:
-        name: which one it is; only with "inception" may a distance be called plain FID.
+        name: which one it is; only with "inception-2015" may a distance be called plain FID.
         hash: SHA-256 (hex) of weights and preprocessing: numbers compare only under the same one.
         resize: the filter that brings images to the network's size, or "none".
         dimensions: D of the pooled features.

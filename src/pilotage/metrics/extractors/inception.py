@@ -49,11 +49,12 @@ TIMEOUT = 60
 class Inception:
     """The script as an `Extractor`; made by `inception`."""
 
-    name = "inception"
     resize = f"TensorFlow 1 bilinear to {SIDE}x{SIDE}, no antialiasing (inside the network)"
     accuracy = None
 
     def __init__(self, model: nn.Module, sha256: str, device: torch.device, spatial: bool = True):
+        # only the published file may be called by its year, and its distance plain FID
+        self.name = "inception-2015" if sha256 == INCEPTION_SHA256 else "inception"
         self._model, self._device = model.eval().to(device), device
         with plain_execution():
             probe = probe_images(device)
