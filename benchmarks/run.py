@@ -7,6 +7,7 @@ so that a machine whose speed drifts does not matter. Rows against diffusers app
 installed (the ``bench`` extra).
 """
 
+import copy
 import importlib.util
 import platform
 import statistics
@@ -75,6 +76,7 @@ def sampling_rows(batch: int, rounds: int) -> list[Row]:
         compare(f"{label}: Pilotage / bare network calls", ours, bare, rounds),
         compare(f"{label}: hand-written loop / bare network calls", plain, bare, rounds),
     ]
+    rows += free_network_rows(subject, bare, rounds)
     if _diffusers():
         theirs = diffusers_sampling_loop(subject, STEPS)
         rows += [
@@ -82,6 +84,30 @@ def sampling_rows(batch: int, rounds: int) -> list[Row]:
             compare(f"{label}: Pilotage / diffusers", ours, theirs, rounds),
         ]
     return rows
+
+
+def free_network_rows(subject: Subject, bare: Callable[[], None], rounds: int) -> list[Row]:
+    """What the loops themselves take: with a network that costs nothing, against the real calls.
+
+    The whole loops differ from their calls by less than the machine's noise; this does not.
+    """
+    free = copy.copy(subject)
+    free.network = FreeNetwork()
+    loops = {"Pilotage": guided_ddim, "hand-written": hand_written_loop}
+    if _diffusers():
+        loops["diffusers"] = diffusers_sampling_loop
+    return [
+        compare(f"{name} loop around a free network / bare network calls", *sides, rounds)
+        for name, sides in ((name, (loop(free, STEPS), bare)) for name, loop in loops.items())
+    ]
+
+
+class FreeNetwork(torch.nn.Module):
+    """Answers at once."""
+
+    def forward(self, z: torch.Tensor, time: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        """Half of z."""
+        return 0.5 * z
 
 
 def training_rows(batch: int, rounds: int) -> list[Row]:
@@ -116,7 +142,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def main(out: Path | None = None, rounds: int = 15, batch: int = 64) -> None:
+def main(out: Path | None = None, rounds: int = 7, batch: int = 64) -> None:
     """Measure, print, and write the table.
 
     Args:
