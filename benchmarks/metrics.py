@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 import tyro
-from run import Row, compare, table
+from run import Row, compare, publish, table
 from scipy import linalg
 from scipy.spatial.distance import cdist
 
@@ -111,9 +111,7 @@ def main(
         f"{scipy.__version__}, {platform.machine()}. Medians; the ratio is the median of pairs "
         f"timed in turn.\n\n{table(rows)}\n"
     )
-    print(text)
-    if out:
-        out.write_text(text)
+    publish(text, out)
 
 
 if __name__ == "__main__":

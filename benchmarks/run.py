@@ -159,6 +159,11 @@ def main(out: Path | None = None, rounds: int = 7, batch: int = 64) -> None:
         "`digits` preset in float32. Medians; the ratio is the median of pairs timed in turn.\n\n"
         f"{table(rows)}\n"
     )
+    publish(text, out)
+
+
+def publish(text: str, out: Path | None) -> None:
+    """Print the text, and keep it in a file if there is one."""
     print(text)
     if out:
         out.write_text(text)

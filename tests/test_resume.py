@@ -269,6 +269,18 @@ def test_moved_data_is_the_same_data(tmp_path):
     assert train(out, "--data", str(tmp_path / "elsewhere"), steps=3) == 0
 
 
+def test_a_batch_in_parts_is_the_same_batch(tmp_path):
+    for parts in ("1", "4"):
+        assert train(tmp_path / parts, "--accumulate", parts, steps=6) == 0
+    one, four = (
+        [json.loads(line) for line in (tmp_path / n / "metrics.jsonl").read_text().splitlines()]
+        for n in ("1", "4")
+    )
+    for a, b in zip(one, four, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], abs=1e-3)
+
+
 def test_one_process_may_train_in_two_precisions(tmp_path):
     assert train(tmp_path / "a", steps=1) == 0
     assert train(tmp_path / "b", "--precision", "bf16", steps=1) == 0

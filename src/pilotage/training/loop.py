@@ -112,16 +112,7 @@ def _one_step(training: Training, objective: Objective, batches: Batches) -> Ste
     if recipe.network.dropout:
         torch.manual_seed(derived_seed(recipe.seed, "dropout", number, accelerator.process_index))
 
-    total = torch.zeros((), device=accelerator.device)
-    size = len(x) // recipe.accumulate
-    for start in range(0, len(x), size):
-        part = slice(start, start + size)
-        with accelerator.accumulate(training.denoise.network):
-            terms = objective.terms(training.denoise, x[part], labels[part], draws.rows(part))
-            loss = terms["loss"].mean()
-            accelerator.backward(loss)
-        total += loss.detach() / recipe.accumulate
-    mean_loss = float(accelerator.reduce(total, "mean"))
+    mean_loss = _backward(training, objective, x, labels, draws)
     norm = float(
         accelerator.clip_grad_norm_(training.denoise.network.parameters(), recipe.clip_norm)
     )
@@ -139,3 +130,20 @@ def _one_step(training: Training, objective: Objective, batches: Batches) -> Ste
     training.ema.update_parameters(training.network)
     training.step = number
     return StepRecord(number, mean_loss, norm, rate)
+
+
+def _backward(
+    training: Training, objective: Objective, x: Tensor, labels: Tensor, draws: Any
+) -> float:
+    """Leave the gradient of the whole batch in the weights, part by part; its mean loss."""
+    parts, accelerator = training.recipe.accumulate, training.accelerator
+    total = torch.zeros((), device=accelerator.device)
+    size = len(x) // parts
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
+        with accelerator.accumulate(training.denoise.network):
+            terms = objective.terms(training.denoise, x[part], labels[part], draws.rows(part))
+            loss = terms["loss"].mean()
+            accelerator.backward(loss)
+        total += loss.detach() / parts
+    return float(accelerator.reduce(total, "mean"))
