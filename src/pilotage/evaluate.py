@@ -8,6 +8,7 @@ import torch
 
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
+from pilotage.images import shape_text
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.grid import make_yardstick
 from pilotage.sweep.measure import compare, extract, join
@@ -26,7 +27,8 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     name, images, labels = _images(settings, held_out)
     if images.shape[1:] != train.shape:
         raise PilotageError(
-            f"images is {name}: they are {_by(images.shape[1:])}, the data's {_by(train.shape)}."
+            f"images is {name}: they are {shape_text(images.shape[1:])}, "
+            f"the data's {shape_text(train.shape)}."
         )
     yardstick = make_yardstick(settings.extractor, settings.data or "digits", train, held_out, say)
     parts = [
@@ -41,10 +43,6 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     if settings.out is not None:
         append_row(settings.out, row)
     return row
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _images(

@@ -15,7 +15,7 @@ from pilotage.errors import PilotageError
 from pilotage.images import save_grid, save_npz, save_png, to_arrays
 from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
-from pilotage.run import Request, Run, load_run
+from pilotage.run import CONVENTION, Request, Run, load_run
 from pilotage.settings import SamplerSettings, SampleSettings
 from pilotage.version import __version__
 
@@ -129,7 +129,7 @@ def _record(request: Request, run: Run, wish: SampleSettings) -> dict:
         "training_step": run.step,
         "w": request.w,
         "guidance_scale": 1 + request.w,
-        "convention": "(1 + w) * conditional - w * unconditional; guidance_scale = 1 + w",
+        "convention": CONVENTION,
         "steps": request.steps,
         "sampler": request.sampler,
         **sampler,

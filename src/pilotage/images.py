@@ -27,6 +27,11 @@ def to_arrays(images: Float[Tensor, "N C H W"]) -> np.ndarray:
     return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape in words, as in 3x32x32."""
+    return "x".join(map(str, shape))
+
+
 def save_png(image: np.ndarray, path: Path) -> None:
     """One (H, W, C) uint8 array as a PNG: grey for 1 channel, else its first three in colour."""
     from PIL import Image

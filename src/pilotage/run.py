@@ -34,6 +34,9 @@ from pilotage.settings import SamplerSettings
 
 Sampler = Literal["ancestral", "ddim"]
 
+# written beside every result
+CONVENTION = "(1 + w) * conditional - w * unconditional; guidance_scale = 1 + w"
+
 
 class Batch(NamedTuple):
     """Some of the images of a request.

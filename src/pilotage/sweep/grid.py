@@ -13,10 +13,10 @@ from accelerate.utils import gather_object
 
 from pilotage.data import ImageData
 from pilotage.errors import PilotageError
-from pilotage.images import save_npz, save_png, tile, to_uint8
+from pilotage.images import save_npz, save_png, shape_text, tile, to_uint8
 from pilotage.metrics.extractors import Extractor, load_extractor
 from pilotage.processes import process_state
-from pilotage.run import Request, Run, load_run
+from pilotage.run import CONVENTION, Request, Run, load_run
 from pilotage.settings import SweepSettings
 from pilotage.sweep.measure import Sample, compare, extract, join, real_sample
 from pilotage.sweep.table import Row, append_row, read_rows, row_id, table_path
@@ -137,13 +137,10 @@ def _real_images(settings: SweepSettings, run: Run) -> tuple[str, ImageData, Ima
     train, held_out = load(recipe, say=lambda _: None)
     if train.shape != run.shape:
         raise PilotageError(
-            f"data is {recipe.data}: its images are {_by(train.shape)}, the run's {_by(run.shape)}."
+            f"data is {recipe.data}: its images are {shape_text(train.shape)}, "
+            f"the run's {shape_text(run.shape)}."
         )
     return recipe.data, train, held_out
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def make_yardstick(
@@ -209,7 +206,7 @@ def _cell(
         "run": str(folder),
         "p_uncond": run.card.recipe.p_uncond,
         "guidance_scale": 1 + w,
-        "convention": "(1 + w) * conditional - w * unconditional; guidance_scale = 1 + w",
+        "convention": CONVENTION,
     }
     return Cell(folder, run, request, yardstick, {"id": row_id(decides), **decides, **told})
 

@@ -14,7 +14,7 @@ from pilotage.checkpoint import only_writer, remove_leftovers
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, DataFacts, checkpoints, read_card, write_card
-from pilotage.images import save_grid, to_arrays
+from pilotage.images import save_grid, shape_text, to_arrays
 from pilotage.model import build_labels, build_schedule
 from pilotage.objectives import Denoising
 from pilotage.processes import process_state
@@ -204,7 +204,7 @@ def _headline(training: Training, card: Card, out: Path) -> str:
     size = sum(p.numel() for p in training.network.parameters()) / 1e6
     where = f"from step {training.step}" if training.step else "from the start"
     return (
-        f"{data.train} images of {'x'.join(map(str, data.shape))} in {len(data.classes)} classes "
+        f"{data.train} images of {shape_text(data.shape)} in {len(data.classes)} classes "
         f"({data.held_out} held out); {size:.1f}M weights; training {where} to step {recipe.steps} "
         f"into {out}"
     )
