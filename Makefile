@@ -25,6 +25,9 @@ check: test
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/run.py --out results/benchmarks.md
+	$(BIN)/python benchmarks/metrics.py --large --out results/benchmarks-metrics.md
+	$(BIN)/python benchmarks/measuring.py --out results/benchmarks-sweep.md
+	$(BIN)/python benchmarks/unet.py --out results/benchmarks-unet.md
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

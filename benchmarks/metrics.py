@@ -1,11 +1,17 @@
 """What the metrics cost against the usual ways of computing them, as ratios measured in one run.
 
-    python benchmarks/metrics.py --out results/metrics-speed.md
+    python benchmarks/metrics.py --large --out results/benchmarks-metrics.md
 
-Each row times A and B in turn, as in ``run.py``, and checks that both answer the same.
+Each row times A and B in turn, as in ``run.py``, and checks that both answer the same. With
+``--large`` one more call, too large for whole matrices, tells its time and memory (Linux only).
 """
 
+import json
 import platform
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +23,7 @@ from scipy import linalg
 from scipy.spatial.distance import cdist
 
 from pilotage.metrics import Moments, frechet_distance, precision_recall
+from pilotage.metrics.manifold import BLOCK_BYTES
 
 
 def features(count: int, dims: int, seed: int) -> np.ndarray:
@@ -86,12 +93,56 @@ def manifold_rows(count: int, dims: int, rounds: int) -> list[Row]:
     return rows
 
 
+def large_call(count: int, dims: int) -> str:
+    """A sentence on precision and recall of many rows: time and memory, against what is promised.
+
+    It runs in a process of its own, so that no memory is there that it could take unseen.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, seed in (("real", 0), ("fake", 1)):
+            np.save(Path(folder, f"{name}.npy"), features(count, dims, seed))
+        call = [sys.executable, __file__, "--measured", folder]
+        said = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found = json.loads(said)
+    promised = 8 * dims * 2 * count + BLOCK_BYTES
+    return (
+        f"precision_recall of {count:,} x {count:,} rows, {dims} dims, took {found['seconds']:.0f} "
+        f"s and {found['bytes'] / 1e6:.0f} MB beside its input. Its documentation promises "
+        f"{promised / 1e6:.0f} MB (copies in float64 and 256 MiB of blocks); a whole matrix of "
+        f"distances would take {8 * count**2 / 1e6:,.0f} MB."
+    )
+
+
+def measure_call(folder: Path) -> None:
+    """In the process of its own: seconds and peak of extra memory, as JSON."""
+    real, fake = (np.load(folder / f"{name}.npy") for name in ("real", "fake"))
+    precision_recall(real[:1000], fake[:1000])  # what is loaded once
+    reset_peak()
+    before, begin = memory("VmRSS"), time.perf_counter()
+    precision_recall(real, fake)
+    seconds = time.perf_counter() - begin
+    print(json.dumps({"seconds": seconds, "bytes": memory("VmHWM") - before}))
+
+
+def reset_peak() -> None:
+    """Let VmHWM begin anew (getrusage would go on from the peak of the process before it)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory(name: str) -> int:
+    """Bytes of this process: VmRSS now, or VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+
+
 def main(
     out: Path | None = None,
     rounds: int = 3,
     frechet_dims: int = 2048,
-    count: int = 10_000,
+    count: int = 5000,
     dims: tuple[int, ...] = (64, 512),
+    large: bool = False,
+    large_count: int = 50_000,
 ) -> None:
     """Measure, print, and write the table.
 
@@ -101,6 +152,8 @@ def main(
         frechet_dims: features of the Fréchet distance.
         count: rows of each set for precision and recall.
         dims: features for precision and recall.
+        large: also one call with many rows, and its memory.
+        large_count: rows of each set of that call, of 64 features.
     """
     rows = [frechet_row(frechet_dims, rounds)]
     for each in dims:
@@ -111,8 +164,13 @@ def main(
         f"{scipy.__version__}, {platform.machine()}. Medians; the ratio is the median of pairs "
         f"timed in turn.\n\n{table(rows)}\n"
     )
+    if large:
+        text += f"\n{large_call(large_count, 64)}\n"
     publish(text, out)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    if sys.argv[1:2] == ["--measured"]:
+        measure_call(Path(sys.argv[2]))
+    else:
+        tyro.cli(main)

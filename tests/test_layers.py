@@ -17,7 +17,7 @@ FLOORS = [
     {"objectives"},
     {"checkpoint", "images", "data"},
     {"metrics"},
-    {"folder", "model", "run"},
+    {"folder", "weights", "model", "noisy", "request", "run"},
     {"training"},
     {"sweep", "report"},
     {"interop"},

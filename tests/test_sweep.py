@@ -13,10 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import TWO_PROCESSES, pilotage
-from pilotage.cli import main
+from helpers import TINY, TWO_PROCESSES, pilotage
+from pilotage.cli import main, parse
 from pilotage.errors import PilotageError
+from pilotage.settings import Recipe
 from pilotage.sweep.table import append_row, read_rows, row_id, table_path
+from pilotage.training.fit import fit
 
 GRID = ["--w", "0", "1", "--steps", "3", "--samples", "72"]
 NOT_NUMBERS = {"seconds", "run", "network_calls"}
@@ -96,6 +98,31 @@ def test_batch_size_and_processes_do_not_change_the_rows(run, tmp_path):
         answer = pilotage("sweep", runs[name], *flags, launcher=launcher)
         assert answer.returncode == 0, answer.stderr
         same(rows["b7"], numbers(runs[name]), 1e-12)
+
+
+def test_a_run_still_in_training_can_be_swept(tmp_path):
+    run = tmp_path / "run"
+    flags = ["--steps", "12", "--checkpoint-every", "4", *TINY]
+    command = parse(["train", "digits", "--out", str(run), *flags])
+    records = fit(Recipe(**command.model_dump(exclude={"out"})), run, say=lambda _: None)
+    assert any(record.step == 6 for record in records)  # and waits there, the folder still its own
+    sweep(run)
+    before = table_path(run).read_bytes()
+    assert measured(run) == [(4, 0.0), (4, 1.0)]
+    assert [record.step for record in records][-1] == 12
+    sweep(run)
+    after = table_path(run).read_bytes()
+    assert after.startswith(before)
+    assert measured(run) == [(4, 0.0), (4, 1.0), (12, 0.0), (12, 1.0)]
+    sweep(run)
+    assert table_path(run).read_bytes() == after
+
+
+def measured(run):
+    """Step and w of every row; real images are measured once, whatever the step."""
+    rows = read_rows(table_path(run))
+    assert [row["kind"] for row in rows].count("real") == 1
+    return [(row["step"], row["w"]) for row in rows if row["kind"] == "sample"]
 
 
 def _sweep_in_child(run, errors):

@@ -4,20 +4,27 @@
 formalism and the functions that everything is made of.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pilotage.version import __version__
 
 if TYPE_CHECKING:
+    from pilotage.noisy import NoisyRun, load_classifier
     from pilotage.run import Run, load_run
 
-__all__ = ["Run", "__version__", "load_run"]
+__all__ = ["NoisyRun", "Run", "__version__", "load_classifier", "load_run"]
+
+_HOMES = {
+    "NoisyRun": "pilotage.noisy",
+    "Run": "pilotage.run",
+    "load_classifier": "pilotage.noisy",
+    "load_run": "pilotage.run",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for."""
-    if name in ("Run", "load_run"):
-        from pilotage import run
-
-        return getattr(run, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'pilotage' has no attribute {name!r}")

@@ -15,20 +15,23 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 import tyro
 from pydantic import Field
 
 from pilotage.errors import PilotageError
-from pilotage.recipes import PRESETS
+from pilotage.recipes import PRESETS, Preset
 from pilotage.settings import (
+    ClassifierRecipe,
     EvaluateSettings,
     GridSettings,
+    ImportSettings,
     Recipe,
     SampleSettings,
     Settings,
     SweepSettings,
+    TrainingRecipe,
 )
 from pilotage.version import __version__
 
@@ -42,16 +45,29 @@ class TrainCommand(Recipe):
 
     def run(self) -> int:
         """Train with a progress bar; Ctrl-C saves first."""
-        from pilotage.processes import process_state
-        from pilotage.study import train_run
+        return _train(Recipe(**self.model_dump(exclude={"out"})), self.out)
 
-        recipe = Recipe(**self.model_dump(exclude={"out"}))
-        with Interrupts() as stop:
-            finished = train_run(recipe, self.out, stop)
-        if process_state().is_main_process:
-            goes_on = f"interrupted; saved in {self.out}. The same command goes on from there."
-            print(f"done: {self.out}" if finished else goes_on)
-        return 0 if finished else INTERRUPTED
+
+def _train(recipe: TrainingRecipe, out: Path) -> int:
+    from pilotage.processes import process_state
+    from pilotage.study import train_run
+
+    with Interrupts() as stop:
+        finished = train_run(recipe, out, stop)
+    if process_state().is_main_process:
+        goes_on = f"interrupted; saved in {out}. The same command goes on from there."
+        print(f"done: {out}" if finished else goes_on)
+    return 0 if finished else INTERRUPTED
+
+
+class TrainClassifierCommand(ClassifierRecipe):
+    """Train a classifier of noisy images, to guide by; the same command goes on."""
+
+    out: Path = Field(description="The run folder.")
+
+    def run(self) -> int:
+        """Train with a progress bar; Ctrl-C saves first."""
+        return _train(ClassifierRecipe(**self.model_dump(exclude={"out"})), self.out)
 
 
 class SampleCommand(SampleSettings):
@@ -100,12 +116,40 @@ class StudyPUncondCommand(Recipe):
         recipe = Recipe(**self.model_dump(exclude={"out", "rates", "sweep"}))
         with Interrupts() as stop:
             written = study_p_uncond(recipe, self.out, self.rates, self.sweep, stop)
-        if stop():
-            print(f"interrupted; saved in {self.out}. The same command goes on from there.")
-            return INTERRUPTED
-        for path in written:
-            print(path)
-        return 0
+        return _finished(written, stop(), self.out)
+
+
+class StudyClassifierCommand(Recipe):
+    """Train a conditional, an unconditional model and a classifier; compare how they are guided."""
+
+    out: Path = Field(description="The folder of the runs and the report.")
+    classifier: ClassifierRecipe = Field(
+        ClassifierRecipe(),
+        description="The classifier's recipe; its data and noise levels are the models'.",
+    )
+    classifier_w: tuple[float, ...] = Field(
+        (0.0, 1.0, 10.0), min_length=1, description="The classifier's strengths; 0 is no guidance."
+    )
+    sweep: GridSettings = GridSettings()
+
+    def run(self) -> int:
+        """The whole study; what is there already is not done again."""
+        from pilotage.study import ClassifierStudy, study_classifier
+
+        recipe = Recipe(**self.model_dump(include=set(Recipe.model_fields)))
+        study = ClassifierStudy(recipe, self.classifier, self.classifier_w, self.sweep)
+        with Interrupts() as stop:
+            written = study_classifier(study, self.out, stop)
+        return _finished(written, stop(), self.out)
+
+
+def _finished(written: list[Path], stopped: bool, out: Path) -> int:
+    if stopped:
+        print(f"interrupted; saved in {out}. The same command goes on from there.")
+        return INTERRUPTED
+    for path in written:
+        print(path)
+    return 0
 
 
 class EvaluateCommand(EvaluateSettings):
@@ -120,6 +164,40 @@ class EvaluateCommand(EvaluateSettings):
         from pilotage.evaluate import evaluate, format_row
 
         print(format_row(evaluate(self)))
+        return 0
+
+
+class ImportAdmCommand(ImportSettings):
+    """Make a run folder of a checkpoint of guided-diffusion (OpenAI's ADM) or its classifier."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
+        description="A .pt, .pth or .safetensors file of tensors."
+    )
+
+    def run(self) -> int:
+        """Import, and say what it is."""
+        from pilotage.interop.adm_runs import import_adm
+
+        card = import_adm(self)
+        kind = "classifier" if isinstance(card.recipe, ClassifierRecipe) else "denoiser"
+        print(f"{self.out}: a {kind} of {len(card.data.classes)} classes, {card.data.shape}")
+        return 0
+
+
+class ExportAdmCommand(Settings):
+    """Write a run's weights in guided-diffusion's layout, with the options to import them again."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
+        description="The run folder."
+    )
+    out: Annotated[Path, tyro.conf.Positional] = Field(description="A .safetensors file.")
+
+    def run(self) -> int:
+        """Export."""
+        from pilotage.interop.adm_runs import export_adm
+
+        export_adm(self.run_folder, self.out)
+        print(f"{self.out}, and its options in {self.out}.json")
         return 0
 
 
@@ -155,9 +233,12 @@ class DemoCommand(Settings):
         return 0
 
 
-Command = (
-    TrainCommand | SampleCommand | SweepCommand | ReportCommand | EvaluateCommand | DemoCommand
-)
+class Command(Protocol):
+    """What a parsed command line can do."""
+
+    def run(self) -> int:
+        """Do it; the exit status."""
+        ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,28 +269,64 @@ def parse(arguments: Sequence[str]) -> Command:
     Raises:
         PilotageError: one sentence about the first mistake.
     """
-    if (
-        arguments[:1] == ["study"] and len(arguments) > 1
-    ):  # "study NAME" is the command "study-NAME"
-        arguments = [f"study-{arguments[1]}", *arguments[2:]]
+    if arguments[:1] in (["study"], ["import"], ["export"]) and len(arguments) > 1:
+        arguments = [f"{arguments[0]}-{arguments[1]}", *arguments[2:]]  # study NAME is study-NAME
+    if arguments[:1] in (["train"], ["train-classifier"]) and "--from" in arguments:
+        return _parse_from(arguments)
     _check_names(arguments)
     if {"-h", "--help"} & set(arguments):
         return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
+    return _quietly(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
+
+
+def _parse_from(arguments: list[str]) -> Command:
+    """``train --from RUN``: the run's own recipe stands where a preset's would.
+
+    Raises:
+        PilotageError: if there is no such run, or it holds something else.
+    """
+    from pilotage.folder import read_card
+
+    name, place = arguments[0], arguments.index("--from")
+    source, rest = arguments[place + 1 : place + 2], arguments[1:place] + arguments[place + 2 :]
+    if not source:
+        raise PilotageError("--from needs the folder of a run.")
+    recipe, command = read_card(Path(source[0])).recipe, _OF_PRESETS[name]
+    if isinstance(recipe, ClassifierRecipe) != issubclass(command, ClassifierRecipe):
+        held = "a classifier" if isinstance(recipe, ClassifierRecipe) else "a denoiser"
+        raise PilotageError(f"--from is {source[0]}: it holds {held}, which {name} does not train.")
+    values = {**dict(recipe), "start_from": source[0], "out": tyro.MISSING}
+    default = command.model_construct(**values)
+    how = {"prog": f"pilotage {name} --from {source[0]}", "args": rest, "default": default}
+    if {"-h", "--help"} & set(rest):
+        return tyro.cli(command, **how)
+    return _quietly(command, **how)
+
+
+def _quietly(kind: Any, **how: Any) -> Any:
+    """What tyro parses, or one sentence about the first mistake."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), _wide_terminal():
-            return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
+            return tyro.cli(kind, **how)
     except SystemExit:
         raise PilotageError(_one_sentence(said.getvalue())) from None
 
 
 _ABOUT = "Train, steer and measure guided diffusion models."
-_OF_PRESETS = {"train": TrainCommand, "study-p-uncond": StudyPUncondCommand}
+_OF_PRESETS = {
+    "train": TrainCommand,
+    "train-classifier": TrainClassifierCommand,
+    "study-p-uncond": StudyPUncondCommand,
+    "study-classifier": StudyClassifierCommand,
+}
 _PLAIN = {
     "sample": SampleCommand,
     "sweep": SweepCommand,
     "report": ReportCommand,
     "evaluate": EvaluateCommand,
+    "import-adm": ImportAdmCommand,
+    "export-adm": ExportAdmCommand,
     "demo": DemoCommand,
 }
 
@@ -227,20 +344,29 @@ def _command_type() -> Any:
     return tyro.conf.OmitSubcommandPrefixes[reduce(or_, [*of_presets, *plain])]
 
 
-def _presets(command: type[Recipe]) -> Any:
+def _presets(command: type[TrainingRecipe]) -> Any:
     """The command with each preset's recipe as defaults, as a union of subcommands."""
     choices = [
         Annotated[
             command,
             tyro.conf.subcommand(
                 name,
-                default=command.model_construct(out=tyro.MISSING, **dict(preset.recipe)),
+                default=command.model_construct(
+                    out=tyro.MISSING, **dict(_defaults(command, preset))
+                ),
                 description=f"{preset.about}. {preset.score}".strip(),
             ),
         ]
         for name, preset in PRESETS.items()
     ]
     return reduce(or_, choices)
+
+
+def _defaults(command: type[TrainingRecipe], preset: Preset) -> dict[str, Any]:
+    if issubclass(command, ClassifierRecipe):
+        return dict(preset.classifier)
+    more = {"classifier": preset.classifier} if command is StudyClassifierCommand else {}
+    return {**dict(preset.recipe), **more}
 
 
 def _check_names(arguments: Sequence[str]) -> None:

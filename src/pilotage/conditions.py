@@ -31,13 +31,15 @@ class Labels(NamedTuple):
     def indices(self, wanted: Any) -> list[int]:
         """Labels as numbers, from "all", class names, or numbers (a name goes before a number).
 
+        Without any classes, "all" is the null label.
+
         Raises:
             PilotageError: naming the label that does not exist.
         """
         several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
         wanted = list(wanted) if several else [wanted]
         if wanted == ["all"]:
-            return list(range(len(self.classes)))
+            return list(range(len(self.classes))) or [self.null]
         found = [self._index(label) for label in wanted]
         if not found:
             raise PilotageError("labels is empty: give at least one, or 'all'.")
@@ -48,6 +50,10 @@ class Labels(NamedTuple):
             return self.classes.index(label)
         number = int(label) if str(label).isdecimal() else -1
         if not 0 <= number < len(self.classes):
+            if not self.classes and number == self.null:
+                return number
+            if not self.classes:
+                raise PilotageError(f"labels has {label!r}: the run has no classes, only 'all'.")
             raise PilotageError(
                 f"labels has {label!r}: allowed are 'all', a class name ({_some(self.classes)}) "
                 f"or a number in 0..{len(self.classes) - 1}."

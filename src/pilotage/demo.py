@@ -14,7 +14,8 @@ from pilotage.images import GAP, displayable, enlarged, save_grid, tile, to_arra
 from pilotage.progress import sampling_bar
 from pilotage.recipes import PRESETS
 from pilotage.report import write_report
-from pilotage.run import Request, Run, Sampler, load_run
+from pilotage.request import Request, Sampler
+from pilotage.run import Run, load_run
 from pilotage.settings import GridSettings
 from pilotage.study import sweep_runs, train_run
 from pilotage.training.fit import load

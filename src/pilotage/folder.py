@@ -8,17 +8,18 @@ metrics.jsonl       samples/
 
 import re
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from pydantic import Field
 
 from pilotage.checkpoint import write_text
 from pilotage.errors import PilotageError
-from pilotage.settings import Recipe, Settings
+from pilotage.settings import ClassifierRecipe, Recipe, Settings, TrainingRecipe
 from pilotage.version import __version__
 
-FORMAT = 1
+FORMAT = 2
+IMPORTED = "imported"  # in place of the data of weights that came without any
 
 
 class DataFacts(Settings):
@@ -26,23 +27,26 @@ class DataFacts(Settings):
 
     Attributes:
         shape: of an image, (C, H, W).
-        classes: their names; label k is classes[k].
-        train: number of training images.
+        classes: their names; label k is classes[k]. Empty for imported unconditional weights.
+        train: number of training images; 0 for imported weights, whose data is not there.
         held_out: number of images kept aside.
         fingerprint: of the training images and labels.
     """
 
     shape: tuple[int, int, int]
-    classes: tuple[str, ...] = Field(min_length=1)
-    train: Annotated[int, Field(ge=1)]
+    classes: tuple[str, ...]
+    train: Annotated[int, Field(ge=0)]
     held_out: Annotated[int, Field(ge=0)]
     fingerprint: str
 
 
 class Card(NamedTuple):
-    """All that is needed to rebuild a run's model, beside its weights."""
+    """All that is needed to rebuild a run's model, beside its weights.
 
-    recipe: Recipe
+    The recipe is a :class:`Recipe` or a :class:`ClassifierRecipe`, by what was trained.
+    """
+
+    recipe: Any
     data: DataFacts
 
 
@@ -79,11 +83,16 @@ def read_card(folder: Path) -> Card:
             f"to {FORMAT}, so a newer Pilotage is needed."
         )
     try:
-        return Card(Recipe(**content["recipe"]), DataFacts(**content["data"]))
-    except (KeyError, TypeError) as error:
+        return Card(_recipe(content["recipe"]), DataFacts(**content["data"]))
+    except (KeyError, TypeError, AttributeError) as error:
         raise PilotageError(f"{path} is incomplete: {error} is missing or malformed.") from None
     except PilotageError as error:
         raise PilotageError(f"{path}: {error}") from None
+
+
+def _recipe(content: dict) -> TrainingRecipe:
+    kind = ClassifierRecipe if content.get("objective") == "classifier" else Recipe
+    return kind(**content)
 
 
 def _parse(path: Path) -> dict:

@@ -13,9 +13,11 @@ from accelerate.utils import gather_object
 from pilotage.checkpoint import write_text
 from pilotage.errors import PilotageError
 from pilotage.images import save_grid, save_npz, save_png, to_arrays
+from pilotage.noisy import load_classifier
 from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
-from pilotage.run import CONVENTION, Request, Run, load_run
+from pilotage.request import Request
+from pilotage.run import Run, load_run
 from pilotage.settings import SamplerSettings, SampleSettings
 from pilotage.version import __version__
 
@@ -34,10 +36,11 @@ def generate(wish: SampleSettings) -> None:
     _check_out(wish.out)
     state = process_state()
     run = load_run(wish.run_folder, weights=wish.weights, device=str(state.device))
-    labels = run.labels.indices(wish.labels)
+    guide = wish.classifier and load_classifier(wish.classifier, device=str(state.device))
+    labels = run.labels_with(guide).indices(wish.labels)
     seeds = parse_seeds(wish.seeds) or range(IMAGES_PER_LABEL * len(labels))
-    how = wish.model_dump(include=set(SamplerSettings.model_fields))
-    request = run.request(labels, seeds, **how)
+    how = wish.model_dump(include=set(SamplerSettings.model_fields) - {"classifier"})
+    request = run.request(labels, seeds, guide, **how)
     images = _sample_own_share(run, request, state)
     if state.is_main_process:
         write(images, request, run, wish, columns=_columns(len(images), len(labels)))
@@ -105,7 +108,7 @@ def write(
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.name}.json")
     if out.suffix.lower() == ".png":
-        names = [run.classes[k] for k in request.labels[:columns]]
+        names = [request.classes[k] for k in request.labels[:columns]] if request.classes else ()
         title = f"w = {request.w:g}, {request.steps} {request.sampler} steps"
         save_grid(images, out, columns, column_names=names, title=title)
     elif out.suffix.lower() == ".npz":
@@ -127,17 +130,14 @@ def _record(request: Request, run: Run, wish: SampleSettings) -> dict:
         "run": str(wish.run_folder),
         "weights": wish.weights,
         "training_step": run.step,
-        "w": request.w,
-        "guidance_scale": 1 + request.w,
-        "convention": CONVENTION,
+        **request.guidance.record(),
         "steps": request.steps,
         "sampler": request.sampler,
         **sampler,
-        "lam_min": recipe.lam_min,
-        "lam_max": recipe.lam_max,
+        **recipe.noise_levels,
         "clip_x": 1.0,
         "labels": list(request.labels),
-        "classes": list(run.classes),
+        "classes": list(request.classes),
         "seeds": list(request.seeds),
         "batch_size": request.batch_size,
         "pilotage": __version__,

@@ -1,46 +1,110 @@
-"""From a run's card to its parts: network, denoiser, schedule, condition space."""
+"""From a run's card to its parts: network, denoiser or classifier, schedule, condition space."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pilotage.conditions import Labels
-from pilotage.diffusion import NetworkDenoiser, TruncatedCosine
+from pilotage.diffusion import (
+    NetworkDenoiser,
+    NoisyClassifier,
+    Schedule,
+    Timesteps,
+    TruncatedCosine,
+)
 from pilotage.diffusion.denoiser import cosine_time
 from pilotage.folder import Card
-from pilotage.networks import UNet
+from pilotage.networks import UNet, UNetEncoder
 from pilotage.seeding import derived_seed
-from pilotage.settings import Recipe
+from pilotage.settings import ClassifierRecipe, Recipe, TrainingRecipe
+
+Model = NetworkDenoiser | NoisyClassifier
+
+
+def build_model(card: Card) -> Model:
+    """What a card's run trains, with its initial weights."""
+    if isinstance(card.recipe, ClassifierRecipe):
+        return build_classifier(build_encoder(card), card.recipe)
+    return build_denoiser(build_network(card), card.recipe)
 
 
 def build_network(card: Card) -> UNet:
-    """The run's network with its initial weights, a function of the recipe's seed."""
-    settings = card.recipe.network
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(card.recipe.seed, "weights"))
+    """The run's U-Net with its initial weights, a function of the recipe's seed."""
+    settings, classes = card.recipe.network, len(card.data.classes)
+    with _seeded(card.recipe):
         return UNet(
             in_channels=card.data.shape[0],
-            channels=settings.channels,
-            channel_mult=settings.channel_mult,
-            num_res_blocks=settings.num_res_blocks,
-            attention_resolutions=settings.attention_resolutions,
-            head_channels=settings.head_channels,
-            norm_groups=settings.norm_groups,
-            dropout=settings.dropout,
-            num_classes=len(card.data.classes),
-            null_class=True,
+            num_classes=classes or None,
+            null_class=settings.null_class and classes > 0,
+            learned_variance=card.recipe.learned_variance,
+            heads_up=settings.heads_up,
+            **_shared(settings),
+        )
+
+
+def build_encoder(card: Card) -> UNetEncoder:
+    """The classifier's network with its initial weights, a function of the recipe's seed."""
+    settings = card.recipe.network
+    with _seeded(card.recipe):
+        return UNetEncoder(
+            size=card.data.shape[1:],
+            in_channels=card.data.shape[0],
+            classes=len(card.data.classes),
+            pool=settings.pool,
+            **_shared(settings),
         )
 
 
 def build_denoiser(network: nn.Module, recipe: Recipe) -> NetworkDenoiser:
-    """The network as a denoiser; λ reaches it as a time between 0 and 1000."""
-    return NetworkDenoiser(network, recipe.predicts, cosine_time)
+    """The network as a denoiser; λ reaches it as a time between 0 and 1000, or a timestep."""
+    return NetworkDenoiser(network, recipe.predicts, _time(recipe))
 
 
-def build_schedule(recipe: Recipe) -> TruncatedCosine:
+def build_classifier(network: nn.Module, recipe: ClassifierRecipe) -> NoisyClassifier:
+    """The network as p(c | z, λ); λ reaches it as it reaches a denoiser."""
+    return NoisyClassifier(network, _time(recipe))
+
+
+def build_schedule(recipe: TrainingRecipe) -> Schedule:
     """The run's noise schedule."""
-    return TruncatedCosine(recipe.lam_min, recipe.lam_max)
+    if recipe.schedule == "truncated_cosine":
+        return TruncatedCosine(recipe.lam_min, recipe.lam_max)
+    return Timesteps(recipe.schedule, recipe.timesteps)
 
 
 def build_labels(card: Card) -> Labels:
     """The run's condition space."""
     return Labels(card.data.classes)
+
+
+def _time(recipe: TrainingRecipe) -> Callable[[Tensor], Tensor]:
+    schedule = build_schedule(recipe)
+    return schedule.time if isinstance(schedule, Timesteps) else cosine_time
+
+
+@contextmanager
+def _seeded(recipe: TrainingRecipe) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(recipe.seed, "weights"))
+        yield
+
+
+def _shared(settings: Any) -> dict[str, Any]:
+    """What the U-Net and its encoder are both told."""
+    by_count = settings.heads is not None
+    return {
+        "channels": settings.channels,
+        "channel_mult": settings.channel_mult,
+        "num_res_blocks": settings.num_res_blocks,
+        "attention_resolutions": settings.attention_resolutions,
+        "head_channels": None if by_count else settings.head_channels,
+        "heads": settings.heads,
+        "scale_shift_norm": settings.scale_shift_norm,
+        "resblock_updown": settings.resblock_updown,
+        "conv_resample": settings.conv_resample,
+        "norm_groups": settings.norm_groups,
+        "dropout": settings.dropout,
+    }

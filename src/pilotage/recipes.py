@@ -2,19 +2,21 @@
 
 from typing import NamedTuple
 
-from pilotage.settings import Recipe, UNetSettings
+from pilotage.settings import ClassifierRecipe, EncoderSettings, Recipe, UNetSettings
 
 
 class Preset(NamedTuple):
     """A recipe under a name.
 
     Attributes:
-        recipe: all settings.
+        recipe: all settings of the denoiser.
+        classifier: all settings of the classifier that guides it.
         about: what it trains, in a line.
         score: what was measured with it, and by which command; empty until it was.
     """
 
     recipe: Recipe
+    classifier: ClassifierRecipe
     about: str
     score: str = ""
 
@@ -37,6 +39,24 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=250,
             sample_every=500,
         ),
+        classifier=ClassifierRecipe(
+            data="digits",
+            network=EncoderSettings(
+                channels=32,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                attention_resolutions=(2,),
+                norm_groups=8,
+                dropout=0.1,
+            ),
+            steps=1000,
+            batch_size=64,
+            learning_rate=1e-3,
+            weight_decay=0.05,
+            ema_decay=0.99,
+            checkpoint_every=250,
+            sample_every=500,
+        ),
         about="scikit-learn's 8x8 digits, embedded: minutes on two cores",
         score=(
             "Of 100 images each at 64 ddim steps, a classifier recognises 0.98 at w = 0 and 1.00 "
@@ -52,6 +72,21 @@ PRESETS: dict[str, Preset] = {
             learning_rate=5e-4,
             warmup_steps=500,
             ema_decay=0.9995,
+            precision="bf16",
+            checkpoint_every=1000,
+            sample_every=5000,
+        ),
+        classifier=ClassifierRecipe(
+            data="ylecun/mnist",
+            network=EncoderSettings(
+                channels=32, channel_mult=(1, 2, 2), num_res_blocks=1, attention_resolutions=(4,)
+            ),
+            steps=10_000,
+            batch_size=128,
+            learning_rate=3e-4,
+            weight_decay=0.05,
+            warmup_steps=500,
+            ema_decay=0.999,
             precision="bf16",
             checkpoint_every=1000,
             sample_every=5000,
@@ -76,6 +111,22 @@ PRESETS: dict[str, Preset] = {
             betas=(0.9, 0.999),
             warmup_steps=2000,
             ema_decay=0.9999,
+            precision="bf16",
+            checkpoint_every=2000,
+            sample_every=10_000,
+        ),
+        classifier=ClassifierRecipe(
+            data="uoft-cs/cifar10",
+            network=EncoderSettings(
+                channels=64, channel_mult=(1, 2, 2), attention_resolutions=(2, 4), dropout=0.1
+            ),
+            flip=True,
+            steps=60_000,
+            batch_size=256,
+            learning_rate=3e-4,
+            weight_decay=0.05,
+            warmup_steps=2000,
+            ema_decay=0.999,
             precision="bf16",
             checkpoint_every=2000,
             sample_every=10_000,

@@ -1,93 +1,41 @@
 """A trained run: load it, and sample from it."""
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from operator import index
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pilotage.checkpoint import read_metadata, read_tensors
 from pilotage.conditions import Labels
 from pilotage.diffusion import (
     Denoiser,
     NetworkDenoiser,
+    Schedule,
     SeededNoise,
     Step,
-    TruncatedCosine,
+    Timesteps,
     ancestral,
+    classifier,
     classifier_free,
     clip_x,
     ddim,
     sample,
 )
+from pilotage.diffusion.guidance import score
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, read_card
 from pilotage.model import build_denoiser, build_labels, build_network, build_schedule
+from pilotage.noisy import NoisyRun, load_classifier
 from pilotage.processes import process_device
-from pilotage.settings import SamplerSettings
+from pilotage.request import Batch, Guidance, Request, Sampler, checked_seeds, guidance_strength
+from pilotage.settings import Recipe, SamplerSettings
+from pilotage.weights import fill, stored_step
 
-Sampler = Literal["ancestral", "ddim"]
-
-# written beside every result
-CONVENTION = "(1 + w) * conditional - w * unconditional; guidance_scale = 1 + w"
-
-
-class Batch(NamedTuple):
-    """Some of the images of a request.
-
-    Attributes:
-        rows: their places in the request.
-        images: (B, C, H, W) in [−1, 1].
-    """
-
-    rows: slice
-    images: Float[Tensor, "B C H W"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked wish for images: image i has seeds[i] and labels[i].
-
-    Attributes:
-        labels: one class index per image.
-        seeds: one seed per image.
-        w: the guidance strength.
-        steps: network levels T.
-        sampler: "ancestral" or "ddim".
-        v: the ancestral sampler's variance fraction.
-        eta: the DDIM sampler's randomness.
-        batch_size: images per network call (twice that where guided).
-    """
-
-    labels: tuple[int, ...]
-    seeds: tuple[int, ...]
-    w: float
-    steps: int
-    sampler: Sampler
-    v: float
-    eta: float
-    batch_size: int
-
-    @property
-    def step(self) -> Step:
-        """The sampler's step function."""
-        return ancestral(self.v) if self.sampler == "ancestral" else ddim(self.eta)
-
-    @property
-    def random(self) -> bool:
-        """Whether the steps use noise."""
-        return self.sampler == "ancestral" or self.eta > 0
-
-    def batches(self) -> list[slice]:
-        """The rows of each batch."""
-        count = len(self.seeds)
-        return [slice(i, min(i + self.batch_size, count)) for i in range(0, count, self.batch_size)]
+SMALL_V = 0.3  # the variance fraction where none is learned (2207.12598, section 4)
 
 
 @dataclass(frozen=True)
@@ -106,7 +54,7 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The class names; label k is classes[k]."""
+        """The class names; label k is classes[k]. Empty if the network knows no classes."""
         return self.card.data.classes
 
     @property
@@ -120,23 +68,46 @@ class Run:
         return build_labels(self.card)
 
     @property
-    def schedule(self) -> TruncatedCosine:
+    def schedule(self) -> Schedule:
         """The noise schedule."""
         return build_schedule(self.card.recipe)
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
     def denoiser(self) -> NetworkDenoiser:
         """The network as a denoiser, (z, lam, labels) -> Prediction."""
-        return build_denoiser(self.network, self.card.recipe)
+        denoise = build_denoiser(self.network, self.card.recipe)
+        return denoise if self.classes else denoise.around(_ignoring_labels(self.network))
 
-    def guided(self, w: float) -> Denoiser:
-        """The denoiser guided with strength w, then clipped to [−1, 1]."""
-        return clip_x(classifier_free(self.denoiser, w, self.labels.null))
+    def guided(self, guidance: float | Guidance) -> Denoiser:
+        """The denoiser guided, then clipped to [−1, 1].
+
+        Args:
+            guidance: a classifier-free strength, or all about it. A classifier that moves the mean
+                is left to the step.
+        """
+        how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
+        free_w = how.w if how.classifier is None else how.classifier_free_w
+        denoise: Denoiser = self.denoiser
+        if self._knows_null:
+            denoise = classifier_free(denoise, free_w, self.labels.null)
+        if how.classifier is not None and how.classifier_shift == "eps":
+            denoise = classifier(denoise, how.classifier.classifier.log_prob, how.w)
+        return clip_x(denoise)
+
+    @property
+    def _knows_null(self) -> bool:
+        return bool(self.classes) and self.card.recipe.network.null_class
 
     def request(
         self,
         labels: str | int | Iterable[str | int] = "all",
         seeds: int | Iterable[int] | None = None,
+        classifier: NoisyRun | str | Path | None = None,
         **settings: Any,
     ) -> Request:
         """A checked request; the arguments are those of :meth:`sample`, which says what they mean.
@@ -144,36 +115,92 @@ class Run:
         Raises:
             PilotageError: naming the setting that is wrong.
         """
-        how = SamplerSettings(**settings)
-        indices = self.labels.indices(labels.tolist() if isinstance(labels, Tensor) else labels)
-        seeds = _seeds(range(len(indices)) if seeds is None else seeds)
+        guide = self._classifier(classifier)
+        how = SamplerSettings(classifier=guide and guide.folder, **settings)
+        space = self.labels_with(guide)
+        indices = space.indices(labels.tolist() if isinstance(labels, Tensor) else labels)
+        seeds = checked_seeds(range(len(indices)) if seeds is None else seeds)
         if len(seeds) < len(indices):
             raise PilotageError(
                 f"seeds has {len(seeds)} for {len(indices)} labels: "
                 "each image has its own seed, so at least as many are needed."
             )
-        dealt = tuple(indices[i % len(indices)] for i in range(len(seeds)))
-        strength = guidance_strength(how.w, how.guidance_scale)
-        request = Request(
-            dealt, seeds, strength, how.steps, how.sampler, how.v, how.eta, how.batch_size
+        return Request(
+            labels=tuple(indices[i % len(indices)] for i in range(len(seeds))),
+            seeds=seeds,
+            guidance=self._guidance(how, guide),
+            lams=self.levels(how.steps),
+            sampler=how.sampler,
+            v=self._v(how.v),
+            eta=how.eta,
+            batch_size=how.batch_size,
+            classes=space.classes,
         )
-        self._warn_if_untrained(strength)
-        return request
 
-    def _warn_if_untrained(self, w: float) -> None:
+    def labels_with(self, guide: NoisyRun | None) -> Labels:
+        """The labels that may be asked for; a run without classes has its classifier's."""
+        return self.labels if self.classes or guide is None else Labels(guide.classes)
+
+    def _classifier(self, given: NoisyRun | str | Path | None) -> NoisyRun | None:
+        if given is None:
+            return None
+        guide = given if isinstance(given, NoisyRun) else load_classifier(given, device=self.device)
+        guide.check_fits(self.card)
+        return guide
+
+    def _guidance(self, how: SamplerSettings, guide: NoisyRun | None) -> Guidance:
+        strength = guidance_strength(how.w, how.guidance_scale)
+        if guide is None:
+            self._check_free("w", strength)
+            return Guidance(strength, classifier_free_w=strength)
+        if how.classifier_shift == "mean" and how.sampler != "ancestral":
+            raise PilotageError(
+                f"classifier_shift is mean: it needs the ancestral sampler, not {how.sampler}."
+            )
+        free = how.classifier_free_w
+        if free is None:
+            free = -1.0 if self.classes and self.card.recipe.p_uncond == 1 else 0.0
+        self._check_free("classifier_free_w", free)
+        return Guidance(strength, guide, free, how.classifier_shift)
+
+    def _check_free(self, name: str, w: float) -> None:
+        """Refuse a classifier-free strength that the network cannot have; warn of an untrained."""
+        if w != 0 and not self._knows_null:
+            what = "no null label" if self.classes else "no classes"
+            raise PilotageError(f"{name} is {w}: the run has {what}, so it must be 0.")
         p_uncond = self.card.recipe.p_uncond
         if p_uncond == 0 and w != 0:
             warnings.warn(
-                f"w is {w}, but the run was trained with p_uncond 0: "
+                f"{name} is {w}, but the run was trained with p_uncond 0: "
                 "its null condition was never trained, so guidance means nothing.",
-                stacklevel=4,
+                stacklevel=5,
             )
         if p_uncond == 1 and w != -1:
             warnings.warn(
-                f"w is {w}, but the run was trained with p_uncond 1: "
-                "no label was ever seen, so only w = -1 means something.",
-                stacklevel=4,
+                f"{name} is {w}, but the run was trained with p_uncond 1: "
+                f"no label was ever seen, so only {name} = -1 means something.",
+                stacklevel=5,
             )
+
+    def levels(self, steps: int | str) -> Float[Tensor, " T"]:
+        """The sampler's levels: a number of steps or, of a beta schedule, a respacing.
+
+        Raises:
+            PilotageError: if the schedule has no such levels.
+        """
+        schedule = self.schedule
+        if isinstance(steps, str) and steps.isdecimal():
+            steps = int(steps)
+        if isinstance(steps, str) and not isinstance(schedule, Timesteps):
+            raise PilotageError(
+                f"steps is {steps!r}: the run's levels are continuous, so a number is needed."
+            )
+        return schedule.grid(steps)
+
+    def _v(self, v: float | None) -> float | Literal["learned"]:
+        if v is not None:
+            return v
+        return "learned" if self.card.recipe.learned_variance else SMALL_V
 
     def stream(
         self,
@@ -188,13 +215,12 @@ class Run:
             rows: some of ``request.batches()``, or all if None.
             on_step: called after every sampling step.
         """
-        device = next(self.network.parameters()).device
-        denoise, lams = self.guided(request.w), self.schedule.grid(request.steps)
+        denoise = self.guided(request.guidance)
         for part in request.batches() if rows is None else rows:
-            noise = SeededNoise(request.seeds[part], self.shape, device)
-            cond = torch.tensor(request.labels[part], device=device)
-            draws = noise if request.random else None
-            for state in sample(denoise, next(noise), lams, request.step, cond, draws):
+            noise = SeededNoise(request.seeds[part], self.shape, self.device)
+            cond = torch.tensor(request.labels[part], device=self.device)
+            draws, step = noise if request.random else None, _step(request, cond)
+            for state in sample(denoise, next(noise), request.lams, step, cond, draws):
                 final = state
                 on_step()
             yield Batch(part, final.z)
@@ -206,10 +232,13 @@ class Run:
         seeds: int | Iterable[int] | None = None,
         w: float | None = None,
         guidance_scale: float | None = None,
-        steps: int = 64,
+        classifier: NoisyRun | str | Path | None = None,
+        classifier_free_w: float | None = None,
+        classifier_shift: Literal["eps", "mean"] = "eps",
+        steps: int | str = 64,
         sampler: Sampler = "ancestral",
         batch_size: int = 64,
-        v: float = 0.3,
+        v: float | None = None,
         eta: float = 0.0,
     ) -> Float[Tensor, "N C H W"]:
         """Guided images in [−1, 1], one per seed (2207.12598, Algorithm 2).
@@ -219,13 +248,20 @@ class Run:
 
         Args:
             labels: "all", one, or several class names or numbers.
-            w: the guidance strength; 0 (the default) is the conditional model.
-            guidance_scale: the same in the other convention, 1 + w; never both.
-            steps: network levels T.
+            w: the guidance strength; 0 (the default) is the conditional model. With a classifier,
+                that classifier's strength (2105.05233).
+            guidance_scale: the classifier-free strength in the other convention, 1 + w; never both.
+            classifier: a noisy classifier, from :func:`pilotage.load_classifier`, or its folder.
+            classifier_free_w: the classifier-free strength beside a classifier's; if not given, 0,
+                or −1 for a run that learned no labels.
+            classifier_shift: what a classifier moves: "eps", in any sampler, or the "mean" of the
+                ancestral step (2105.05233, Algorithm 1).
+            steps: network levels T; for a beta schedule also a respacing such as "ddim25".
             sampler: "ancestral" (with ``v``) or "ddim" (with ``eta``).
             seeds: one per image; 0, 1, ... for one image per label if not given.
             batch_size: images per network call.
-            v: variance fraction of the ancestral sampler, in [0, 1].
+            v: variance fraction of the ancestral sampler, in [0, 1]; if not given, as the network
+                learned it, or 0.3.
             eta: randomness of the DDIM sampler, in [0, 1]; 0 is deterministic.
 
         Raises:
@@ -234,8 +270,11 @@ class Run:
         request = self.request(
             labels,
             seeds,
+            classifier,
             w=w,
             guidance_scale=guidance_scale,
+            classifier_free_w=classifier_free_w,
+            classifier_shift=classifier_shift,
             steps=steps,
             sampler=sampler,
             batch_size=batch_size,
@@ -245,32 +284,20 @@ class Run:
         return torch.cat([batch.images for batch in self.stream(request)])
 
 
-def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
-    try:
-        found = tuple(index(s) for s in (seeds if isinstance(seeds, Iterable) else [seeds]))
-    except TypeError:
-        raise PilotageError(f"seeds is {seeds!r}: whole numbers are needed.") from None
-    SeededNoise(found, ())  # refuses what is out of range, now rather than in the first batch
-    return found
+def _step(request: Request, cond: Tensor) -> Step:
+    """The sampler's step, with the classifier's shift of the mean if that is asked for."""
+    if request.sampler == "ddim":
+        return ddim(request.eta)
+    how = request.guidance
+    if how.classifier is None or how.classifier_shift == "eps":
+        return ancestral(request.v)
+    push = score(how.classifier.classifier.log_prob, how.w)
+    return ancestral(request.v, score=lambda z, lam: push(z, lam, cond))
 
 
-def guidance_strength(w: float | None, guidance_scale: float | None) -> float:
-    """w from either convention: w itself, or guidance_scale − 1; 0 if neither is given.
-
-    Raises:
-        PilotageError: if both are given, or the value is NaN or infinite.
-    """
-    if w is not None and guidance_scale is not None:
-        raise PilotageError(
-            f"w is {w} and guidance_scale is {guidance_scale}: give one, guidance_scale is 1 + w."
-        )
-    if guidance_scale is not None:
-        name, value, strength = "guidance_scale", guidance_scale, guidance_scale - 1
-    else:
-        name, value, strength = "w", w, w or 0.0
-    if not math.isfinite(strength):
-        raise PilotageError(f"{name} is {value}: it must be a finite number.")
-    return float(strength)
+def _ignoring_labels(network: nn.Module) -> Callable[..., Tensor]:
+    """A network without classes, called like one with classes."""
+    return lambda z, time, cond=None: network(z, time)
 
 
 def load_run(
@@ -284,37 +311,18 @@ def load_run(
         device: where it runs; a GPU if there is one.
 
     Raises:
-        PilotageError: if the folder, its card or either weight file is missing or damaged.
+        PilotageError: if the folder, its card or either weight file is missing or damaged, or if it
+            holds a classifier.
     """
     folder = Path(path)
     card = read_card(folder)
-    # a damaged run is refused whichever weights are wanted
-    steps = {name: _step(folder / f"{name}.safetensors") for name in ("model", "ema")}
+    if not isinstance(card.recipe, Recipe):
+        raise PilotageError(
+            f"run is {folder}: it holds a classifier, which guides a denoiser's run "
+            "(--classifier) but makes no images itself."
+        )
     network = build_network(card)
+    step = stored_step(folder, weights)
     fill(network, folder / f"{weights}.safetensors")
     network = network.eval().requires_grad_(False).to(device or process_device())
-    return Run(card, network, steps[weights])
-
-
-def _step(path: Path) -> int:
-    return int(read_metadata(path).get("step", 0))
-
-
-def fill(network: nn.Module, path: Path) -> None:
-    """Put a file's tensors into a network.
-
-    Raises:
-        PilotageError: if they are not exactly the network's.
-    """
-    tensors, own = read_tensors(path), network.state_dict()
-    wrong = [n for n in own.keys() | tensors.keys() if _shape(own, n) != _shape(tensors, n)]
-    if wrong:
-        raise PilotageError(
-            f"{path} does not hold this run's weights: {', '.join(sorted(wrong)[:3])} "
-            f"({len(wrong)} in all) are missing, unknown or of another shape."
-        )
-    network.load_state_dict(tensors)
-
-
-def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
-    return tensors[name].shape if name in tensors else None
+    return Run(card, network, step)

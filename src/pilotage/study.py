@@ -2,13 +2,29 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from pilotage.processes import process_state
 from pilotage.progress import sweep_bar, training_bar
 from pilotage.report import write_report
-from pilotage.settings import GridSettings, Recipe, SweepSettings
+from pilotage.settings import ClassifierRecipe, GridSettings, Recipe, SweepSettings, TrainingRecipe
 from pilotage.sweep.grid import headline, sweep
 from pilotage.training.fit import fit
+
+# what a classifier has to share with the model that it guides
+SHARED = (
+    "data",
+    "size",
+    "image_column",
+    "label_column",
+    "held_out",
+    "flip",
+    "schedule",
+    "timesteps",
+    "lam_min",
+    "lam_max",
+    "seed",
+)
 
 
 def study_p_uncond(
@@ -39,7 +55,59 @@ def study_p_uncond(
     return write_report(runs, out / "report.html") if process_state().is_main_process else []
 
 
-def train_run(recipe: Recipe, out: Path, stop: Callable[[], bool] = lambda: False) -> bool:
+class ClassifierStudy(NamedTuple):
+    """What :func:`study_classifier` trains and measures.
+
+    Attributes:
+        recipe: of the models; the conditional one drops labels at its p_uncond.
+        classifier: of the classifier, but for data and noise levels, which are the models'.
+        classifier_w: the classifier's strengths; 0 is no guidance.
+        grid: the sweep, whose w are the classifier-free strengths.
+    """
+
+    recipe: Recipe
+    classifier: ClassifierRecipe
+    classifier_w: tuple[float, ...]
+    grid: GridSettings
+
+
+def study_classifier(
+    study: ClassifierStudy, out: Path, stop: Callable[[], bool] = lambda: False
+) -> list[Path]:
+    """{conditional, unconditional} x classifier strengths, and classifier-free guidance beside it.
+
+    Table 4 of 2105.05233 at the user's scale, and the two kinds of guidance at matched Inception
+    score.
+
+    Args:
+        study: what is trained and measured.
+        out: a folder for the runs ``conditional``, ``unconditional`` and ``classifier``, and the
+            report.
+        stop: asked after every training step; if true the study ends, saved.
+
+    Returns:
+        The files of the report; none if it was stopped.
+    """
+    conditional, unconditional, guide = (
+        out / name for name in ("conditional", "unconditional", "classifier")
+    )
+    shared = {name: getattr(study.recipe, name) for name in SHARED}
+    for recipe, run in (
+        (study.recipe, conditional),
+        (study.recipe.replace(p_uncond=1.0), unconditional),
+        (study.classifier.replace(**shared), guide),
+    ):
+        train_run(recipe, run, stop)
+        if stop():
+            return []
+    sweep_runs((conditional,), study.grid)
+    guided = study.grid.replace(classifier=guide, w=study.classifier_w)
+    sweep_runs((conditional, unconditional), guided)
+    runs = (conditional, unconditional, guide)
+    return write_report(runs, out / "report.html") if process_state().is_main_process else []
+
+
+def train_run(recipe: TrainingRecipe, out: Path, stop: Callable[[], bool] = lambda: False) -> bool:
     """Train into a run folder with a progress bar; whether it reached its last step."""
     step = recipe.steps  # what a finished run is at, from which no step is taken
     with training_bar(recipe.steps, process_state().is_main_process) as (advance, say):

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from pilotage.interop.adm import export_unet, load_unet
+from pilotage.errors import PilotageError
+from pilotage.interop.adm import export_unet, infer_config, load_unet, unet_settings
 from pilotage.networks.attention import Attention
 from pilotage.networks.embedding import timestep_embedding
 
 from .reference import case, state_dict
+from .same_network import effective, flags_of
 
 # which times go with which output, and where the JSON says what float32 can be asked for
 OUTPUTS = {
@@ -107,3 +109,60 @@ def test_export_gives_the_weights_back(recorded):
     back = export_unet(load_unet(weights, config=config), new_attention_order=order)
     assert back.keys() == weights.keys()
     assert all(torch.equal(back[name], weights[name]) for name in weights)
+
+
+def test_the_tensors_tell_the_settings(recorded):
+    _, config, _, weights = recorded
+    told = infer_config(weights, **flags_of(config))
+    assert effective(unet_settings(told)) == effective(unet_settings(config))
+    half = {name: tensor.half().to("meta") for name, tensor in weights.items()}
+    assert infer_config(half, **flags_of(config)) == told
+
+
+def test_the_network_from_flags_is_the_one_from_the_config(recorded):
+    _, config, tensors, weights = recorded
+    expected = predict(load_unet(weights, config=config), tensors, "timesteps")
+    told = load_unet(weights, **flags_of(config))
+    assert torch.equal(predict(told, tensors, "timesteps"), expected)
+
+
+def test_tensors_that_do_not_fit_are_listed(recorded):
+    _, config, _, weights = recorded
+    gone = "output_blocks.1.0.out_layers.3.bias"
+    wrong = {name: tensor for name, tensor in weights.items() if name != gone}
+    wrong["surplus.weight"] = torch.zeros(1)
+    for how in ({"config": config}, flags_of(config)):
+        with pytest.raises(PilotageError) as caught:
+            load_unet(wrong, **how)
+        assert f"missing: {gone};" in str(caught.value)
+        assert "left over: surplus.weight." in str(caught.value)
+
+
+def test_a_missing_tensor_is_listed_whichever_it_is(recorded):
+    _, config, _, weights = recorded
+    for gone in weights:
+        if gone == "label_emb.weight":  # what is left is a network without classes
+            continue
+        left = {name: tensor for name, tensor in weights.items() if name != gone}
+        with pytest.raises(PilotageError) as caught:
+            load_unet(left, **flags_of(config))
+        assert gone in str(caught.value)
+
+
+def test_wrong_options_are_named(recorded):
+    _, config, _, weights = recorded
+    flags = flags_of(config)
+    blocks = config["num_res_blocks"] + 1
+    heads = dict.fromkeys(("heads", "head_channels", "heads_up"))
+    for change, words in [
+        ({"num_res_blocks": blocks}, f"num_res_blocks is {blocks}"),
+        ({**heads, "heads": 7}, "heads is 7: it must divide"),
+        ({**heads, "head_channels": 7}, "head_channels is 7: it must divide"),
+        (heads, "heads and head_channels are both None"),
+        ({"attention_order": "old"}, "attention_order is 'old'"),
+        ({"head_chanels": 16}, "head_chanels"),
+    ]:
+        with pytest.raises(PilotageError, match=words):
+            load_unet(weights, **{**flags, **change})
+    with pytest.raises(PilotageError, match="dropout given together with config"):
+        load_unet(weights, config=config, dropout=0.1)

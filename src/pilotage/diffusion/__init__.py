@@ -15,27 +15,34 @@ so that λ falls as noise is added. Everything else is a function of λ:
 
 Read the files in that order: ``logsnr``, ``schedules``, ``prediction``, ``denoiser``, ``guidance``,
 ``steps``, ``sampling``; ``noise`` holds the per-image seeds and ``mixture`` the exact oracle.
+``timesteps`` has the published schedules of numbered timesteps, ``inversion`` the way from an image
+back to its noise.
 """
 
 from pilotage.diffusion.denoiser import Denoiser, NetworkDenoiser
-from pilotage.diffusion.guidance import between, classifier, classifier_free, clip_x
+from pilotage.diffusion.guidance import between, classifier, classifier_free, clip_x, on_x
+from pilotage.diffusion.inversion import invert
 from pilotage.diffusion.logsnr import alpha, sigma
 from pilotage.diffusion.mixture import GaussianMixture
 from pilotage.diffusion.noise import SeededNoise
+from pilotage.diffusion.noisy_classifier import NoisyClassifier
 from pilotage.diffusion.prediction import Prediction
 from pilotage.diffusion.sampling import sample
 from pilotage.diffusion.schedules import Schedule, TruncatedCosine
 from pilotage.diffusion.steps import State, Step, ancestral, ddim
+from pilotage.diffusion.timesteps import Timesteps, respaced
 
 __all__ = [
     "Denoiser",
     "GaussianMixture",
     "NetworkDenoiser",
+    "NoisyClassifier",
     "Prediction",
     "Schedule",
     "SeededNoise",
     "State",
     "Step",
+    "Timesteps",
     "TruncatedCosine",
     "alpha",
     "ancestral",
@@ -44,6 +51,9 @@ __all__ = [
     "classifier_free",
     "clip_x",
     "ddim",
+    "invert",
+    "on_x",
+    "respaced",
     "sample",
     "sigma",
 ]

@@ -62,6 +62,10 @@ class NetworkDenoiser:
         self.time = time
         self.calls = 0
 
+    def around(self, network: Callable[..., Tensor]) -> "NetworkDenoiser":
+        """The same for another network, which may wrap this one's."""
+        return NetworkDenoiser(network, self.predicts, self.time)
+
     def output(self, z: Tensor, lam: Tensor, cond: Any = None) -> Tensor:
         """The network's bare output, in the dtype of z; what training compares with its target."""
         lam = spread(lam.to(z), len(z))

@@ -1,7 +1,8 @@
 """Guidance: functions from denoisers to a denoiser. They compose, and no sampler knows of them.
 
 The order is always: guide, then clip x, then re-derive ε from the clipped x. For instance
-``clip_x(classifier_free(denoise, w=2, null=null))``.
+``clip_x(classifier_free(denoise, w=2, null=null))``. guided-diffusion clips before its classifier
+guides, ``classifier(clip_x(denoise), ...)``: a guided x may then leave the range of the data again.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,10 @@ from pilotage.diffusion.prediction import Prediction, move_x
 from pilotage.errors import PilotageError
 
 LogProb = Callable[[Tensor, Tensor, Any], Tensor]
+
+
+class BrokenGuidanceError(PilotageError):
+    """A guide's gradient is NaN or infinite."""
 
 
 def classifier_free(denoise: Denoiser, w: float | Tensor, null: int | Tensor) -> Denoiser:
@@ -72,14 +77,13 @@ def classifier(denoise: Denoiser, log_prob: LogProb, w: float | Tensor) -> Denoi
     Raises:
         PilotageError: if w is NaN or infinite.
     """
-    strength = check_w(w)
+    push = score(log_prob, w)
 
     def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         prediction = denoise(z, lam, cond)
-        gradient = _gradient(log_prob, z, lam, cond)
-        scale = like(strength.to(z), z) if isinstance(strength, Tensor) else strength
+        push_z = push(z, lam, cond)
         lam = like(lam, z)
-        shift = scale * sigma(lam) * gradient
+        shift = sigma(lam) * push_z
         return prediction._replace(
             x=prediction.x + shift * torch.exp(-lam / 2), eps=prediction.eps - shift
         )
@@ -87,12 +91,57 @@ def classifier(denoise: Denoiser, log_prob: LogProb, w: float | Tensor) -> Denoi
     return guided
 
 
+def on_x(denoise: Denoiser, log_prob: LogProb) -> LogProb:
+    """A score of the clean image as a score of z: log_prob(x̂(z, λ, c), λ, c).
+
+    So a function that was never trained on noise can guide (2302.07121, forward guidance); its
+    gradient goes through the denoiser.
+
+    Args:
+        denoise: gives x̂.
+        log_prob: differentiable ``(x, lam, cond) -> (B,)``.
+    """
+
+    def of_z(z: Tensor, lam: Tensor, cond: Any) -> Tensor:
+        return log_prob(denoise(z, lam, cond).x, lam, cond)
+
+    return of_z
+
+
+def score(log_prob: LogProb, w: float | Tensor) -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """w ∇_z log p(c | z, λ), as a function of (z, lam, cond).
+
+    :func:`classifier` moves ε by it; ``ancestral(score=...)`` moves the mean.
+
+    Args:
+        log_prob: as for :func:`classifier`.
+        w: as for :func:`classifier`.
+
+    Raises:
+        PilotageError: if w is NaN or infinite.
+        BrokenGuidanceError: when called, if a gradient is NaN or infinite.
+    """
+    strength = check_w(w)
+
+    def push(z: Tensor, lam: Tensor, cond: Any = None) -> Tensor:
+        gradient = _gradient(log_prob, z, lam, cond)
+        return gradient * (like(strength.to(z), z) if isinstance(strength, Tensor) else strength)
+
+    return push
+
+
 def _gradient(log_prob: LogProb, z: Tensor, lam: Tensor, cond: Any) -> Tensor:
     """∇_z Σ_b log p(c_b | z_b, λ_b), also inside ``torch.no_grad``."""
+    lam = spread(lam, len(z))
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()
-        total = log_prob(leaf, spread(lam, len(z)), cond).sum()
-        (gradient,) = torch.autograd.grad(total, leaf)
+        (gradient,) = torch.autograd.grad(log_prob(leaf, lam, cond).sum(), leaf)
+    if not gradient.isfinite().all():
+        where = lam[~gradient.flatten(1).isfinite().all(dim=1)][0].item()
+        raise BrokenGuidanceError(
+            f"the gradient of log_prob at lam = {where:.4g} is not finite: the guide must be "
+            "differentiable there."
+        )
     return gradient
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pilotage.diffusion.denoiser import Denoiser
+from pilotage.diffusion.guidance import BrokenGuidanceError
 from pilotage.diffusion.prediction import Prediction
 from pilotage.diffusion.steps import State, Step
 from pilotage.errors import PilotageError
@@ -36,7 +37,8 @@ def sample(
 
     Raises:
         PilotageError: if lams is empty, not finite or not strictly increasing, or the step is
-            random and runs out of noise.
+            random and runs out of noise; BrokenGuidanceError, with the step and its λ, if a guide's
+            gradient is not finite.
     """
     levels = lams.detach().cpu()
     if levels.ndim != 1 or len(levels) < 1:
@@ -56,7 +58,10 @@ def _loop(
 
     end = torch.full_like(lams[0], torch.inf)
     state = State(z, lams[0])
-    for lam_s in (*lams[1:], end):
-        with torch.no_grad():  # around each step: the caller's mode is its own at every yield
-            state = step(bound, state, lam_s, None if lam_s is end else next(noise, None))
+    for number, lam_s in enumerate((*lams[1:], end), 1):
+        try:
+            with torch.no_grad():  # around each step: the caller's mode is its own at every yield
+                state = step(bound, state, lam_s, None if lam_s is end else next(noise, None))
+        except BrokenGuidanceError as error:
+            raise BrokenGuidanceError(f"step {number} of {len(lams)}: {error}") from None
         yield state

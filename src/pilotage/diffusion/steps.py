@@ -4,6 +4,7 @@ A step asks the denoiser at (z, λ_t) and returns the state at λ_s. It is given
 nothing between calls, and ends at λ_s = ∞ with the denoiser's x.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from pilotage.diffusion.logsnr import alpha, like, sigma, spread, tau
 from pilotage.diffusion.prediction import Prediction
 from pilotage.errors import PilotageError
+
+Score = Callable[[Tensor, Tensor], Tensor]
 
 
 class State(NamedTuple):
@@ -50,7 +53,7 @@ class Step(Protocol):
         ...
 
 
-def ancestral(v: float | Literal["learned"] = 0.3) -> Step:
+def ancestral(v: float | Literal["learned"] = 0.3, score: Score | None = None) -> Step:
     """The ancestral step with variance (σ̃²)^{1−v} (σ²_{t|s})^v (2207.12598, equations 3 and 4).
 
     The mean is e^{λ_t − λ_s} (α_s/α_t) z + τ α_s x. The two bounds of the variance are the
@@ -58,6 +61,11 @@ def ancestral(v: float | Literal["learned"] = 0.3) -> Step:
 
     Args:
         v: a number in [0, 1], or "learned" for the fraction that the network predicts.
+        score: ``(z, lam) -> (B, *shape)``, w ∇_z log p(c | z, λ_t) at the z before the step. It is
+            added to the mean, times the variance: ADM's own classifier guidance for this sampler
+            (2105.05233, Algorithm 1). With many steps it is :func:`guidance.classifier`, which
+            serves every sampler. At λ_s = ∞ there is no variance and no shift; guided-diffusion
+            still shifts its last image by a variance that it never lets reach 0.
 
     Raises:
         PilotageError: if v is outside [0, 1]; when stepping, if noise is missing, or v is "learned"
@@ -75,9 +83,12 @@ def ancestral(v: float | Literal["learned"] = 0.3) -> Step:
             _only_at_the_end(lam_s, "ancestral")
             return State(mean, lam_s, prediction)
         fraction = _learned(prediction) if v == "learned" else v
-        std = tau(t, s).sqrt() * sigma(s) ** (1 - fraction) * sigma(t) ** fraction
-        # at v = 1 the transition variance does not vanish at λ_s = ∞, but the end is x all the same
-        return State(mean + std * s.isfinite() * noise, lam_s, prediction)
+        # at λ_s = ∞ the end is x: its variance is 0, whatever a power of the bounds would give
+        low, high = sigma(s) + s.isinf(), sigma(t)
+        std = tau(t, s).sqrt() * low ** (1 - fraction) * high**fraction * s.isfinite()
+        if score is not None:
+            mean = mean + std**2 * score(z, _told(state))
+        return State(mean + std * noise, lam_s, prediction)
 
     return step
 
@@ -85,8 +96,9 @@ def ancestral(v: float | Literal["learned"] = 0.3) -> Step:
 def ddim(eta: float = 0.0) -> Step:
     """z_s = α_s x + σ_s √(1 − η²τ) ε + σ_s √(η²τ) n (2010.02502, equation 12).
 
-    η = 0 is deterministic: the Euler step of the probability flow in z/α against σ/α. η = 1 has the
-    mean and variance of ``ancestral(v=0)``.
+    η = 0 is deterministic: the Euler step of the probability flow in z/α against σ/α. It also goes
+    down, to λ_s < λ_t and as far as λ_s = −∞, where z is ε. η = 1 has the mean and variance of
+    ``ancestral(v=0)``.
 
     Raises:
         PilotageError: if eta is outside [0, 1]; when stepping, if eta > 0 and noise is missing.
@@ -111,8 +123,13 @@ def ddim(eta: float = 0.0) -> Step:
 
 
 def _ask(denoise: BoundDenoiser, state: State) -> Prediction:
-    """The denoiser's answer; it sees λ per example (B,), in the dtype and on the device of z."""
-    return denoise(state.z, spread(state.lam.to(state.z), len(state.z)))
+    """The denoiser's answer at the state."""
+    return denoise(state.z, _told(state))
+
+
+def _told(state: State) -> Tensor:
+    """λ as denoisers and scores see it: per example, in the dtype and on the device of z."""
+    return spread(state.lam.to(state.z), len(state.z))
 
 
 def _only_at_the_end(lam_s: Tensor, name: str) -> None:

@@ -1,46 +1,80 @@
-"""U-Nets of guided-diffusion (ADM, Dhariwal & Nichol, 2105.05233): read and written."""
+"""Networks of guided-diffusion (ADM, Dhariwal & Nichol, 2105.05233): read and written."""
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from pilotage.errors import PilotageError
-from pilotage.interop.adm_config import export_config, unet_settings
+from pilotage.interop.adm_config import classifier_settings, export_config, unet_settings
+from pilotage.interop.adm_infer import infer_config, is_classifier
 from pilotage.interop.adm_names import Pair, pairs
 from pilotage.interop.weights import Weights, listing, read_weights
-from pilotage.networks import UNet
+from pilotage.networks import UNet, UNetEncoder
 
-__all__ = ["export_config", "export_unet", "load_unet", "unet_settings"]
+__all__ = [
+    "classifier_settings",
+    "export_classifier",
+    "export_config",
+    "export_unet",
+    "infer_config",
+    "load_classifier",
+    "load_unet",
+    "unet_settings",
+]
+
+Network = TypeVar("Network", UNet, UNetEncoder)
 
 
-def load_unet(weights: Weights, *, config: Mapping[str, Any]) -> UNet:
+def load_unet(weights: Weights, *, config: Mapping[str, Any] | None = None, **flags: Any) -> UNet:
     """Build the `UNet` that computes what guided-diffusion's network does with these weights.
 
     Args:
         weights: a ``.safetensors`` file, a ``.pt`` or ``.pth`` file (only tensors are unpickled),
             or a state dict, with guided-diffusion's parameter names.
         config: keywords of guided-diffusion's ``UNetModel``; absent ones have that code's defaults.
+            If None, the tensors tell it, by `infer_config`.
+        **flags: what the tensors cannot tell, as for `infer_config`: ``heads`` or ``head_channels``
+            is needed. They are for ``config=None`` only.
 
     Returns:
         The network in evaluation mode, with tensors of its own, on the device and in the type of
         the given ones (the widest type, where they are mixed).
 
     Raises:
-        PilotageError: if the file cannot be read, a keyword is unknown or out of range, or tensors
-            are missing, left over or of another shape.
+        PilotageError: if the file cannot be read, a keyword or flag is unknown or out of range, or
+            tensors are missing, left over or of another shape.
     """
+    tensors = read_weights(weights)
+    config = _config(tensors, config, flags, classifier=False)
     with torch.device("meta"):
         unet = UNet(**unet_settings(config))
-    table = list(pairs(unet, bool(config.get("use_new_attention_order", False))))
+    return _filled(unet, tensors, config)
+
+
+def load_classifier(
+    weights: Weights, *, config: Mapping[str, Any] | None = None, **flags: Any
+) -> UNetEncoder:
+    """Build the `UNetEncoder` that computes what guided-diffusion's classifier does.
+
+    Args:
+        weights: as for `load_unet`.
+        config: keywords of guided-diffusion's ``EncoderUNetModel``, otherwise as for `load_unet`.
+        **flags: as for `load_unet`; an attention pool needs ``head_channels``.
+
+    Returns:
+        The network as `load_unet` returns it.
+
+    Raises:
+        PilotageError: as for `load_unet`.
+    """
     tensors = read_weights(weights)
-    _check(tensors, unet, table)
-    device = next(iter(tensors.values())).device
-    unet = unet.to(_widest(tensors)).to_empty(device=device)
-    unet.load_state_dict({pair.ours: pair.load(tensors[pair.adm]) for pair in table})
-    return unet.eval()
+    config = _config(tensors, config, flags, classifier=True)
+    with torch.device("meta"):
+        encoder = UNetEncoder(**classifier_settings(config))
+    return _filled(encoder, tensors, config)
 
 
 def export_unet(unet: UNet, *, new_attention_order: bool = False) -> dict[str, Tensor]:
@@ -50,15 +84,65 @@ def export_unet(unet: UNet, *, new_attention_order: bool = False) -> dict[str, T
         unet: the network; `export_config` gives the ``UNetModel`` keywords that fit.
         new_attention_order: write ADM's newer order of the attention's qkv rows, not its default.
     """
-    own = unet.state_dict()
+    return _export(unet, new_attention_order)
+
+
+def export_classifier(
+    encoder: UNetEncoder, *, new_attention_order: bool = False
+) -> dict[str, Tensor]:
+    """Copy the weights of ``encoder`` as `export_unet` does those of a U-Net.
+
+    Args:
+        encoder: the network; `export_config` gives the ``EncoderUNetModel`` keywords that fit.
+        new_attention_order: as for `export_unet`.
+    """
+    return _export(encoder, new_attention_order)
+
+
+def _config(
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any] | None,
+    flags: Mapping[str, Any],
+    classifier: bool,
+) -> Mapping[str, Any]:
+    """The config given, or the one that the tensors tell."""
+    if config is not None:
+        if flags:
+            raise PilotageError(
+                f"{', '.join(flags)} given together with config: they are allowed with config=None "
+                "only, since a config has keywords of its own for them."
+            )
+        return config
+    if is_classifier(tensors) != classifier:
+        found = (
+            ("no output_blocks", "load_classifier")
+            if not classifier
+            else ("output_blocks", "load_unet")
+        )
+        raise PilotageError(f"weights have {found[0]}: they must be read by {found[1]}.")
+    return infer_config(tensors, **flags)
+
+
+def _filled(network: Network, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Network:
+    """The network, until now on the meta device, with the weights that ``config`` describes."""
+    table = list(pairs(network, bool(config.get("use_new_attention_order", False))))
+    _check(tensors, network, table)
+    device = next(iter(tensors.values())).device
+    network = network.to(_widest(tensors)).to_empty(device=device)
+    network.load_state_dict({pair.ours: pair.load(tensors[pair.adm]) for pair in table})
+    return network.eval()
+
+
+def _export(network: UNet | UNetEncoder, new_attention_order: bool) -> dict[str, Tensor]:
+    own = network.state_dict()
     return {
         pair.adm: pair.export(own[pair.ours]).clone(memory_format=torch.contiguous_format)
-        for pair in pairs(unet, new_attention_order)
+        for pair in pairs(network, new_attention_order)
     }
 
 
-def _check(tensors: Mapping[str, Tensor], unet: UNet, table: list[Pair]) -> None:
-    parameters = dict(unet.named_parameters())
+def _check(tensors: Mapping[str, Tensor], network: UNet | UNetEncoder, table: list[Pair]) -> None:
+    parameters = dict(network.named_parameters())
     shapes = {pair.adm: tuple(pair.export(parameters[pair.ours]).shape) for pair in table}
     missing = [name for name in shapes if name not in tensors]
     extra = [name for name in tensors if name not in shapes]

@@ -1,4 +1,4 @@
-"""The one table between our parameters of a U-Net and guided-diffusion's."""
+"""The one table between our parameters of ADM's networks and guided-diffusion's."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from pilotage.networks import UNet
+from pilotage.networks import UNet, UNetEncoder
 from pilotage.networks.attention import Attention
 from pilotage.networks.blocks import Downsample, ResBlock, Upsample
 
@@ -20,41 +20,60 @@ class Pair(NamedTuple):
     export: Callable[[Tensor], Tensor]
 
 
-def pairs(unet: UNet, new_attention_order: bool) -> Iterator[Pair]:
-    """Every parameter of ``unet``, which may lie on the meta device.
+def pairs(network: UNet | UNetEncoder, new_attention_order: bool) -> Iterator[Pair]:
+    """Every parameter of ``network``, which may lie on the meta device.
 
     Args:
-        unet: any `UNet`; only its structure is read.
+        network: any `UNet` or `UNetEncoder`; only its structure is read.
         new_attention_order: rows of ADM's qkv are [all q | all k | all v], as ours are; otherwise
-            they are [q k v] of the first head, then of the second, and so on.
+            they are [q k v] of the first head, then of the second, and so on. The qkv of an
+            attention pool always has the former order.
     """
-    for ours, adm in _modules(unet):
-        module = unet.get_submodule(ours)
+    for ours, adm in _modules(network):
+        module = network.get_submodule(ours)
         load, export = _same, _same
-        if adm.endswith((".qkv", ".proj_out")):
+        if adm.endswith(_ROWS_OF_PIXELS):
             load, export = _to_linear, _to_conv
         if adm.endswith(".qkv") and not new_attention_order:
-            heads = unet.get_submodule(ours.removesuffix(".qkv")).heads
+            heads = network.get_submodule(ours.removesuffix(".qkv")).heads
             load, export = partial(_from_heads, heads=heads), partial(_to_heads, heads=heads)
         for name, _ in module.named_parameters(recurse=False):
             yield Pair(f"{ours}.{name}", f"{adm}.{name}", load, export)
 
 
-def _modules(unet: UNet) -> Iterator[tuple[str, str]]:
+def _modules(network: UNet | UNetEncoder) -> Iterator[tuple[str, str]]:
     """Names, ours and ADM's, of the modules that hold the parameters."""
     yield "condition.time.0", "time_embed.0"
     yield "condition.time.2", "time_embed.2"
-    if unet.condition.label is not None:
+    if network.condition.label is not None:
         yield "condition.label", "label_emb"
     yield "stem", "input_blocks.0.0"
-    for index, stage in enumerate(unet.encoder):
+    for index, stage in enumerate(network.encoder):
         yield from _stage(stage, f"encoder.{index}", f"input_blocks.{index + 1}")
-    yield from _stage(unet.middle, "middle", "middle_block")
-    for index, stage in enumerate(unet.decoder):
+    yield from _stage(network.middle, "middle", "middle_block")
+    if isinstance(network, UNetEncoder):
+        yield from _POOLS[network.settings["pool"]].items()
+        return
+    for index, stage in enumerate(network.decoder):
         yield from _stage(stage, f"decoder.{index}", f"output_blocks.{index}")
     yield "norm", "out.0"
     yield "out", "out.2"
 
+
+_POOLS = {
+    "attention": {
+        "pool.norm": "out.0",
+        "pool": "out.2",
+        "pool.qkv": "out.2.qkv_proj",
+        "pool.proj": "out.2.c_proj",
+    },
+    "spatial": {"pool.hidden": "out.0", "pool.out": "out.2"},
+    "spatial_v2": {"pool.hidden": "out.0", "pool.norm": "out.1", "pool.out": "out.3"},
+    "adaptive": {"pool.norm": "out.0", "pool.out": "out.3"},
+}
+
+# ADM projects these with 1x1 convolutions over a row of pixels, and we with linear maps
+_ROWS_OF_PIXELS = (".qkv", ".proj_out", ".qkv_proj", ".c_proj")
 
 _INSIDE: dict[type[nn.Module], dict[str, str]] = {
     ResBlock: {
@@ -84,7 +103,6 @@ def _same(tensor: Tensor) -> Tensor:
 
 
 def _to_linear(tensor: Tensor) -> Tensor:
-    """ADM projects with 1x1 convolutions over a row of pixels, and we with linear maps."""
     return tensor.squeeze(-1) if tensor.ndim == 3 else tensor
 
 

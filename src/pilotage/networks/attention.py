@@ -23,10 +23,11 @@ class Attention(nn.Module):
     def forward(self, h: Tensor, emb: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         tokens = self.norm(h).flatten(2).transpose(1, 2)  # (B, HW, C)
-        q, k, v = self._split(self.qkv(tokens))
+        q, k, v = split_heads(self.qkv(tokens), self.heads)
         mixed = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return h + self.proj(mixed).transpose(1, 2).unflatten(2, h.shape[2:])
 
-    def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, L, 3C) to q, k and v, each (B, heads, L, C / heads)."""
-        return qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+
+def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, ...]:
+    """(B, L, 3C), the rows as in `Attention`, to q, k and v, each (B, heads, L, C / heads)."""
+    return qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind()

@@ -1,4 +1,4 @@
-"""What a U-Net is made of: its checked settings and its kinds of layers."""
+"""What the way down of ADM's networks is made of: its checked settings and kinds of layers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -8,30 +8,25 @@ from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
 from pilotage.networks.attention import Attention
-from pilotage.networks.blocks import Downsample, ResBlock, Upsample, double, halve
-from pilotage.networks.checks import class_settings, fraction, positive_int
+from pilotage.networks.blocks import Downsample, ResBlock, halve
+from pilotage.networks.checks import fraction, positive_int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The settings of a `UNet`, checked, and one method for each kind of layer.
+    """The settings that a `UNet` and a `UNetEncoder` share, checked, and their kinds of layers.
 
     Raises:
         PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
     in_channels: int
-    out_channels: int | None
     channels: int
     channel_mult: Sequence[float]
     num_res_blocks: int
     attention_resolutions: Sequence[int]
-    num_classes: int | None
-    null_class: bool
-    learned_variance: bool
     head_channels: int | None
     heads: int | None
-    heads_up: int | None
     scale_shift_norm: bool
     resblock_updown: bool
     conv_resample: bool
@@ -42,10 +37,9 @@ class Plan:
     def __post_init__(self):
         for name in ("in_channels", "channels", "num_res_blocks", "norm_groups"):
             positive_int(name, getattr(self, name))
-        for name in ("out_channels", "head_channels", "heads", "heads_up"):
+        for name in ("head_channels", "heads"):
             if getattr(self, name) is not None:
                 positive_int(name, getattr(self, name))
-        class_settings(self.num_classes, self.null_class)
         fraction("dropout", self.dropout)
         _check_widths(self.channels, self.channel_mult)
         _check_rates(self.attention_resolutions)
@@ -61,12 +55,6 @@ class Plan:
     def widths(self) -> list[int]:
         """Channels at each level, from the full size down."""
         return [int(mult * self.channels) for mult in self.channel_mult]
-
-    @property
-    def outputs(self) -> int:
-        """Channels of the output, a learned variance included."""
-        prediction = self.in_channels if self.out_channels is None else self.out_channels
-        return prediction * (2 if self.learned_variance else 1)
 
     def attended(self, level: int) -> bool:
         """Whether the blocks of this level are followed by attention."""
@@ -89,9 +77,9 @@ class Plan:
             resample=resample,
         )
 
-    def attention(self, channels: int, up: bool = False) -> Attention:
-        """Self-attention with the heads of the way down (and the middle), or of the way up."""
-        return Attention(channels, self._heads(channels, up), self.norm_groups)
+    def attention(self, channels: int) -> Attention:
+        """Self-attention with the heads of the way down and the middle."""
+        return Attention(channels, self.heads_in(channels), self.norm_groups)
 
     def down(self, channels: int) -> nn.Module:
         """The layer that halves the size."""
@@ -99,16 +87,9 @@ class Plan:
             return self.block(channels, channels, halve)
         return Downsample(channels, self.conv_resample)
 
-    def up(self, channels: int) -> nn.Module:
-        """The layer that doubles the size."""
-        if self.resblock_updown:
-            return self.block(channels, channels, double)
-        return Upsample(channels, self.conv_resample)
-
-    def _heads(self, channels: int, up: bool) -> int:
-        if self.heads is None:
-            return channels // self._channels_per_head
-        return self.heads_up if up and self.heads_up is not None else self.heads
+    def heads_in(self, channels: int) -> int:
+        """Number of heads that share these channels, on the way down and in the middle."""
+        return channels // self._channels_per_head if self.heads is None else self.heads
 
     def _check_heads(self) -> None:
         if self.heads is not None and self.head_channels is not None:
@@ -116,27 +97,22 @@ class Plan:
                 f"heads is {self.heads} and head_channels is {self.head_channels}: "
                 "only one of the two may be given."
             )
-        if self.heads_up is not None and self.heads is None:
-            raise PilotageError(
-                f"heads_up is {self.heads_up} but heads is None: it may be given only with heads."
-            )
         for level, width in enumerate(self.widths):
-            if self.attended(level):
-                self._check_split("heads_up", self.heads_up, width)
             if self.attended(level) or level == len(self.widths) - 1:
-                self._check_split("heads", self.heads, width)
-                self._check_split("head_channels", self._channels_per_head, width)
-
-    @staticmethod
-    def _check_split(name: str, parts: int | None, width: int) -> None:
-        if parts is not None and width % parts:
-            raise PilotageError(
-                f"{name} is {parts}: it must divide {width}, the width of a level with attention."
-            )
+                check_split("heads", self.heads, width)
+                check_split("head_channels", self._channels_per_head, width)
 
     @property
     def _channels_per_head(self) -> int | None:
         return self.head_channels or (32 if self.heads is None else None)
+
+
+def check_split(name: str, parts: int | None, width: int) -> None:
+    """Raise a `PilotageError` unless a level's width splits into (or by) this many."""
+    if parts is not None and width % parts:
+        raise PilotageError(
+            f"{name} is {parts}: it must divide {width}, the width of a level with attention."
+        )
 
 
 def _check_widths(channels: int, mults: Any) -> None:

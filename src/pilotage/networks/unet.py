@@ -1,6 +1,7 @@
 """The U-Net of ADM: Dhariwal & Nichol, "Diffusion Models Beat GANs" (2105.05233)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,9 +10,11 @@ from torch.nn.functional import silu
 
 from pilotage.errors import PilotageError
 from pilotage.networks.attention import Attention
-from pilotage.networks.blocks import GroupNorm, ResBlock, Stage
+from pilotage.networks.blocks import GroupNorm, Stage, Upsample, double
+from pilotage.networks.checks import class_settings, positive_int
 from pilotage.networks.embedding import Conditioning
-from pilotage.networks.plan import Plan
+from pilotage.networks.plan import Plan, check_split
+from pilotage.networks.trunk import check_input, middle, way_down, zero, zero_branches
 
 
 class UNet(nn.Module):
@@ -72,7 +75,7 @@ class UNet(nn.Module):
         zero_init: bool = True,
     ):
         super().__init__()
-        plan = Plan(
+        plan = UNetPlan(
             in_channels=in_channels,
             out_channels=out_channels,
             channels=channels,
@@ -96,13 +99,14 @@ class UNet(nn.Module):
         self.condition = Conditioning(channels, num_classes, null_class)
         self.null = self.condition.null
         self.stem = nn.Conv2d(in_channels, plan.widths[0], 3, padding=1)
-        self.encoder, skips = _encoder(plan)
-        self.middle = _middle(plan)
+        self.encoder, skips = way_down(plan)
+        self.middle = middle(plan)
         self.decoder = _decoder(plan, skips)
         self.norm = GroupNorm(plan.widths[0], plan.norm_groups)
         self.out = nn.Conv2d(plan.widths[0], plan.outputs, 3, padding=1)
         if zero_init:
-            self._zero_outputs()
+            zero_branches(self)
+            zero(self.out)
 
     def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
         """Predict from a noisy image.
@@ -118,7 +122,7 @@ class UNet(nn.Module):
         Raises:
             PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
         """
-        self._check_input(x, time)
+        check_input(x, time, self.stem.in_channels)
         emb = self.condition(time, cond)
         h = self.stem(x)
         skips = [h]
@@ -130,46 +134,53 @@ class UNet(nn.Module):
             h = stage(_join(h, skips.pop()), emb)
         return self.out(silu(self.norm(h)))
 
-    def _check_input(self, x: Tensor, time: Tensor) -> None:
-        channels = self.stem.in_channels
-        if x.ndim != 4 or x.shape[1] != channels or x.shape[:1] != time.shape:
+
+@dataclass(frozen=True, kw_only=True)
+class UNetPlan(Plan):
+    """The settings of a `UNet`, checked, and the layers of its way up.
+
+    Raises:
+        PilotageError: if a setting is out of range or two settings do not fit together.
+    """
+
+    out_channels: int | None
+    num_classes: int | None
+    null_class: bool
+    learned_variance: bool
+    heads_up: int | None
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("out_channels", "heads_up"):
+            if getattr(self, name) is not None:
+                positive_int(name, getattr(self, name))
+        class_settings(self.num_classes, self.null_class)
+        if self.heads_up is not None and self.heads is None:
             raise PilotageError(
-                f"x has shape {tuple(x.shape)} and time {tuple(time.shape)}: they must be "
-                f"(B, {channels}, H, W) and (B,)."
+                f"heads_up is {self.heads_up} but heads is None: it may be given only with heads."
             )
+        for level, width in enumerate(self.widths):
+            if self.attended(level):
+                check_split("heads_up", self.heads_up, width)
 
-    def _zero_outputs(self) -> None:
-        blocks = (m.conv_out for m in self.modules() if isinstance(m, ResBlock))
-        attention = (m.proj for m in self.modules() if isinstance(m, Attention))
-        for layer in (self.out, *blocks, *attention):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+    @property
+    def outputs(self) -> int:
+        """Channels of the output, a learned variance included."""
+        prediction = self.in_channels if self.out_channels is None else self.out_channels
+        return prediction * (2 if self.learned_variance else 1)
 
+    def attention_up(self, channels: int) -> Attention:
+        """Self-attention with the heads of the way up."""
+        return Attention(channels, self.heads_up or self.heads_in(channels), self.norm_groups)
 
-def _encoder(plan: Plan) -> tuple[nn.ModuleList, list[int]]:
-    """The way down, and the channels of every feature map that the way up will join."""
-    stages, skips = [], [plan.widths[0]]
-    for level, width in enumerate(plan.widths):
-        for _ in range(plan.num_res_blocks):
-            attention = plan.attention(width) if plan.attended(level) else None
-            stages.append(Stage(block=plan.block(skips[-1], width), attention=attention))
-            skips.append(width)
-        if level < len(plan.widths) - 1:
-            stages.append(Stage(down=plan.down(width)))
-            skips.append(width)
-    return nn.ModuleList(stages), skips
+    def up(self, channels: int) -> nn.Module:
+        """The layer that doubles the size."""
+        if self.resblock_updown:
+            return self.block(channels, channels, double)
+        return Upsample(channels, self.conv_resample)
 
 
-def _middle(plan: Plan) -> Stage:
-    width = plan.widths[-1]
-    return Stage(
-        block_in=plan.block(width, width),
-        attention=plan.attention(width),
-        block_out=plan.block(width, width),
-    )
-
-
-def _decoder(plan: Plan, skips: list[int]) -> nn.ModuleList:
+def _decoder(plan: UNetPlan, skips: list[int]) -> nn.ModuleList:
     """The way up: one block more per level than down, since resampled maps are joined too."""
     stages, last = [], skips[-1]
     for level in reversed(range(len(plan.widths))):
@@ -179,7 +190,7 @@ def _decoder(plan: Plan, skips: list[int]) -> nn.ModuleList:
             stages.append(
                 Stage(
                     block=plan.block(last + skips.pop(), width),
-                    attention=plan.attention(width, up=True) if plan.attended(level) else None,
+                    attention=plan.attention_up(width) if plan.attended(level) else None,
                     up=plan.up(width) if leave else None,
                 )
             )

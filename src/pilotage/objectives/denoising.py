@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pilotage.conditions import Labels, draw_dropped
-from pilotage.diffusion.denoiser import NetworkDenoiser
+from pilotage.diffusion.denoiser import NetworkDenoiser, Predicts
 from pilotage.diffusion.logsnr import diffuse
 from pilotage.diffusion.prediction import target_v
 from pilotage.diffusion.schedules import Schedule
@@ -72,8 +72,8 @@ class Denoising:
         lam = self.schedule(draws.u)
         cond = self.labels.drop(labels, draws.dropped)
         output = denoise.output(diffuse(x, draws.eps, lam), lam, cond)
-        target = _target(x, draws.eps, lam, denoise.predicts)
-        return {"loss": (output - target).square().flatten(1).mean(dim=1)}
+        wanted = target(x, draws.eps, lam, denoise.predicts)
+        return {"loss": (output - wanted).square().flatten(1).mean(dim=1)}
 
 
 def stratified(count: int, generator: torch.Generator) -> Float[Tensor, " B"]:
@@ -88,7 +88,12 @@ def stratified(count: int, generator: torch.Generator) -> Float[Tensor, " B"]:
     return ((parts + offsets) / count).clamp(max=1 - 2**-24)
 
 
-def _target(x: Tensor, eps: Tensor, lam: Tensor, predicts: str) -> Tensor:
+def target(
+    x: Float[Tensor, "B *shape"],
+    eps: Float[Tensor, "B *shape"],
+    lam: Float[Tensor, "*batch"],
+    predicts: Predicts,
+) -> Float[Tensor, "B *shape"]:
     """What a network that predicts v, ε or x should output."""
     if predicts == "v":
         return target_v(x, eps, lam)

@@ -15,8 +15,10 @@ from pilotage.data import ImageData
 from pilotage.errors import PilotageError
 from pilotage.images import save_npz, save_png, shape_text, tile, to_uint8
 from pilotage.metrics.extractors import Extractor, load_extractor
+from pilotage.noisy import NoisyRun, load_classifier
 from pilotage.processes import process_state
-from pilotage.run import CONVENTION, Request, Run, load_run
+from pilotage.request import Request
+from pilotage.run import Run, load_run
 from pilotage.settings import SweepSettings
 from pilotage.sweep.measure import Sample, compare, extract, join, real_sample
 from pilotage.sweep.table import Row, append_row, read_rows, row_id, table_path
@@ -104,6 +106,10 @@ def _open_cells(
 ) -> Iterator[Cell]:
     """Check everything, prepare what measures, and list what is not measured yet."""
     loaded = [(folder, load_run(folder, device=str(state.device))) for folder in settings.runs]
+    guide = settings.classifier and load_classifier(settings.classifier, device=str(state.device))
+    for _, run in loaded:
+        if guide is not None:
+            guide.check_fits(run.card)
     yardsticks: dict[str, Yardstick] = {}
     for folder, run in loaded:
         with state.main_process_first():
@@ -120,7 +126,9 @@ def _open_cells(
         known = {row["id"] for row in read_rows(table_path(folder))}
         if state.is_main_process:
             _write_floor(folder, run, yardstick, settings, known)
-        cells = [_cell(folder, run, yardstick, settings, *place) for place in _places(settings)]
+        cells = [
+            _cell(folder, run, guide, yardstick, settings, *place) for place in _places(settings)
+        ]
         todo = [cell for cell in cells if cell.row["id"] not in known]
         say(f"{folder}: {len(todo)} of {len(cells)} settings to measure")
         yield from todo
@@ -171,6 +179,7 @@ def make_yardstick(
 def _cell(
     folder: Path,
     run: Run,
+    guide: NoisyRun | None,
     yardstick: Yardstick,
     settings: SweepSettings,
     steps: int,
@@ -181,7 +190,10 @@ def _cell(
     request = run.request(
         "all",
         range(first, first + settings.samples),
+        guide,
         w=w,
+        classifier_free_w=settings.classifier_free_w,
+        classifier_shift=settings.classifier_shift,
         steps=steps,
         sampler=sampler,
         batch_size=settings.batch_size,
@@ -195,20 +207,33 @@ def _cell(
         "w": w,
         "steps": steps,
         "sampler": sampler,
-        "v": settings.v if sampler == "ancestral" else None,
+        "v": request.v if sampler == "ancestral" else None,
         "eta": settings.eta if sampler == "ddim" else None,
         "n": settings.samples,
         "seeds": [first, first + settings.samples],
         "force": settings.force,
+        **_guide(request),
         **yardstick.manifest,
     }
     told = {
         "run": str(folder),
         "p_uncond": run.card.recipe.p_uncond,
-        "guidance_scale": 1 + w,
-        "convention": CONVENTION,
+        **request.guidance.record(),
     }
     return Cell(folder, run, request, yardstick, {"id": row_id(decides), **decides, **told})
+
+
+def _guide(request: Request) -> Row:
+    """What a classifier adds to a setting; nothing without one, as in rows of earlier versions."""
+    how = request.guidance
+    if how.classifier is None:
+        return {}
+    return {
+        "guidance": "classifier",
+        "classifier_hash": _run_hash(how.classifier.folder),
+        "classifier_free_w": how.classifier_free_w,
+        "classifier_shift": how.classifier_shift,
+    }
 
 
 def _run_hash(folder: Path) -> str:

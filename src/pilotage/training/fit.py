@@ -8,27 +8,23 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
 
 from pilotage.checkpoint import only_writer, remove_leftovers
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
-from pilotage.folder import Card, DataFacts, checkpoints, read_card, write_card
-from pilotage.images import save_grid, shape_text, to_arrays
-from pilotage.model import build_labels, build_schedule
-from pilotage.objectives import Denoising
+from pilotage.folder import IMPORTED, Card, DataFacts, checkpoints, read_card, write_card
+from pilotage.images import shape_text
 from pilotage.processes import process_state
-from pilotage.run import Run
-from pilotage.settings import Recipe, conflict
+from pilotage.settings import TrainingRecipe, conflict
 from pilotage.training.batches import Batches
-from pilotage.training.health import RealImages, health, warnings, write_health
+from pilotage.training.kinds import build_objective, make_watch
 from pilotage.training.log import MetricsLog
 from pilotage.training.loop import StepRecord, Training, train
 from pilotage.training.state import publish, restore_newest, save, set_aside_newer, start
 
 
 def fit(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     out: Path,
     say: Callable[[str], None] = print,
     stop: Callable[[], bool] = lambda: False,
@@ -55,13 +51,13 @@ def fit(
         data = load(recipe, say)
     card = Card(recipe, facts(*data))
     _check_folder(out, card)
-    training = start(card, accelerator)
+    training = start(card, accelerator, out)
     batches = _batches(recipe, data[0], accelerator)
-    objective = Denoising(build_schedule(recipe), build_labels(card), recipe.p_uncond)
+    objective = build_objective(card)
     with _prepared_folder(out, training, card, say):
         say(_headline(training, card, out))
         log = MetricsLog(out, training.step, recipe.log_every, accelerator)
-        watch = _Watch(training, card, out, data, say)
+        watch = make_watch(training, card, out, data, say)
         for record in train(training, objective, batches):
             stopped = _any_process(accelerator, stop())
             last = record.step == recipe.steps
@@ -78,8 +74,16 @@ def fit(
         accelerator.end_training()
 
 
-def load(recipe: Recipe, say: Callable[[str], None]) -> tuple[ImageData, ImageData]:
-    """The training and the held-out images of a recipe."""
+def load(recipe: TrainingRecipe, say: Callable[[str], None]) -> tuple[ImageData, ImageData]:
+    """The training and the held-out images of a recipe.
+
+    Raises:
+        PilotageError: if there are none, or they cannot be read.
+    """
+    if recipe.data == IMPORTED:
+        raise PilotageError(
+            f"data is {IMPORTED!r}: the run was imported without any images; give data a folder."
+        )
     return load_data(
         recipe.data,
         size=recipe.size,
@@ -102,7 +106,7 @@ def facts(train_data: ImageData, held_out: ImageData) -> DataFacts:
     )
 
 
-def make_accelerator(recipe: Recipe, out: Path) -> Accelerator:
+def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
     """Accelerate's view of devices and processes; TensorBoard joins in where it is installed."""
     process_state()
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
@@ -187,7 +191,7 @@ def _check_same(out: Path, old: Card, new: Card) -> None:
         )
 
 
-def _batches(recipe: Recipe, data: ImageData, accelerator: Accelerator) -> Batches:
+def _batches(recipe: TrainingRecipe, data: ImageData, accelerator: Accelerator) -> Batches:
     return Batches(
         data,
         recipe.batch_size,
@@ -214,52 +218,3 @@ def _any_process(accelerator: Accelerator, flag: bool) -> bool:
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
-
-
-class _Watch:
-    """Grids and health of the samples, now and then, on the main process."""
-
-    def __init__(
-        self,
-        training: Training,
-        card: Card,
-        out: Path,
-        data: tuple[ImageData, ImageData],
-        say: Callable[[str], None],
-    ) -> None:
-        self.training, self.card, self.out, self.say = training, card, out, say
-        self._data = data
-        self._real: RealImages | None = None  # decoded when it is first needed
-
-    def look(self) -> None:
-        """Sample the latest and the averaged weights with the same seeds; draw and measure both."""
-        if self.training.accelerator.is_main_process:
-            raw = self._grid("raw", self.training.network)
-            averaged = self._grid("ema", self.training.ema.module)
-            self._real = self._real or RealImages(*self._data)
-            numbers = health(averaged, raw, self._real)
-            said = list(warnings(numbers))
-            write_health(self.out, self.training.step, numbers, said)
-            for sentence in said:
-                self.say(f"health at step {self.training.step}: {sentence}")
-        self.training.accelerator.wait_for_everyone()
-
-    def _grid(self, name: str, network: nn.Module) -> Tensor:
-        step, classes = self.training.step, self.card.data.classes
-        count, w = min(10, len(classes)), _shown_w(self.card)
-        run = Run(self.card, network.eval(), step)
-        images = run.sample(range(count), seeds=range(4 * count), w=w, steps=32, sampler="ddim")
-        network.train()
-        save_grid(
-            to_arrays(images),
-            self.out / "samples" / f"step-{step:09d}-{name}.png",
-            columns=count,
-            column_names=classes[:count],
-            title=f"step {step}, {name} weights, w = {w:g}",
-        )
-        return images
-
-
-def _shown_w(card: Card) -> float:
-    """The strength of the grids: 1, or what the run's dropping rate has trained."""
-    return {0.0: 0.0, 1.0: -1.0}.get(card.recipe.p_uncond, 1.0)

@@ -18,8 +18,8 @@ class MetricsLog:
         self.accelerator = accelerator
         self.pending: list[StepRecord] = []
         if accelerator.is_main_process:
-            for path in (self.path, out / "health.jsonl"):
-                _forget_after(path, step)
+            for name in ("metrics", "health", "noise_levels"):
+                _forget_after(out / f"{name}.jsonl", step)
 
     def add(self, record: StepRecord) -> None:
         """Note a step."""
@@ -36,6 +36,7 @@ class MetricsLog:
             "loss": sum(r.loss for r in self.pending) / count,
             "grad_norm": sum(r.grad_norm for r in self.pending) / count,
             "learning_rate": last.learning_rate,
+            **{name: sum(r.terms[name] for r in self.pending) / count for name in last.terms},
         }
         self.pending = []
         if self.accelerator.is_main_process:

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pilotage.diffusion import NetworkDenoiser
+from pilotage.model import Model
 from pilotage.seeding import derived_generator, derived_seed
-from pilotage.settings import Recipe
+from pilotage.settings import TrainingRecipe
 from pilotage.training.batches import Batches
 
 
@@ -22,10 +22,8 @@ class Objective(Protocol):
         """The random numbers of ``count`` examples; ``rows(slice)`` gives some of them."""
         ...
 
-    def terms(
-        self, denoise: NetworkDenoiser, x: Tensor, labels: Tensor, draws: Any
-    ) -> dict[str, Tensor]:
-        """Terms per example (B,), among them "loss", whose mean is minimised."""
+    def terms(self, model: Any, x: Tensor, labels: Tensor, draws: Any) -> dict[str, Tensor]:
+        """Terms per example (B,): "loss", whose mean is minimised, and others to be logged."""
         ...
 
 
@@ -37,12 +35,14 @@ class StepRecord(NamedTuple):
         loss: mean over the whole batch, of all processes.
         grad_norm: of the whole gradient, before clipping.
         learning_rate: that was used.
+        terms: means of the objective's other terms.
     """
 
     step: int
     loss: float
     grad_norm: float
     learning_rate: float
+    terms: dict[str, float]
 
 
 class TrainingDivergedError(RuntimeError):
@@ -53,7 +53,7 @@ class Training:
     """All that changes while a run trains.
 
     Attributes:
-        denoise: the network being trained, as a denoiser.
+        model: the network being trained, as a denoiser or a classifier.
         network: the bare network behind it, on every process alike.
         optimizer: its AdamW.
         ema: its average.
@@ -63,22 +63,22 @@ class Training:
     def __init__(
         self,
         accelerator: Accelerator,
-        recipe: Recipe,
-        denoise: NetworkDenoiser,
+        recipe: TrainingRecipe,
+        model: Model,
         ema: AveragedModel,
         step: int = 0,
     ) -> None:
         self.accelerator = accelerator
         self.recipe = recipe
-        self.network: nn.Module = denoise.network
+        self.network: nn.Module = model.network
         self.ema = ema.to(accelerator.device)
         self.step = step
         optimizer = adamw(self.network.to(accelerator.device), recipe)
         wrapped, self.optimizer = accelerator.prepare(self.network, optimizer)
-        self.denoise = NetworkDenoiser(wrapped, denoise.predicts, denoise.time)
+        self.model = model.around(wrapped)
 
 
-def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+def adamw(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.AdamW:
     """The optimiser of a recipe, with all parameters updated in one fused call."""
     return torch.optim.AdamW(
         network.parameters(),
@@ -98,7 +98,7 @@ def train(training: Training, objective: Objective, batches: Batches) -> Iterato
     Raises:
         TrainingDivergedError: before a step whose loss or gradient is NaN or infinite is taken.
     """
-    training.denoise.network.train()
+    training.model.network.train()
     while training.step < training.recipe.steps:
         yield _one_step(training, objective, batches)
 
@@ -112,10 +112,9 @@ def _one_step(training: Training, objective: Objective, batches: Batches) -> Ste
     if recipe.network.dropout:
         torch.manual_seed(derived_seed(recipe.seed, "dropout", number, accelerator.process_index))
 
-    mean_loss = _backward(training, objective, x, labels, draws)
-    norm = float(
-        accelerator.clip_grad_norm_(training.denoise.network.parameters(), recipe.clip_norm)
-    )
+    means = _backward(training, objective, x, labels, draws)
+    mean_loss = means.pop("loss")
+    norm = float(accelerator.clip_grad_norm_(training.model.network.parameters(), recipe.clip_norm))
     if not math.isfinite(mean_loss + norm):
         raise TrainingDivergedError(
             f"training diverged at step {number}: the loss is {mean_loss} and the gradient's norm "
@@ -129,21 +128,23 @@ def _one_step(training: Training, objective: Objective, batches: Batches) -> Ste
     training.optimizer.zero_grad()
     training.ema.update_parameters(training.network)
     training.step = number
-    return StepRecord(number, mean_loss, norm, rate)
+    return StepRecord(number, mean_loss, norm, rate, means)
 
 
 def _backward(
     training: Training, objective: Objective, x: Tensor, labels: Tensor, draws: Any
-) -> float:
-    """Leave the gradient of the whole batch in the weights, part by part; its mean loss."""
+) -> dict[str, float]:
+    """Leave the gradient of the whole batch in the weights, part by part; the terms' means."""
     parts, accelerator = training.recipe.accumulate, training.accelerator
-    total = torch.zeros((), device=accelerator.device)
+    totals: dict[str, Tensor] = {}
     size = len(x) // parts
     for start in range(0, len(x), size):
         part = slice(start, start + size)
-        with accelerator.accumulate(training.denoise.network):
-            terms = objective.terms(training.denoise, x[part], labels[part], draws.rows(part))
-            loss = terms["loss"].mean()
-            accelerator.backward(loss)
-        total += loss.detach() / parts
-    return float(accelerator.reduce(total, "mean"))
+        with accelerator.accumulate(training.model.network):
+            terms = objective.terms(training.model, x[part], labels[part], draws.rows(part))
+            means = {name: term.mean() for name, term in terms.items()}
+            accelerator.backward(means["loss"])
+        for name, mean in means.items():
+            totals[name] = totals.get(name, 0) + mean.detach() / parts
+    summed = accelerator.reduce(torch.stack(list(totals.values())), "mean")
+    return dict(zip(totals, summed.tolist(), strict=True))

@@ -10,20 +10,40 @@ from accelerate import Accelerator
 
 from pilotage.checkpoint import read_tensors, whole_file, whole_folder, write_tensors, write_text
 from pilotage.errors import PilotageError
-from pilotage.folder import Card, checkpoints, state_folder
-from pilotage.model import build_denoiser, build_network
-from pilotage.run import fill
+from pilotage.folder import Card, checkpoints, read_card, state_folder
+from pilotage.model import build_model
+from pilotage.settings import Recipe
 from pilotage.training.ema import average
 from pilotage.training.loop import Training
+from pilotage.weights import fill, fill_from
 
 KEPT_CHECKPOINTS = 2
 
 
-def start(card: Card, accelerator: Accelerator) -> Training:
-    """A training at step 0."""
-    network = build_network(card)
-    ema = average(network, card.recipe.ema_decay)
-    return Training(accelerator, card.recipe, build_denoiser(network, card.recipe), ema)
+def start(card: Card, accelerator: Accelerator, out: Path) -> Training:
+    """A training at step 0, with the weights of ``start_from`` if a checkpoint will not give them.
+
+    Raises:
+        PilotageError: if those are not there or do not fit.
+    """
+    model, source = build_model(card), card.recipe.start_from
+    if source is not None and not checkpoints(out):
+        fill_from(model.network, Path(source), _same_labels(card, read_card(Path(source))))
+    ema = average(model.network, card.recipe.ema_decay)
+    return Training(accelerator, card.recipe, model, ema)
+
+
+def _same_labels(card: Card, source: Card) -> dict[int, int]:
+    """Labels of a card by their number in another: classes of one name, and the null."""
+    mine, theirs = card.data.classes, source.data.classes
+    kept = {k: theirs.index(name) for k, name in enumerate(mine) if name in theirs}
+    if _null_class(card) and _null_class(source):
+        kept[len(mine)] = len(theirs)
+    return kept
+
+
+def _null_class(card: Card) -> bool:
+    return isinstance(card.recipe, Recipe) and card.recipe.network.null_class
 
 
 def restore_newest(training: Training, out: Path, say: Callable[[str], None]) -> Path | None:

@@ -1,0 +1,41 @@
+"""What is told about a published checkpoint that its tensors do not tell."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pilotage.settings.base import Positive, Settings
+
+
+class ImportSettings(Settings):
+    """A checkpoint of guided-diffusion, and what its tensors do not tell."""
+
+    checkpoint: Path = Field(description="A .pt, .pth or .safetensors file of tensors.")
+    out: Path = Field(description="The run folder to make.")
+    preset: str | None = Field(
+        None, description="A published file's name, such as 256x256_diffusion: answers all below."
+    )
+    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
+    head_channels: Positive | None = Field(None, description="Channels per attention head.")
+    heads: Positive | None = Field(None, description="Attention heads, instead of head_channels.")
+    heads_up: Positive | None = Field(None, description="Heads on the way up, if others.")
+    attention_order: Literal["legacy", "new"] = Field(
+        "legacy", description="Order of the attention's rows (use_new_attention_order)."
+    )
+    num_res_blocks: Positive | None = Field(
+        None, description="Blocks per level, where a classifier's tensors leave it open."
+    )
+    norm_groups: Positive = Field(32, description="Groups of the norms; always 32 in ADM itself.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout, for training on.")
+    schedule: Literal["linear", "cosine", "truncated_cosine"] | None = Field(
+        None, description="Noise levels that it was trained with."
+    )
+    timesteps: int = Field(1000, ge=2, description="Levels of a beta schedule.")
+    lam_min: float = Field(-20.0, description="Noise end of a truncated cosine.")
+    lam_max: float = Field(20.0, description="Data end of a truncated cosine.")
+    predicts: Literal["eps", "x", "v"] = Field("eps", description="What a U-Net outputs.")
+    null_class: bool = Field(False, description="Whether the last label means no class.")
+    class_names: Path | None = Field(
+        None, description="A text file with one class name per line; 0, 1, ... if not given."
+    )

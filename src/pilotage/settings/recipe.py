@@ -1,0 +1,152 @@
+"""The recipes: every setting of a training run, of a denoiser or of a noisy classifier."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pilotage.settings.base import Positive, Settings
+from pilotage.settings.networks import EncoderSettings, NetworkSettings, UNetSettings
+
+
+class TrainingRecipe(Settings):
+    """What every training run has: data, noise levels, optimisation and cadence."""
+
+    # data
+    data: str = Field(
+        "digits", description="digits, a folder of class folders, parquet files, or a hub id."
+    )
+    size: tuple[Positive, Positive] | None = Field(
+        None, description="Height and width to resize and crop to; the images' own if not given."
+    )
+    image_column: str | None = Field(None, description="Column of the images; found if not given.")
+    label_column: str | None = Field(None, description="Column of the labels; found if not given.")
+    held_out: float = Field(
+        0.1, ge=0, lt=1, description="Share kept aside where the data has no split of its own."
+    )
+    flip: bool = Field(False, description="Mirror half of the training images left to right.")
+    network: NetworkSettings = NetworkSettings()
+    # noise levels
+    schedule: Literal["truncated_cosine", "linear", "cosine"] = Field(
+        "truncated_cosine",
+        description="Noise levels: continuous, or the beta schedules of DDPM and improved DDPM.",
+    )
+    timesteps: int = Field(
+        1000, ge=2, description="Levels of a beta schedule, and of the hybrid objective's chain."
+    )
+    lam_min: float = Field(-20.0, description="Log-SNR of the truncated cosine's noise end.")
+    lam_max: float = Field(20.0, description="Log-SNR of the truncated cosine's data end.")
+    start_from: str | None = Field(
+        None, description="A run whose averaged weights training starts from (train --from RUN)."
+    )
+    # optimisation
+    steps: Positive = Field(10_000, description="Optimiser steps in all.")
+    batch_size: Positive = Field(
+        128, description="Examples per optimiser step, over all processes."
+    )
+    accumulate: Positive = Field(1, description="Parts that a batch is processed in.")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's, after the warm-up.")
+    warmup_steps: int = Field(100, ge=0, description="Steps of linear learning-rate warm-up.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's two decay rates.")
+    clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="Decay of the weight average, reached from below."
+    )
+    precision: Literal["no", "bf16"] = Field("no", description="Mixed precision of the network.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order, noise and dropping.")
+    # cadence
+    log_every: Positive = Field(10, description="Steps between lines of metrics.jsonl.")
+    checkpoint_every: Positive = Field(500, description="Steps between checkpoints.")
+    sample_every: Positive = Field(2000, description="Steps between sample grids.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.lam_min < self.lam_max:
+            raise ValueError(
+                f"lam_min is {self.lam_min} and lam_max is {self.lam_max}: "
+                "lam_min must be below lam_max."
+            )
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate is {self.accumulate}: it must divide batch_size {self.batch_size}."
+            )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {self.betas}: both must lie in [0, 1).")
+        if not max(abs(self.lam_min), abs(self.lam_max)) <= 60:
+            raise ValueError(
+                f"lam_min is {self.lam_min} and lam_max is {self.lam_max}: "
+                "beyond 60 float32 has no signal or no noise left."
+            )
+        return self
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of optimiser step ``step`` (counted from 1)."""
+        return self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
+
+    @property
+    def noise_levels(self) -> dict[str, Any]:
+        """The settings that decide the noise schedule."""
+        if self.schedule == "truncated_cosine":
+            return {"schedule": self.schedule, "lam_min": self.lam_min, "lam_max": self.lam_max}
+        return {"schedule": self.schedule, "timesteps": self.timesteps}
+
+
+class Recipe(TrainingRecipe):
+    """A denoiser's training run (2207.12598, Algorithm 1)."""
+
+    objective: Literal["simple", "hybrid"] = Field(
+        "simple",
+        description="Squared error of the output; hybrid also learns the variance (2102.09672).",
+    )
+    vlb_weight: float = Field(
+        1.0, ge=0, description="Weight of the bound in hybrid, in 1/1000 of its whole."
+    )
+    network: UNetSettings = UNetSettings()
+    predicts: Literal["eps", "x", "v"] = Field("v", description="What the network outputs.")
+    p_uncond: float = Field(
+        0.1, ge=0, le=1, description="Probability of dropping the label of an example."
+    )
+
+    @model_validator(mode="after")
+    def _null_is_known(self) -> Self:
+        if self.p_uncond and not self.network.null_class:
+            raise ValueError(
+                f"p_uncond is {self.p_uncond}: it must be 0 without network.null_class, the label "
+                "that stands for a dropped one."
+            )
+        return self
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether the network also predicts the variance of the ancestral step."""
+        return self.objective == "hybrid"
+
+
+class ClassifierRecipe(TrainingRecipe):
+    """A classifier of noisy images (2105.05233, section 4)."""
+
+    objective: Literal["classifier"] = Field("classifier", description="Cross-entropy.")
+    network: EncoderSettings = EncoderSettings()
+
+
+# Settings that a run may change when it goes on: none of them alters what a given step computes.
+# (Where the data lies may change; that it is the same is seen from its fingerprint.)
+MAY_CHANGE = frozenset({"data", "steps", "log_every", "checkpoint_every", "sample_every"})
+
+
+def conflict(old: TrainingRecipe, new: TrainingRecipe) -> str | None:
+    """The first setting in which a resumed run may not differ but does, as a sentence; or None."""
+    if type(old) is not type(new):
+        return f"the run's objective is {old.objective} and {new.objective} was asked for."
+    for name, was, asked in _differences(old.model_dump(), new.model_dump()):
+        if name not in MAY_CHANGE:
+            return f"{name} is {was!r} in the run and {asked!r} was asked for."
+    return None
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Any:
+    for key, was in old.items():
+        if isinstance(was, dict):
+            yield from _differences(was, new[key], f"{prefix}{key}.")
+        elif was != new[key]:
+            yield f"{prefix}{key}", was, new[key]

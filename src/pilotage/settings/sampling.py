@@ -1,0 +1,151 @@
+"""What is asked of trained runs: images, and measurements of them."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pilotage.settings.base import Positive, Settings
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class SteeringSettings(Settings):
+    """Guidance by a noisy classifier, beside or instead of the classifier-free one."""
+
+    classifier: Path | None = Field(
+        None, description="The run folder of a noisy classifier, whose strength w then is."
+    )
+    classifier_free_w: float | None = Field(
+        None,
+        description="Classifier-free strength beside a classifier's: 0, or -1 where no label was "
+        "learned.",
+    )
+    classifier_shift: Literal["eps", "mean"] = Field(
+        "eps",
+        description="What a classifier moves: eps, in any sampler, or ADM's ancestral mean.",
+    )
+
+    @model_validator(mode="after")
+    def _only_with_a_classifier(self) -> Self:
+        for name in ("classifier_free_w", "classifier_shift"):
+            value = getattr(self, name)
+            if self.classifier is None and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is {value}: it needs a classifier.")
+        return self
+
+
+class SamplerSettings(SteeringSettings):
+    """How images are sampled."""
+
+    w: float | None = Field(
+        None,
+        description="Guidance strength: 0 (default) none, -1 no class; a classifier's if one is "
+        "given.",
+    )
+    guidance_scale: float | None = Field(
+        None, description="The classifier-free strength as 1 + w; never both."
+    )
+    steps: int | str = Field(
+        64,
+        description="Network levels T; with a beta schedule also ddim25 or 10,10,15,15,20.",
+    )
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+    v: Fraction | None = Field(
+        None, description="Variance fraction of the ancestral sampler: 0.3, or as learned."
+    )
+    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        if isinstance(self.steps, int) and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: it should be greater than or equal to 1.")
+        return self
+
+    @model_validator(mode="after")
+    def _one_strength(self) -> Self:
+        if self.classifier is not None and self.guidance_scale is not None:
+            raise ValueError(
+                f"guidance_scale is {self.guidance_scale}: with a classifier, give w and "
+                "classifier_free_w."
+            )
+        return self
+
+
+class SampleSettings(SamplerSettings):
+    """A wish for images from a run, and where they go."""
+
+    run_folder: Path = Field(description="The run folder.")
+    out: Path = Field(
+        Path("samples.png"),
+        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
+    )
+    labels: tuple[str, ...] = Field(
+        ("all",), description="all, class names or numbers; dealt to the images in turn."
+    )
+    seeds: tuple[str, ...] = Field(
+        (), description="Numbers or ranges a:b, one image each; 8 images per label by default."
+    )
+    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+
+
+class MeasureSettings(Settings):
+    """What samples are compared with, and in which features."""
+
+    data: str | None = Field(
+        None, description="The real images to compare with; the run's own if not given."
+    )
+    extractor: str = Field(
+        "in-domain", description="in-domain, inception[:FILE] or dinov2[:NAME]: the features."
+    )
+    force: bool = Field(
+        False, description="Measure distances from fewer samples than features have dimensions."
+    )
+
+
+class EvaluateSettings(MeasureSettings):
+    """Images of any origin, and the data that they are compared with."""
+
+    images: str = Field(
+        description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
+    )
+    size: tuple[Positive, Positive] | None = Field(
+        None, description="Height and width to resize both to; the images' own if not given."
+    )
+    out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
+
+
+class GridSettings(MeasureSettings, SteeringSettings):
+    """A grid of sampling settings, each measured with the same seeds."""
+
+    w: tuple[float, ...] = Field(
+        (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0), min_length=1, description="Guidance strengths."
+    )
+    steps: tuple[Positive, ...] = Field((64,), min_length=1, description="Numbers of steps T.")
+    sampler: tuple[Literal["ancestral", "ddim"], ...] = Field(
+        ("ancestral",), min_length=1, description="Step functions."
+    )
+    samples: Annotated[int, Field(ge=2)] = Field(1000, description="Images per setting.")
+    first_seed: int = Field(0, ge=0, description="Images have the seeds from this one on.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+    v: Fraction | None = Field(
+        None, description="Variance fraction of the ancestral sampler: 0.3, or as learned."
+    )
+    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
+    keep: bool = Field(False, description="Keep the images of every setting (sweep/images).")
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        for name in ("runs", "w", "steps", "sampler"):
+            values = getattr(self, name, ())
+            twice = [value for k, value in enumerate(values) if value in values[:k]]
+            if twice:
+                raise ValueError(f"{name} has {twice[0]} twice: each value once is enough.")
+        return self
+
+
+class SweepSettings(GridSettings):
+    """The same grid for each of some runs."""
+
+    runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")

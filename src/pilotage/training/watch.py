@@ -1,0 +1,62 @@
+"""What a denoiser's run shows while it trains: samples, and their health."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from pilotage.data import ImageData
+from pilotage.folder import Card
+from pilotage.images import save_grid, to_arrays
+from pilotage.run import Run
+from pilotage.training.health import RealImages, health, warnings, write_health
+from pilotage.training.loop import Training
+
+
+class SampleWatch:
+    """Grids and health of the samples, now and then, on the main process."""
+
+    def __init__(
+        self,
+        training: Training,
+        card: Card,
+        out: Path,
+        data: tuple[ImageData, ImageData],
+        say: Callable[[str], None],
+    ) -> None:
+        self.training, self.card, self.out, self.say = training, card, out, say
+        self._data = data
+        self._real: RealImages | None = None  # decoded when it is first needed
+
+    def look(self) -> None:
+        """Sample the latest and the averaged weights with the same seeds; draw and measure both."""
+        if self.training.accelerator.is_main_process:
+            raw = self._grid("raw", self.training.network)
+            averaged = self._grid("ema", self.training.ema.module)
+            self._real = self._real or RealImages(*self._data)
+            numbers = health(averaged, raw, self._real)
+            said = list(warnings(numbers))
+            write_health(self.out, self.training.step, numbers, said)
+            for sentence in said:
+                self.say(f"health at step {self.training.step}: {sentence}")
+        self.training.accelerator.wait_for_everyone()
+
+    def _grid(self, name: str, network: nn.Module) -> Tensor:
+        step, classes = self.training.step, self.card.data.classes
+        count, w = min(10, len(classes)), _shown_w(self.card)
+        run = Run(self.card, network.eval(), step)
+        images = run.sample(range(count), seeds=range(4 * count), w=w, steps=32, sampler="ddim")
+        network.train()
+        save_grid(
+            to_arrays(images),
+            self.out / "samples" / f"step-{step:09d}-{name}.png",
+            columns=count,
+            column_names=classes[:count],
+            title=f"step {step}, {name} weights, w = {w:g}",
+        )
+        return images
+
+
+def _shown_w(card: Card) -> float:
+    """The strength of the grids: 1, or what the run's dropping rate has trained."""
+    return {0.0: 0.0, 1.0: -1.0}.get(card.recipe.p_uncond, 1.0)
