@@ -31,3 +31,29 @@ def test_study_trains_sweeps_reports_and_goes_on(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main([*command, "--rates", "1.5"]) == 2
     assert "rates" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_classifier_study_compares_both_kinds_of_guidance(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "study"
+    grid = ["--sweep.w", "0", "1", "--sweep.steps", "2", "--sweep.samples", "72"]
+    command = ["study", "classifier", "digits", "--out", str(out), "--steps", "3", *TINY, *grid]
+    small = ["--classifier.steps", "3", "--classifier.network.channels", "8"]
+    assert main([*command, *small, "--classifier-w", "0", "5"]) == 0
+    assert read_card(out / "unconditional").recipe.p_uncond == 1
+    found = {
+        name: [
+            (row.get("guidance"), row["w"], row.get("classifier_free_w"))
+            for row in read_rows(table_path(out / name))
+            if row["kind"] == "sample"
+        ]
+        for name in ("conditional", "unconditional")
+    }
+    guided = [("classifier", 0, 0), ("classifier", 5, 0)]
+    assert found["conditional"] == [(None, 0, None), (None, 1, None), *guided]
+    assert found["unconditional"] == [("classifier", 0, -1), ("classifier", 5, -1)]
+    assert "matched" in (out / "report.md").read_text()
+    before = table_path(out / "conditional").read_bytes()
+    assert main([*command, *small, "--classifier-w", "0", "5"]) == 0
+    assert table_path(out / "conditional").read_bytes() == before

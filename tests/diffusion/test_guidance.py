@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from pilotage.diffusion import (
     NetworkDenoiser,
@@ -16,7 +18,7 @@ from pilotage.diffusion import (
 )
 from pilotage.errors import PilotageError
 
-from .helpers import LEVELS, STEPS, Counted, level, noisy, normal, plane, run
+from .helpers import LEVELS, STEPS, Counted, level, line, noisy, normal, plane, run
 
 LAMS = TruncatedCosine().grid(24)
 
@@ -322,3 +324,16 @@ def test_an_empty_interval(ends):
 def test_an_impossible_bound(bound):
     with pytest.raises(PilotageError, match="bound is"):
         clip_x(plane(), bound)
+
+
+def test_at_strength_zero_both_kinds_sample_the_class():
+    """w = 0: by quadrature p(x | c) at λ_max, and both kinds of guidance draw from it."""
+    mixture, count = line(), 3000
+    ends = torch.linspace(-6, 6, 6001, dtype=torch.float64)
+    density = mixture.guided_density(ends[:, None], 1, 0.0, LAMS[-1])
+    cumulative = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(density, ends)])
+    cond, step = torch.ones(count, dtype=torch.int64), STEPS["ancestral v=0.3"]
+    for guided in three_ways(mixture, 0.0).values():
+        x = run(guided, TruncatedCosine().grid(100), step, cond, count, 1)[-1]
+        found = stats.kstest(x[:, 0].numpy(), lambda at: np.interp(at, ends, cumulative))
+        assert found.pvalue > 1e-3

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pilotage.folder import Card, DataFacts, write_card
-from pilotage.settings import Recipe
+from pilotage.settings import ClassifierRecipe, Recipe
 
 IN_DOMAIN = {
     "name": "in-domain",
@@ -18,20 +18,19 @@ IN_DOMAIN = {
     "accuracy": 0.98,
 }
 REFERENCE = {"data": "digits", "split": "train", "n": 1618, "hash": "cd" * 32}
+FACTS = DataFacts(
+    shape=(1, 8, 8),
+    classes=tuple("0123456789"),
+    train=1618,
+    held_out=179,
+    fingerprint="cd" * 32,
+)
 
 
 def make_run(folder, p_uncond=0.1, training=True, health=True):
     """A run folder with a card, and training and health curves if wanted."""
     folder.mkdir(parents=True)
-    recipe = Recipe(p_uncond=p_uncond)
-    facts = DataFacts(
-        shape=(1, 8, 8),
-        classes=tuple("0123456789"),
-        train=1618,
-        held_out=179,
-        fingerprint="cd" * 32,
-    )
-    write_card(folder, Card(recipe, facts))
+    write_card(folder, Card(Recipe(p_uncond=p_uncond), FACTS))
     noise = np.random.default_rng(int(p_uncond * 100))
     if training:
         lines = [_training(step, noise) for step in range(10, 1001, 10)]
@@ -40,6 +39,41 @@ def make_run(folder, p_uncond=0.1, training=True, health=True):
         lines = [_health(step, noise) for step in range(100, 1001, 100)]
         write_lines(folder / "health.jsonl", lines)
     return folder
+
+
+def make_classifier(folder, levels=True):
+    """A classifier's run folder, with training curves, and noise levels if wanted."""
+    folder.mkdir(parents=True)
+    write_card(folder, Card(ClassifierRecipe(), FACTS))
+    noise = np.random.default_rng(7)
+    lines = [_training(step, noise) for step in range(10, 1001, 10)]
+    for line in lines:
+        line["loss"] = 0.4 + 1.9 * math.exp(-line["step"] / 200)
+        line["accuracy"] = float(0.8 - 0.7 * math.exp(-line["step"] / 200))
+    write_lines(folder / "metrics.jsonl", lines)
+    if levels:
+        lines = [levels_line(step) for step in (500, 1000)]
+        write_lines(folder / "noise_levels.jsonl", lines)
+    return folder
+
+
+def levels_line(step):
+    """A line of noise_levels.jsonl: better with more steps and less noise."""
+    return {"step": step, "images": "held out", "levels": [_level(k, step) for k in range(10)]}
+
+
+def _level(part, step):
+    u = (part + 0.5) / 10
+    lam = -2 * math.log(math.tan(math.pi / 2 * (0.0001 + 0.9998 * u)))
+    skill = min(1, step / 1000) / (1 + math.exp(-lam - 1))
+    return {
+        "u": u,
+        "lam": lam,
+        "accuracy": 0.1 + 0.88 * skill,
+        "confidence": 0.15 + 0.8 * skill,
+        "calibration_error": 0.05 - 0.03 * skill,
+        "log_loss": 2.3 - 2.2 * skill,
+    }
 
 
 def _training(step, noise):
@@ -108,6 +142,32 @@ def sample_row(w, steps=64, **changes):
         "preview": None,
     }
     return row | changes
+
+
+def measured(w, frechet, score=(9.0, 0.1), **changes):
+    """A row with these two numbers only."""
+    metrics = {"frechet": list(frechet), "inception_score": list(score)}
+    return sample_row(w, metrics=metrics, **changes)
+
+
+def classifier_row(w, **changes):
+    """A row guided by a classifier; w = 0 is the row without guidance, but for its id."""
+    row = sample_row(w / 4, steps=changes.get("steps", 64), p_uncond=changes.get("p_uncond", 0.1))
+    del row["guidance_scale"]
+    row |= {
+        "w": w,
+        "guidance": "classifier",
+        "classifier": "runs/clf",
+        "classifier_step": 1000,
+        "classifier_hash": "5b" * 32,
+        "classifier_free_w": 0.0,
+        "classifier_shift": "eps",
+        "convention": "eps - w * sigma * grad log p(c | z), of the model at classifier_free_w",
+    }
+    row |= changes
+    decides = ("run_hash", "w", "steps", "classifier_hash", "classifier_free_w", "classifier_shift")
+    key = " ".join(str(row[name]) for name in decides)
+    return row | {"id": changes.get("id", hashlib.sha256(key.encode()).hexdigest()[:16])}
 
 
 def real_row(**changes):

@@ -4,7 +4,6 @@ import csv
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import pytest
 
@@ -14,70 +13,16 @@ from report.fixtures import (
     IN_DOMAIN,
     REFERENCE,
     make_run,
+    measured,
     real_row,
     sample_row,
     write_lines,
     write_preview,
     write_sweep,
 )
+from report.reading import report
 
 STANDARD = IN_DOMAIN | {"name": "inception-2015", "hash": "99" * 32, "dimensions": 2048}
-
-
-class Page(HTMLParser):
-    """Tables as lists of rows of cells, every attribute, and the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tables, self.attributes, self.words, self.bold = [], [], [], []
-        self.cell = self.in_bold = None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-            self.cell = self.tables[-1][-1]
-        elif tag == "b":
-            self.in_bold = True
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            self.cell = None
-        elif tag == "b":
-            self.in_bold = False
-
-    def handle_data(self, data):
-        if self.cell is not None:
-            self.cell[-1] += data
-            if self.in_bold:
-                self.bold.append((self.cell[0], data))
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    def table(self, *heads):
-        """The first table whose last head row is this."""
-        return next(t for t in self.tables if any(tuple(row) == heads for row in t[:2]))
-
-
-def measured(w, frechet, score=(9.0, 0.1), **changes):
-    metrics = {"frechet": list(frechet), "inception_score": list(score)}
-    return sample_row(w, metrics=metrics, **changes)
-
-
-def report(folder, *runs):
-    out = folder / "out" / "report.html"
-    files = write_report(runs, out)
-    assert all(path.is_file() for path in files)
-    assert files[0] == out
-    return Page(out.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
 """Reports: run folders in, one self-contained page (and Markdown, CSV, PNGs) out.
 
-``read`` checks what the files say, ``arrange`` sorts rows into groups and curves that may be
-compared, ``best`` and ``tables`` turn these into statements, ``charts`` into pictures; ``page``,
-``markdown`` and ``flat`` only write down what these say.
+``read`` checks what the files say (``lines``, ``rows``, ``levels``), ``arrange`` sorts rows into
+groups and curves that may be compared (``guidance``, ``variants``), ``best``, ``tables``,
+``matched`` and ``classifiers`` turn these into statements, ``charts`` and ``series`` into pictures;
+``page``, ``markdown`` and ``flat`` only write down what these say.
 """
 
 from pilotage.report.write import write_report

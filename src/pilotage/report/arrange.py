@@ -4,8 +4,11 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from pilotage.report.guidance import Guidance
 from pilotage.report.names import features_name, listed
-from pilotage.report.read import Measure, Row, Source
+from pilotage.report.read import Source
+from pilotage.report.rows import UNKNOWN, Measure, Row
+from pilotage.report.variants import Variant, variant_names, variant_of
 
 
 class Model(NamedTuple):
@@ -15,17 +18,6 @@ class Model(NamedTuple):
     step: int
     run_hash: str
     p_uncond: float | None
-
-
-class Variant(NamedTuple):
-    """All of sampling but w and the number of steps: rows of two variants share no table."""
-
-    sampler: str
-    v: float | None
-    eta: float | None
-    n: int
-    seeds: tuple[int, ...]
-    code: str
 
 
 class Curve(NamedTuple):
@@ -44,10 +36,14 @@ class Curve(NamedTuple):
     def points(self, *metrics: str) -> list[tuple[float, *tuple[Measure, ...]]]:
         """(w, measures) of the rows that have all of these metrics."""
         points = [
-            (row.w, *(row.metrics.get(name, Measure(math.nan)) for name in metrics))
-            for row in self.rows
+            (row.w, *(row.metrics.get(name, UNKNOWN) for name in metrics)) for row in self.rows
         ]
         return [p for p in points if all(math.isfinite(m.value) for m in p[1:])]
+
+    @property
+    def guidance(self) -> Guidance:
+        """What its w is."""
+        return self.variant.guidance
 
 
 class Group(NamedTuple):
@@ -80,6 +76,11 @@ class Group(NamedTuple):
     def variants(self) -> list[Variant]:
         """Ways of sampling, in order of appearance."""
         return list(dict.fromkeys(curve.variant for curve in self.curves))
+
+    @property
+    def guidances(self) -> list[Guidance]:
+        """What w is, in order of appearance."""
+        return list(dict.fromkeys(curve.guidance for curve in self.curves))
 
     @property
     def rows(self) -> list[Row]:
@@ -120,8 +121,8 @@ def _name_models(found: Iterable[Model]) -> dict[Model, str]:
     """By p_uncond where that tells them apart, else by run; by step where a run has several."""
     models = list(dict.fromkeys(found))
     rates = [model.p_uncond for model in models]
-    if len(set(rates)) == len(rates) > 1:
-        return {m: f"p_uncond = {m.p_uncond:g}" for m in sorted(models, key=lambda m: m.p_uncond)}
+    if None not in rates and len(set(rates)) == len(rates) > 1:
+        return {m: _rate_name(m.p_uncond) for m in sorted(models, key=lambda m: m.p_uncond)}
     runs = [model.run for model in models]
     labels = [m.run if runs.count(m.run) == 1 else f"{m.run}, step {m.step}" for m in models]
     hashed = [
@@ -131,60 +132,39 @@ def _name_models(found: Iterable[Model]) -> dict[Model, str]:
     return dict(zip(models, hashed, strict=True))
 
 
-def _variant(row: Row) -> Variant:
-    raw = row.raw
-    seeds = tuple(raw.get("seeds") or ())
-    code = str(raw.get("code", ""))
-    return Variant(row.sampler, raw.get("v"), raw.get("eta"), row.n, seeds, code)
+def _rate_name(p_uncond: float) -> str:
+    """A model that never or always saw its labels is called by what it is."""
+    return {0: "conditional", 1: "unconditional"}.get(p_uncond, f"p_uncond = {p_uncond:g}")
 
 
 def _curves(samples: list[tuple[Source, Row]], models: dict[Model, str]) -> list[Curve]:
     found: dict[tuple[Variant, int, Model], dict[float, Row]] = {}
     for source, row in samples:
-        key = _variant(row), row.steps, _model(source, row)
+        key = variant_of(row), row.steps, _model(source, row)
         found.setdefault(key, {})[row.w] = row  # rows of one w differ in no number: the last one
     variants = list(dict.fromkeys(variant for variant, _, _ in found))
+    variants.sort(key=lambda variant: variant.guidance.by_classifier)
     order = list(models)
     keys = sorted(found, key=lambda k: (variants.index(k[0]), k[1], order.index(k[2])))
     several_steps = len({steps for _, steps, _ in keys}) > 1
-    names = variant_names(variants)
+    names = variant_names(variants, _free_w_tells(keys))
     curves = []
     for variant, steps, model in keys:
         parts = [models[model]] if len(models) > 1 else []
         parts += [f"T = {steps}"] if several_steps or not parts else []
-        parts += [names[variant]] if len(variants) > 1 else []
+        parts += [names[variant]] if names[variant] else []
         rows = found[variant, steps, model]
         by_w = tuple(rows[w] for w in sorted(rows))
         curves.append(Curve(model, variant, steps, ", ".join(parts), by_w))
     return curves
 
 
-def variant_names(variants: list[Variant]) -> dict[Variant, str]:
-    """Short names that tell the variants apart."""
-    names = {}
-    for variant in variants:
-        parts = [variant.sampler]
-        for field in ("v", "eta", "n", "code"):
-            same = [getattr(o, field) for o in variants if o.sampler == variant.sampler]
-            if len(set(same)) > 1:
-                parts.append(f"{field} {getattr(variant, field)}")
-        if len({o.seeds for o in variants}) > 1:
-            parts.append(seeds_text(variant.seeds))
-        names[variant] = " ".join(parts)
-    return names
-
-
-def seeds_text(seeds: Iterable[int]) -> str:
-    """``seeds 0 to 1999`` of the half-open range (0, 2000)."""
-    seeds = tuple(seeds)
-    return f"seeds {seeds[0]} to {seeds[1] - 1}" if len(seeds) == 2 else "seeds not recorded"
-
-
-def variant_text(variant: Variant) -> str:
-    """Everything that the variant fixes."""
-    details = [f"{k} = {x:g}" for k, x in (("v", variant.v), ("η", variant.eta)) if x is not None]
-    inside = f" ({', '.join(details)})" if details else ""
-    return f"{variant.sampler}{inside}, n = {variant.n}, {seeds_text(variant.seeds)}"
+def _free_w_tells(keys: Iterable[tuple[Variant, int, Model]]) -> bool:
+    """Whether the strength beside a classifier differs otherwise than models decide it."""
+    guided = [(m, v.guidance.free_w) for v, _, m in keys if v.guidance.by_classifier]
+    chosen = [w for m, w in set(guided) if w not in ((-1, 0) if m.p_uncond == 1 else (0,))]
+    several = len({w for _, w in guided}) > 1
+    return several and (bool(chosen) or len(set(guided)) > len({m for m, _ in guided}))
 
 
 def notes(group: Group) -> list[str]:

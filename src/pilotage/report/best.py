@@ -1,11 +1,12 @@
 """The best w for each aim, and which other values it cannot be told apart from."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from pilotage.report.arrange import Curve, Group
+from pilotage.report.arrange import Curve
 from pilotage.report.names import DIRECTIONS, listed
-from pilotage.report.read import Measure
+from pilotage.report.rows import Measure
 
 AIMS = ("frechet", "inception_score", "precision", "recall")
 
@@ -39,9 +40,9 @@ def best_of(curve: Curve, metric: str) -> Best | None:
     return Best(metric, curve, w, measure, close, remark)
 
 
-def best_over(group: Group, metric: str) -> Best | None:
-    """The best of all curves of a group."""
-    found = [best for best in (best_of(curve, metric) for curve in group.curves) if best]
+def best_over(curves: Iterable[Curve], metric: str) -> Best | None:
+    """The best of several curves, whose w should mean the same."""
+    found = [best for best in (best_of(curve, metric) for curve in curves) if best]
     sign = DIRECTIONS[metric]
     return max(found, key=lambda best: sign * best.measure.value, default=None)
 

@@ -1,13 +1,14 @@
 """The charts of a sweep: trade-off curves with the floor, labelled with w."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pilotage.report.arrange import Curve, Group
-from pilotage.report.figures import INK, MUTED, SERIES, Panel
+from pilotage.report.figures import INK, MUTED, PAPER, SERIES, Panel, legend_name, log_ticks
+from pilotage.report.guidance import KINDS
 from pilotage.report.names import with_arrow
-from pilotage.report.read import Row
+from pilotage.report.rows import Row
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D")
@@ -17,32 +18,54 @@ LOG_RATIO = 20
 
 def sweep_panels(group: Group) -> list[Panel]:
     """Figure 4 of 2207.12598 and its like; those whose metrics were measured."""
-    wanted = [
-        ("inception_score", "frechet"),
-        ("recall", "precision"),
-        ("w", "frechet"),
-        ("w", "inception_score"),
+    panels = [
+        _panel(group, x, y, group.curves)
+        for x, y in (("inception_score", "frechet"), ("recall", "precision"))
+        if any(curve.points(x, y) for curve in group.curves)
     ]
-    panels = []
-    for x, y in wanted:
-        metrics = [m for m in (x, y) if m != "w"]
-        if any(curve.points(*metrics) for curve in group.curves):
-            panels.append(_panel(group, x, y))
+    for metric in ("frechet", "inception_score"):
+        for kind in kinds_of(group):  # strengths of two kinds share no axis
+            curves = [curve for curve in group.curves if curve.guidance.kind == kind]
+            if any(curve.points(metric) for curve in curves):
+                panels.append(_panel(group, "w", metric, curves))
     return panels
 
 
-def _panel(group: Group, x: str, y: str) -> Panel:
+def kinds_of(group: Group) -> list[str]:
+    """The kinds of guidance that occur."""
+    found = {guidance.kind for guidance in group.guidances}
+    return [kind for kind in KINDS if kind in found]
+
+
+def charts_caption(group: Group) -> str:
+    """How to read the charts."""
+    said = "Points are labelled with w, bars are one standard error."
+    if len(kinds_of(group)) > 1:
+        said += (
+            " Filled points are classifier-free, hollow ones classifier guidance; "
+            "each w is that of the point's own guidance."
+        )
+    if group.floors:
+        said += " Grey dashes: real against real, which no model can beat at that n."
+    return said
+
+
+def _panel(group: Group, x: str, y: str, curves: Sequence[Curve]) -> Panel:
     names = {m: m if m == "w" else with_arrow(m, group.extractor) for m in (x, y)}
     plain = [names[m].rstrip(" ↑↓") for m in (x, y)]
-    name = f"{plain[1]} over w" if x == "w" else f"{plain[1]} against {plain[0]}"
+    name = f"{plain[1]} against {plain[0]}"
+    if x == "w":
+        several = len(kinds_of(group)) > 1
+        names["w"] = f"w, {curves[0].guidance.kind}" if several else "w"
+        name = f"{plain[1]} over {names['w']}"
 
     def draw(axis: Any) -> None:
-        for curve in group.curves:
+        for curve in curves:
             _draw_curve(axis, group, curve, x, y)
         _draw_images(axis, group.images, x, y)
         if _log_needed(group, y):
             axis.set_yscale("log")
-            _log_ticks(axis.yaxis)
+            log_ticks(axis.yaxis)
         for k, floor in enumerate(group.floors):
             _draw_floor(axis, floor, x, y, named=k == 0)
         axis.set(title=name, xlabel=names[x], ylabel=names[y])
@@ -69,38 +92,42 @@ def _draw_curve(axis: Any, group: Group, curve: Curve, x: str, y: str) -> None:
         yerr=errors[1],
         **_look(group, curve),
         elinewidth=0.7,
-        label=_legend_name(curve.label),
+        label=legend_name(curve.label),
     )
 
 
-def _legend_name(label: str) -> str:
-    """Matplotlib keeps names that begin with an underscore out of legends."""
-    return f" {label}" if label.startswith("_") else label
-
-
 def _look(group: Group, curve: Curve) -> dict[str, Any]:
-    """Colour by model, dashes by steps (most steps solid), marker by sampler."""
-    steps = sorted({c.steps for c in group.curves}, reverse=True)
-    models = list(group.models)
+    """Colour by model, dashes by steps (most steps solid) and kind of guidance, marker by variant.
+
+    Of a single model, colour by steps and guidance. A classifier's points are hollow.
+    """
+    models, kinds = list(group.models), kinds_of(group)
     if len(models) > 1:
-        colour, dash = models.index(curve.model), steps.index(curve.steps)
+        colour = models.index(curve.model)
+        dash = _place(group, curve, lambda c: (-c.steps, kinds.index(c.guidance.kind)))
     else:
-        colour, dash = steps.index(curve.steps), 0
+        colour = _place(group, curve, lambda c: (group.guidances.index(c.guidance), -c.steps))
+        dash = kinds.index(curve.guidance.kind)
     marker = group.variants.index(curve.variant)
+    hollow = {"markerfacecolor": PAPER, "markersize": 5} if curve.guidance.by_classifier else {}
     return {
         "color": SERIES[colour % len(SERIES)],
         "linestyle": DASHES[dash % len(DASHES)],
         "marker": MARKERS[marker % len(MARKERS)],
+        **hollow,
     }
+
+
+def _place(group: Group, curve: Curve, key: Callable[[Curve], tuple[int, int]]) -> int:
+    """Where a curve stands among the different keys of its group."""
+    return sorted(set(map(key, group.curves))).index(key(curve))
 
 
 def _draw_images(axis: Any, rows: Iterable[Row], x: str, y: str) -> None:
     for k, row in enumerate(rows):
         if x in row.metrics and y in row.metrics:
             at = row.metrics[x].value, row.metrics[y].value
-            axis.plot(
-                *at, "*", color=SERIES[-1 - k % 2], markersize=8, label=_legend_name(row.name)
-            )
+            axis.plot(*at, "*", color=SERIES[-1 - k % 2], markersize=8, label=legend_name(row.name))
 
 
 def _draw_floor(axis: Any, row: Row, x: str, y: str, named: bool) -> None:
@@ -119,11 +146,6 @@ def _log_needed(group: Group, metric: str) -> bool:
     return min(values) > 0 and max(values) > LOG_RATIO * min(values)
 
 
-def _plain_ticks(side: Any) -> None:
-    side.set_major_formatter(lambda value, _: f"{value:g}")
-    side.set_minor_formatter(lambda *_: "")
-
-
 def _label_points(axis: Any, group: Group, x: str, y: str) -> None:
     """w beside the points: ends first, then what finds room."""
     taken: list[tuple[float, float]] = []
@@ -139,82 +161,3 @@ def _label_points(axis: Any, group: Group, x: str, y: str) -> None:
         taken.append((px, py))
         offset = {"xytext": (4, 3), "textcoords": "offset points"}
         axis.annotate(f"{w:g}", place, **offset, fontsize=8, color=INK)
-
-
-def smoothed(values: list[float], window: float) -> list[float]:
-    """Exponential mean over about that many values, without a bias at the start."""
-    decay = 1 - 1 / max(1.0, window)
-    mean, weight, result = 0.0, 0.0, []
-    for value in values:
-        mean, weight = decay * mean + (1 - decay) * value, decay * weight + (1 - decay)
-        result.append(mean / weight)
-    return result
-
-
-def training_panels(runs: dict[str, list[dict[str, Any]]]) -> list[Panel]:
-    """Loss first, smoothed and logarithmic, then every other number of ``metrics.jsonl``."""
-    keys = _keys(runs)
-    first = [key for key in ("loss", "grad_norm", "learning_rate") if key in keys]
-    rest = [key for key in keys if key not in first]
-    return [_series_panel(runs, key, smooth=key in ("loss", "grad_norm")) for key in first + rest]
-
-
-def health_panels(runs: dict[str, list[dict[str, Any]]]) -> list[Panel]:
-    """Every number of ``health.jsonl``."""
-    return [_series_panel(runs, key, smooth=False) for key in _keys(runs)]
-
-
-def _keys(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
-    seen = {}
-    for lines in runs.values():
-        for line in lines:
-            seen |= {k: None for k, v in line.items() if k != "step" and _scalar(v) is not None}
-    return list(seen)
-
-
-def _scalar(value: Any) -> float | None:
-    """A finite number; of a list or an object of numbers the one furthest from zero."""
-    if isinstance(value, dict | list):
-        parts = value.values() if isinstance(value, dict) else value
-        found = [x for x in map(_scalar, parts) if x is not None]
-        return max(found, key=abs, default=None)
-    usable = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if usable and math.isfinite(value) else None
-
-
-def _series_panel(runs: dict[str, list[dict[str, Any]]], key: str, smooth: bool) -> Panel:
-    name = key.replace("_", " ")
-
-    def draw(axis: Any) -> None:
-        lowest = math.inf
-        for k, (label, lines) in enumerate(runs.items()):
-            points = [(line["step"], _scalar(line.get(key))) for line in lines]
-            points = [point for point in points if point[1] is not None]
-            if not points:
-                continue
-            steps, values = map(list, zip(*points, strict=True))
-            colour = SERIES[k % len(SERIES)]
-            lowest = min(lowest, *values)
-            if smooth:
-                axis.plot(steps, values, color=colour, linewidth=0.6, alpha=0.25)
-                values = smoothed(values, len(values) / 40)
-            marker = "o" if len(values) < 15 else None
-            axis.plot(
-                steps, values, color=colour, marker=marker, markersize=3, label=_legend_name(label)
-            )
-        if key == "loss" and lowest > 0:
-            axis.set_yscale("log")
-            _log_ticks(axis.yaxis)
-        else:
-            axis.locator_params(axis="y", nbins=5)
-        axis.set(title=f"{name} (smoothed)" if smooth else name, xlabel="step")
-
-    return Panel(name, draw)
-
-
-def _log_ticks(side: Any) -> None:
-    """Labels at 1, 2 and 5 of each decade, so that a short range has some too."""
-    from matplotlib.ticker import LogLocator
-
-    side.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    _plain_ticks(side)

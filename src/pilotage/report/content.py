@@ -5,31 +5,50 @@ from typing import NamedTuple
 from pilotage.report import tables
 from pilotage.report.arrange import Curve, Group, arrange, notes
 from pilotage.report.best import AIMS, Best, best_over
-from pilotage.report.charts import health_panels, sweep_panels, training_panels
+from pilotage.report.charts import charts_caption, sweep_panels
+from pilotage.report.classifiers import level_panels, level_tables
 from pilotage.report.figures import Panel
-from pilotage.report.manifest import title, warnings_of
+from pilotage.report.guidance import guidance_names
+from pilotage.report.manifest import how_to_read, title, warnings_of
+from pilotage.report.matched import matched_tables
 from pilotage.report.read import Source
 from pilotage.report.samples import Strip, strips
+from pilotage.report.series import health_panels, training_panels
 from pilotage.report.tables import Table
+
+
+class Aims(NamedTuple):
+    """The best w for each aim that was measured, of all curves whose w means the same.
+
+    Attributes:
+        name: what w is there; empty if it is the same in the whole group.
+    """
+
+    name: str
+    best: list[Best]
 
 
 class Section(NamedTuple):
     """All about one group.
 
     Attributes:
-        best: of all curves, for each aim that was measured.
+        aims: for each kind of guidance.
         curves: a table of the best w of every curve, if there are several.
+        matched: both kinds of guidance at the same inception score.
+        caption: of the panels.
         samples: curves with their pictures, the best one first.
     """
 
     group: Group
     notes: list[str]
-    best: list[Best]
+    aims: list[Aims]
     curves: Table | None
     guidance: list[Table]
+    matched: list[Table]
     metrics: Table
     further: Table | None
     panels: list[Panel]
+    caption: str
     samples: list[tuple[Curve, list[Strip]]]
 
 
@@ -37,14 +56,18 @@ class Content(NamedTuple):
     """All of a report.
 
     Attributes:
-        unswept: runs without a sampled row.
+        lead: how to read it.
+        unswept: models without a sampled row.
+        levels: figures of the classifiers, and their numbers.
         warnings: (run, when, sentence).
     """
 
     title: str
+    lead: str
     sources: list[Source]
     sections: list[Section]
     unswept: list[str]
+    levels: tuple[list[Panel], list[Table]]
     training: list[Panel]
     health: list[Panel]
     warnings: list[tuple[str, str, str]]
@@ -52,15 +75,22 @@ class Content(NamedTuple):
 
 def gather(sources: list[Source]) -> Content:
     """Everything that the runs give."""
+    groups = arrange(sources)
     return Content(
         title=title(sources),
+        lead=how_to_read(groups, sources),
         sources=sources,
-        sections=[_section(group) for group in arrange(sources)],
-        unswept=[s.label for s in sources if not any(r.kind == "sample" for r in s.rows)],
-        training=training_panels({s.label: s.training for s in sources}),
-        health=health_panels({s.label: s.health for s in sources}),
+        sections=[_section(group) for group in groups],
+        unswept=[source.label for source in sources if _unswept(source)],
+        levels=(level_panels(sources), level_tables(sources)),
+        training=training_panels(sources),
+        health=health_panels(sources),
         warnings=[(s.label, *warning) for s in sources for warning in warnings_of(s)],
     )
+
+
+def _unswept(source: Source) -> bool:
+    return not source.classifies and not any(row.kind == "sample" for row in source.rows)
 
 
 def _section(group: Group) -> Section:
@@ -70,11 +100,23 @@ def _section(group: Group) -> Section:
     return Section(
         group=group,
         notes=notes(group),
-        best=[b for b in (best_over(group, metric) for metric in AIMS) if b],
+        aims=_aims(group),
         curves=tables.best_table(group) if len(group.curves) > 1 else None,
         guidance=tables.guidance_tables(group),
+        matched=matched_tables(group),
         metrics=tables.metrics_table(group),
         further=tables.further_table(group),
         panels=sweep_panels(group),
+        caption=charts_caption(group),
         samples=[(curve, found) for curve, found in pictures if found],
     )
+
+
+def _aims(group: Group) -> list[Aims]:
+    names = guidance_names(group.guidances)
+    found = []
+    for guidance, name in names.items():
+        curves = [curve for curve in group.curves if curve.guidance == guidance]
+        best = [b for b in (best_over(curves, metric) for metric in AIMS) if b]
+        found.append(Aims(name if len(names) > 1 else "", best))
+    return [aims for aims in found if aims.best]

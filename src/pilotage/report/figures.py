@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-INK, MUTED, GRID = "#1f2427", "#6a7178", "#e3e5e8"
+INK, MUTED, GRID, PAPER = "#1f2427", "#6a7178", "#e3e5e8", "#ffffff"
 SERIES = ("#1f6fb4", "#c8501e", "#2c8a57", "#8a4fb0", "#b08a12", "#c23d6b", "#2b8f9e", "#6b6259")
 VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     GRID: "--grid",
+    PAPER: "--paper",
     **{colour: f"--series-{k}" for k, colour in enumerate(SERIES, 1)},
 }
 SIZE = (4.4, 3.3)
@@ -143,3 +144,17 @@ def save_png(panels: Sequence[Panel], path: Path, columns: int = 2) -> None:
             names, wide = list(entries), 3 * columns // 2
             figure.legend(entries.values(), names, loc="outside lower center", ncols=wide)
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def legend_name(label: str) -> str:
+    """Matplotlib keeps names that begin with an underscore out of legends."""
+    return f" {label}" if label.startswith("_") else label
+
+
+def log_ticks(side: Any) -> None:
+    """Labels at 1, 2 and 5 of each decade, so that a short range has some too."""
+    from matplotlib.ticker import LogLocator
+
+    side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    side.set_major_formatter(lambda value, _: f"{value:g}")
+    side.set_minor_formatter(lambda *_: "")

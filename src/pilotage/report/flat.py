@@ -1,4 +1,4 @@
-"""All rows as CSV, one column per field."""
+"""All rows, and the noise levels of classifiers, as CSV with one column per field."""
 
 import csv
 import io
@@ -6,14 +6,30 @@ import math
 from typing import Any
 
 from pilotage.report.arrange import Group
+from pilotage.report.levels import Level
+from pilotage.report.read import Source
 
 
 def flat(groups: list[Group]) -> str:
     """Every row as it was read, numbers unrounded; empty where a row does not have the field."""
     rows = [_flat_row(row.raw) for group in groups for row in group.rows]
-    columns = list(dict.fromkeys(("id", "kind", "run", *(name for row in rows for name in row))))
+    return _csv(["id", "kind", "run", *(name for row in rows for name in row)], rows)
+
+
+def flat_levels(sources: list[Source]) -> str:
+    """Every line of every classifier's noise levels, a row per level."""
+    rows = [
+        {"run": source.label, "step": line.step, "images": line.images, **level._asdict()}
+        for source in sources
+        for line in source.levels
+        for level in line.levels
+    ]
+    return _csv(["run", "step", "images", *Level._fields], rows)
+
+
+def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(dict.fromkeys(columns)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()

@@ -4,12 +4,22 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from pilotage.report.arrange import Group, seeds_text, variant_text
+from pilotage.report.arrange import Group
+from pilotage.report.guidance import BY_CLASSIFIER, FREE, KINDS
 from pilotage.report.names import STANDARD, features_name, listed
 from pilotage.report.read import Source
+from pilotage.report.rows import Row
+from pilotage.report.variants import seeds_text, variant_text
 
 Facts = list[tuple[str, str]]
 CONVENTION = "(1 + w) · conditional − w · unconditional; guidance_scale = 1 + w"
+ZERO = {
+    FREE: "So w = 0 is the conditional model alone.",
+    BY_CLASSIFIER: "So w = 0 is the model without the classifier; the model is the conditional one "
+    "at classifier_free_w = 0, the unconditional one at -1.",
+}
+MEAN = "A mean shift moves the mean of the ancestral step by w * variance * grad log p(c | z)."
+SIGNS = "± is one standard error, ↑ and ↓ tell which way is better, bold is the best of a column."
 
 
 def title(sources: list[Source]) -> str:
@@ -17,20 +27,42 @@ def title(sources: list[Source]) -> str:
     return listed(source.label for source in sources)
 
 
-def how_to_read(groups: list[Group]) -> str:
-    """The convention and the signs, in a few sentences."""
-    found = _values(groups, "convention")
-    convention = "; ".join(found) if found else CONVENTION
-    said = f"Guidance: {convention.replace(' * ', ' · ').replace(' - ', ' − ')}."
-    if not groups:
-        return said
-    said += (
-        " So w = 0 is the conditional model alone. ± is one standard error, ↑ and ↓ tell which way "
-        "is better, bold is the best of a column."
-    )
+def how_to_read(groups: list[Group], sources: list[Source]) -> str:
+    """What w means and the signs, in a few sentences."""
+    if not groups and all(source.classifies for source in sources):
+        return "Noisy classifiers, which guide models: how well they tell the classes apart."
+    said = [_typeset(sentence) for sentence in _meanings(groups)]
+    if groups:
+        said.append(SIGNS)
     if any(group.extractor["name"] != STANDARD for group in groups):
-        said += " A distance or score named with its features compares only with others in these."
+        said.append(
+            "A distance or score named with its features compares only with others in these."
+        )
+    return " ".join(said)
+
+
+def _meanings(groups: list[Group]) -> list[str]:
+    """The convention of each kind of guidance that occurs."""
+    found = _conventions(groups) or {FREE: [CONVENTION]}
+    said = []
+    for kind, texts in found.items():
+        said.append(f"{kind.capitalize()} guidance: {'; '.join(texts)}.")
+        said += [ZERO[kind]] if groups else []
+    if any(guidance.shift == "mean" for group in groups for guidance in group.guidances):
+        said.append(MEAN)
     return said
+
+
+def _conventions(groups: list[Group]) -> dict[str, list[str]]:
+    """What the rows say that w is, by kind of guidance; the usual text where they do not."""
+    rows = [row for group in groups for row in group.rows if row.guidance]
+    found = {kind: [row for row in rows if row.guidance.kind == kind] for kind in KINDS}
+    usual = {FREE: CONVENTION, BY_CLASSIFIER: "not recorded"}
+    return {k: _values(rows, "convention") or [usual[k]] for k, rows in found.items() if rows}
+
+
+def _typeset(text: str) -> str:
+    return text.replace(" * ", " · ").replace(" - ", " − ").replace(" -1", " −1")
 
 
 def group_facts(group: Group) -> Facts:
@@ -49,11 +81,24 @@ def group_facts(group: Group) -> Facts:
         ("steps T", ", ".join(str(t) for t in sorted({c.steps for c in group.curves}))),
         *(("real against real", f"n = {row.n}") for row in group.floors),
         *(("other images", f"{row.name}, n = {row.n}") for row in group.images),
-        ("code version", ", ".join(_values([group], "code"))),
-        ("convention", ", ".join(_values([group], "convention"))),
+        *_classifier_facts(group),
+        ("code version", ", ".join(_values(group.rows, "code"))),
+        *((f"convention, {k}", "; ".join(texts)) for k, texts in _conventions([group]).items()),
         ("time of sampling and measuring", _duration(group)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _classifier_facts(group: Group) -> Facts:
+    """The classifiers that guided: where each was, and its weights."""
+    guided = [row for row in group.rows if row.guidance and row.guidance.by_classifier]
+    facts = {}
+    for row in guided:
+        step = row.raw.get("classifier_step")
+        parts = [row.raw.get("classifier"), step is not None and f"step {step}"]
+        facts["classifier", ", ".join(str(part) for part in parts if part)] = None
+        facts["hash of the classifier's weights", row.guidance.classifier] = None
+    return list(facts)
 
 
 def source_facts(source: Source, groups: list[Group]) -> Facts:
@@ -62,6 +107,7 @@ def source_facts(source: Source, groups: list[Group]) -> Facts:
     last = source.training[-1] if source.training else {}
     facts = [
         ("run folder", str(source.folder)),
+        ("trained as", f"noisy classifier of {source.classes} classes" * source.classifies),
         ("trained to step", _text(last.get("step"))),
         ("p_uncond", _text(source.p_uncond)),
         *((f"hash of the weights at step {m.step}", m.run_hash) for m in models),
@@ -93,8 +139,8 @@ def _when(steps: list[float]) -> str:
     return f"steps {steps[0]:g} to {steps[-1]:g} ({len(steps)} times), lastly"
 
 
-def _values(groups: Iterable[Group], name: str) -> list[str]:
-    found = (row.raw.get(name) for group in groups for row in group.rows)
+def _values(rows: Iterable[Row], name: str) -> list[str]:
+    found = (row.raw.get(name) for row in rows)
     return list(dict.fromkeys(str(value) for value in found if value))
 
 

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 
 from pilotage.report.arrange import Group
 from pilotage.report.best import Best
-from pilotage.report.content import Content, Section
-from pilotage.report.manifest import Facts, group_facts, how_to_read, source_facts
+from pilotage.report.classifiers import CAPTION
+from pilotage.report.content import Aims, Content, Section
+from pilotage.report.manifest import Facts, group_facts, source_facts
+from pilotage.report.matched import TITLE as MATCHED
+from pilotage.report.names import capital
 from pilotage.report.tables import Line, Number, Table, aim_text, best_text
 from pilotage.version import __version__
 
@@ -17,15 +20,16 @@ def markdown(content: Content, figures: Mapping[str, str]) -> str:
     Args:
         content: what to say.
         figures: file names by figure: ``curves-1`` and ``samples-1`` of the first section,
-            ``training``, ``health``.
+            ``levels``, ``training``, ``health``.
     """
     groups = [section.group for section in content.sections]
-    parts = [f"# {plain(content.title)}", plain(how_to_read(groups))]
+    parts = [f"# {plain(content.title)}", plain(content.lead)]
     for k, section in enumerate(content.sections, 1):
         parts += _section(section, figures.get(f"curves-{k}"), figures.get(f"samples-{k}"))
     if content.unswept:
         verb = "has" if len(content.unswept) == 1 else "have"
         parts.append(f"{plain(', '.join(content.unswept))} {verb} no sweep yet.")
+    parts += _classifiers(content, figures.get("levels"))
     if content.training:
         parts += ["## Training", _image("training curves", figures.get("training"))]
     if content.health or content.warnings:
@@ -45,19 +49,35 @@ def markdown(content: Content, figures: Mapping[str, str]) -> str:
 def _section(section: Section, curves: str | None, samples: str | None) -> list[str]:
     group = section.group
     parts = [f"## {plain(group.title)}", *map(plain, section.notes)]
-    if section.best:
-        parts += ["### Best w for each aim", "\n".join(_best(b, group) for b in section.best)]
+    if section.aims:
+        parts += ["### Best w for each aim", *(_aims(aims, group) for aims in section.aims)]
     if section.curves:
         parts.append(table_markdown(section.curves))
     if section.guidance:
         parts += ["### Over w", *map(table_markdown, section.guidance)]
-    parts.append(_image("trade-off curves", curves))
+    if section.matched:
+        parts += [f"### {MATCHED}", *map(table_markdown, section.matched)]
+    if curves:
+        parts += [_image("trade-off curves", curves), plain(section.caption)]
     parts += ["### Every setting", table_markdown(section.metrics)]
     if section.further:
         parts.append(table_markdown(section.further))
     if samples:
         parts += ["### The same seeds at each w", _image("samples at each w", samples)]
     return parts
+
+
+def _classifiers(content: Content, figure: str | None) -> list[str]:
+    panels, tables = content.levels
+    if not panels:
+        return []
+    image = _image("accuracy and calibration by noise level", figure)
+    return ["## Noisy classifiers", image, plain(CAPTION), *map(table_markdown, tables)]
+
+
+def _aims(aims: Aims, group: Group) -> str:
+    head = f"{plain(capital(aims.name))}:\n\n" if aims.name else ""
+    return head + "\n".join(_best(best, group) for best in aims.best)
 
 
 def _best(best: Best, group: Group) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pilotage.report.read import Measure
+from pilotage.report.rows import Measure
 
 STANDARD = "inception-2015"
 STANDARD_NAMES = {
@@ -91,3 +91,8 @@ def listed(items: Iterable[str]) -> str:
     """``a, b and c``."""
     items = list(items)
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def capital(text: str) -> str:
+    """With a capital first letter."""
+    return text[:1].upper() + text[1:]

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from pilotage.report.arrange import Group
 from pilotage.report.best import Best
-from pilotage.report.content import Content, Section
+from pilotage.report.classifiers import CAPTION
+from pilotage.report.content import Aims, Content, Section
 from pilotage.report.figures import Panel, legend_svg, svg
-from pilotage.report.manifest import Facts, group_facts, how_to_read, source_facts
+from pilotage.report.manifest import Facts, group_facts, source_facts
+from pilotage.report.matched import TITLE as MATCHED
+from pilotage.report.names import capital
 from pilotage.report.samples import Strip
 from pilotage.report.tables import Line, Number, Table, aim_text, best_text
 from pilotage.version import __version__
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+LONG = 16  # characters of a row's head that may be broken on a narrow screen
 
 
 def page(content: Content) -> str:
@@ -43,9 +47,10 @@ def page(content: Content) -> str:
 def _parts(content: Content) -> list[str]:
     groups = [section.group for section in content.sections]
     return [
-        _header(content, groups),
+        _header(content),
         *(_section(section, k) for k, section in enumerate(content.sections, 1)),
         _unswept(content),
+        _classifiers(content),
         _panels("Training", content.training, "training"),
         _health(content),
         _manifest(content, groups),
@@ -53,10 +58,10 @@ def _parts(content: Content) -> list[str]:
     ]
 
 
-def _header(content: Content, groups: list[Group]) -> str:
+def _header(content: Content) -> str:
     return (
         f'<header><p class="kind">Pilotage report</p><h1>{escape(content.title)}</h1>'
-        f'<p class="lead">{escape(how_to_read(groups))}</p></header>'
+        f'<p class="lead">{escape(content.lead)}</p></header>'
     )
 
 
@@ -73,13 +78,15 @@ def _unswept(content: Content) -> str:
 
 def _section(section: Section, number: int) -> str:
     said = "".join(f'<p class="note">{escape(note)}</p>' for note in section.notes)
-    guidance = "".join(table_html(table) for table in section.guidance)
+    guidance = "".join(map(table_html, section.guidance))
+    matched = "".join(map(table_html, section.matched))
     parts = [
-        f"<h2>{escape(_capital(section.group.title))}</h2>",
+        f"<h2>{escape(capital(section.group.title))}</h2>",
         said,
         _best(section),
         f"<h3>Over w</h3>{guidance}" if guidance else "",
-        _charts("Trade-off", section.panels, f"g{number}", _caption(section.group)),
+        f"<h3>{escape(MATCHED)}</h3>{matched}" if matched else "",
+        _charts("Trade-off", section.panels, f"g{number}", section.caption),
         "<h3>Every setting</h3>" + table_html(section.metrics),
         _folded("Further numbers", table_html(section.further)) if section.further else "",
         _samples(section),
@@ -87,29 +94,24 @@ def _section(section: Section, number: int) -> str:
     return "<section>" + "\n".join(part for part in parts if part) + "</section>"
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _caption(group: Group) -> str:
-    said = "Points are labelled with w, bars are one standard error."
-    if group.floors:
-        said += " Dashed: real against real, which no model can beat at that n."
-    return said
-
-
 def _best(section: Section) -> str:
-    if not section.best:
+    if not section.aims:
         return ""
-    cards = "".join(_card(best, section.group) for best in section.best)
+    cards = "".join(_cards(aims, section.group) for aims in section.aims)
     curves = table_html(section.curves) if section.curves else ""
-    return f'<h3>Best w for each aim</h3><div class="cards">{cards}</div>{curves}'
+    return f"<h3>Best w for each aim</h3>{cards}{curves}"
+
+
+def _cards(aims: Aims, group: Group) -> str:
+    name = f'<p class="of">{escape(capital(aims.name))}</p>' if aims.name else ""
+    cards = "".join(_card(best, group) for best in aims.best)
+    return f'{name}<div class="cards">{cards}</div>'
 
 
 def _card(best: Best, group: Group) -> str:
     where = f'<p class="where">{escape(best.curve.label)}</p>'
     return (
-        f"<article><h4>{escape(_capital(aim_text(best.metric, group)))}</h4>"
+        f"<article><h4>{escape(capital(aim_text(best.metric, group)))}</h4>"
         f'<p class="value">w = {best.w:g}</p>'
         f"<p>{escape(best_text(best, group))}</p>"
         f'{where}<p class="remark">{escape(best.remark)}</p></article>'
@@ -140,10 +142,11 @@ def _head(name: str, width: int, kind: str = "") -> str:
 
 def _line(line: Line, columns: int) -> str:
     if line.kind == "title":
-        filler = f'<td colspan="{columns}"></td>'
-        return f'<tr class="title"><th scope="rowgroup">{escape(line.head)}</th>{filler}</tr>'
+        head = f'<th scope="rowgroup" colspan="{columns + 1}"><span>{escape(line.head)}</span></th>'
+        return f'<tr class="title">{head}</tr>'
     cells = "".join(_number(n, k) for cell in line.cells for k, n in enumerate(cell))
-    return f'<tr class="{line.kind}"><th scope="row">{escape(line.head)}</th>{cells}</tr>'
+    long = ' class="long"' if len(line.head) > LONG else ""
+    return f'<tr class="{line.kind}"><th scope="row"{long}>{escape(line.head)}</th>{cells}</tr>'
 
 
 def _number(number: Number, place: int) -> str:
@@ -169,6 +172,15 @@ def _charts(name: str, panels: Sequence[Panel], prefix: str, caption: str = "") 
 def _panels(name: str, panels: Sequence[Panel], prefix: str) -> str:
     charts = _charts(name, panels, prefix).replace("h3>", "h2>", 2)
     return f"<section>{charts}</section>" if charts else ""
+
+
+def _classifiers(content: Content) -> str:
+    panels, tables = content.levels
+    if not panels:
+        return ""
+    charts = _charts("", panels, "levels", CAPTION).removeprefix("<h3></h3>")
+    numbers = "".join(map(table_html, tables))
+    return f"<section><h2>Noisy classifiers</h2>{charts}{numbers}</section>"
 
 
 def _health(content: Content) -> str:
@@ -209,7 +221,7 @@ def _folded(name: str, inside: str) -> str:
 
 
 def _manifest(content: Content, groups: list[Group]) -> str:
-    blocks = [f"<h3>{escape(_capital(g.title))}</h3>{_facts(group_facts(g))}" for g in groups]
+    blocks = [f"<h3>{escape(capital(g.title))}</h3>{_facts(group_facts(g))}" for g in groups]
     for source in content.sources:
         recipe = _folded("recipe.yaml", f"<pre>{escape(source.card)}</pre>")
         blocks.append(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pilotage.report.arrange import Curve
-from pilotage.report.read import Row
+from pilotage.report.rows import Row
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pilotage.report.arrange import Curve, Group, Variant, variant_text
+from pilotage.report.arrange import Curve, Group
 from pilotage.report.best import AIMS, Best, best_of
+from pilotage.report.guidance import w_text
 from pilotage.report.names import (
     DIRECTIONS,
     MISSING,
@@ -15,7 +16,8 @@ from pilotage.report.names import (
     number_text,
     with_arrow,
 )
-from pilotage.report.read import Measure, Row
+from pilotage.report.rows import UNKNOWN, Measure, Row
+from pilotage.report.variants import Variant, variant_text
 
 PAIR = ("frechet", "inception_score")
 MAIN = ("frechet", "spatial_frechet", "inception_score", "precision", "recall")
@@ -65,7 +67,7 @@ def guidance_tables(group: Group) -> list[Table]:
 def _guidance_table(group: Group, variant: Variant) -> Table:
     curves = [curve for curve in group.curves if curve.variant == variant]
     metrics = [m for m in PAIR if any(curve.points(m) for curve in curves)]
-    digits = _digits(metrics, group.rows)
+    digits = digits_of(metrics, group.rows)
     columns = [{row.w: row for row in curve.rows} for curve in curves]
     best = [{m: _best_value(curve.rows, m) for m in metrics} for curve in curves]
     lines = [
@@ -93,7 +95,10 @@ def _guidance_table(group: Group, variant: Variant) -> Table:
 
 def metrics_table(group: Group) -> Table:
     """2105.05233, Tables 4-5: a row per setting, a column per metric."""
-    return _setting_table(group, MAIN, "Every setting, with the numbers that the papers give.")
+    caption = "Every setting, with the numbers that the papers give."
+    if any(guidance.by_classifier for guidance in group.guidances):
+        caption += " A classifier at w = 0 does not guide."
+    return _setting_table(group, MAIN, caption)
 
 
 def further_table(group: Group) -> Table | None:
@@ -105,14 +110,16 @@ def further_table(group: Group) -> Table | None:
 
 def _setting_table(group: Group, wanted: Sequence[str], caption: str) -> Table:
     metrics = [m for m in wanted if any(m in row.metrics for row in group.rows)]
-    digits = _digits(metrics, group.rows)
+    digits = digits_of(metrics, group.rows)
     samples = [row for curve in group.curves for row in curve.rows]
     best = {m: _best_value(samples, m) for m in metrics}
     lines = []
     for curve in group.curves:
         if len(group.curves) > 1:
             lines.append(Line(curve.label, kind="title"))
-        lines += [_single(f"{row.w:g}", row, metrics, digits, best) for row in curve.rows]
+        lines += [
+            _single(w_text(row.guidance, row.w), row, metrics, digits, best) for row in curve.rows
+        ]
     if group.images and group.curves:
         lines.append(Line("other images", kind="title"))
     lines += [
@@ -135,6 +142,8 @@ def best_table(group: Group) -> Table:
     caption = (
         "Best w of each curve (in brackets the others within one standard error of it) / its value."
     )
+    if len(group.guidances) > 1:
+        caption += " Each w is that of the curve's own guidance."
     return Table(caption, "curve", columns, tuple(lines))
 
 
@@ -142,13 +151,13 @@ def _best_w(best: Best | None, group: Group) -> tuple[Number, ...]:
     if best is None:
         return Number(MISSING), Number(MISSING)
     close = f"({', '.join(f'{w:g}' for w in best.close)})" if best.close else ""
-    digits = _digits([best.metric], group.rows)
-    return Number(f"{best.w:g}", close), _number(best.measure, digits[best.metric])
+    digits = digits_of([best.metric], group.rows)
+    return Number(f"{best.w:g}", close), printed(best.measure, digits[best.metric])
 
 
 def best_text(best: Best, group: Group) -> str:
     """The best value ± its standard error, with the decimals of the tables."""
-    return measure_text(best.measure, _digits([best.metric], group.rows)[best.metric])
+    return measure_text(best.measure, digits_of([best.metric], group.rows)[best.metric])
 
 
 def floor_name(row: Row) -> str:
@@ -173,14 +182,15 @@ def _numbers(
     digits: dict[str, int],
     best: dict[str, float] | None = None,
 ) -> tuple[Number, ...]:
-    found = [row.metrics.get(m, Measure(math.nan)) if row else Measure(math.nan) for m in metrics]
+    found = [row.metrics.get(m, UNKNOWN) if row else UNKNOWN for m in metrics]
     return tuple(
-        _number(measure, digits[m], best is not None and measure.value == best[m])
+        printed(measure, digits[m], best is not None and measure.value == best[m])
         for m, measure in zip(metrics, found, strict=True)
     )
 
 
-def _number(measure: Measure, digits: int, best: bool = False) -> Number:
+def printed(measure: Measure, digits: int, best: bool = False) -> Number:
+    """A number with its standard error."""
     error = f"±{measure.error:.{digits}f}" if math.isfinite(measure.error) else ""
     return Number(number_text(measure.value, digits), error, best)
 
@@ -193,7 +203,8 @@ def _best_value(rows: Iterable[Row], metric: str) -> float:
     return max(values, key=lambda value: sign * value) if sign and values else math.nan
 
 
-def _digits(metrics: Sequence[str], rows: Iterable[Row]) -> dict[str, int]:
+def digits_of(metrics: Sequence[str], rows: Iterable[Row]) -> dict[str, int]:
+    """Decimals that suit all rows."""
     rows = list(rows)
     return {m: decimals(row.metrics[m] for row in rows if m in row.metrics) for m in metrics}
 
