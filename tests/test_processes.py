@@ -22,11 +22,19 @@ ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("two_processes", [TWO_PROCESSES, ACCELERATE])
-def test_training_on_two_processes_is_the_same_training(tmp_path, two_processes):
+@pytest.mark.parametrize(
+    ("how", "rate", "two_processes"),
+    [
+        (["train", "digits"], 2e-3, TWO_PROCESSES),
+        (["train", "digits"], 2e-3, ACCELERATE),
+        (["train-classifier", "digits"], 1e-3, TWO_PROCESSES),
+    ],
+)
+def test_training_on_two_processes_is_the_same_training(tmp_path, how, rate, two_processes):
     flags = ["--steps", "12", *TINY, "--warmup-steps", "20", "--accumulate", "2", "--flip"]
+    flags += ["--network.dropout", "0"]
     for name, launcher in (("one", ()), ("two", two_processes)):
-        command = ["train", "digits", "--out", tmp_path / name, *flags]
+        command = [*how, "--out", tmp_path / name, *flags]
         answer = pilotage(*command, launcher=launcher)
         assert answer.returncode == 0, answer.stderr
     one, two = log(tmp_path / "one"), log(tmp_path / "two")
@@ -35,7 +43,7 @@ def test_training_on_two_processes_is_the_same_training(tmp_path, two_processes)
         assert abs(a["loss"] - b["loss"]) <= 1e-4
         assert abs(a["grad_norm"] - b["grad_norm"]) <= 1e-3
         # counted in optimiser steps, not in calls of each process
-        assert a["learning_rate"] == b["learning_rate"] == pytest.approx(2e-3 * a["step"] / 20)
+        assert a["learning_rate"] == b["learning_rate"] == pytest.approx(rate * a["step"] / 20)
 
 
 @pytest.mark.slow

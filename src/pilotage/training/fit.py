@@ -51,7 +51,7 @@ def fit(
         data = load(recipe, say)
     card = Card(recipe, facts(*data))
     _check_folder(out, card)
-    training = start(card, accelerator, out)
+    training = start(card, accelerator, fresh=not checkpoints(out))
     batches = _batches(recipe, data[0], accelerator)
     objective = build_objective(card)
     with _prepared_folder(out, training, card, say):

@@ -20,14 +20,14 @@ from pilotage.weights import fill, fill_from
 KEPT_CHECKPOINTS = 2
 
 
-def start(card: Card, accelerator: Accelerator, out: Path) -> Training:
-    """A training at step 0, with the weights of ``start_from`` if a checkpoint will not give them.
+def start(card: Card, accelerator: Accelerator, fresh: bool = True) -> Training:
+    """A training at step 0; unless a checkpoint is to follow, with the weights of ``start_from``.
 
     Raises:
         PilotageError: if those are not there or do not fit.
     """
     model, source = build_model(card), card.recipe.start_from
-    if source is not None and not checkpoints(out):
+    if source is not None and fresh:
         fill_from(model.network, Path(source), _same_labels(card, read_card(Path(source))))
     ema = average(model.network, card.recipe.ema_decay)
     return Training(accelerator, card.recipe, model, ema)
