@@ -22,7 +22,17 @@ FLOORS = [
     {"sweep", "report"},
     {"interop"},
     {"recipes"},
-    {"progress", "generate", "evaluate", "study", "demo", "cli", "__main__", "__init__"},
+    {
+        "progress",
+        "generate",
+        "evaluate",
+        "likelihood",
+        "study",
+        "demo",
+        "cli",
+        "__main__",
+        "__init__",
+    },
 ]
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
 

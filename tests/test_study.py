@@ -40,6 +40,7 @@ def test_classifier_study_compares_both_kinds_of_guidance(tmp_path, monkeypatch)
     grid = ["--sweep.w", "0", "1", "--sweep.steps", "2", "--sweep.samples", "72"]
     command = ["study", "classifier", "digits", "--out", str(out), "--steps", "3", *TINY, *grid]
     small = ["--classifier.steps", "3", "--classifier.network.channels", "8"]
+    small += ["--classifier.network.head-channels", "8"]
     assert main([*command, *small, "--classifier-w", "0", "5"]) == 0
     assert read_card(out / "unconditional").recipe.p_uncond == 1
     found = {

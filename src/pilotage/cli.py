@@ -27,6 +27,7 @@ from pilotage.settings import (
     EvaluateSettings,
     GridSettings,
     ImportSettings,
+    LikelihoodSettings,
     Recipe,
     SampleSettings,
     Settings,
@@ -164,6 +165,24 @@ class EvaluateCommand(EvaluateSettings):
         from pilotage.evaluate import evaluate, format_row
 
         print(format_row(evaluate(self)))
+        return 0
+
+
+class LikelihoodCommand(LikelihoodSettings):
+    """Bits per dimension of held-out images under a run's model, with their standard error."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
+        description="The run folder."
+    )
+
+    def run(self) -> int:
+        """Measure and print."""
+        from pilotage.likelihood import format_row, likelihood
+        from pilotage.processes import process_state
+
+        found = likelihood(self)
+        if process_state().is_main_process:
+            print(format_row(found.row))
         return 0
 
 
@@ -325,6 +344,7 @@ _PLAIN = {
     "sweep": SweepCommand,
     "report": ReportCommand,
     "evaluate": EvaluateCommand,
+    "likelihood": LikelihoodCommand,
     "import-adm": ImportAdmCommand,
     "export-adm": ExportAdmCommand,
     "demo": DemoCommand,

@@ -125,7 +125,6 @@ def write(
 def _record(request: Request, run: Run, wish: SampleSettings) -> dict:
     """How the images were made, with the strength in both conventions."""
     sampler = {"v": request.v} if request.sampler == "ancestral" else {"eta": request.eta}
-    recipe = run.card.recipe
     return {
         "run": str(wish.run_folder),
         "weights": wish.weights,
@@ -134,7 +133,7 @@ def _record(request: Request, run: Run, wish: SampleSettings) -> dict:
         "steps": request.steps,
         "sampler": request.sampler,
         **sampler,
-        **recipe.noise_levels,
+        **run.noise_levels,
         "clip_x": 1.0,
         "labels": list(request.labels),
         "classes": list(request.classes),

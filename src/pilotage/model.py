@@ -16,6 +16,7 @@ from pilotage.diffusion import (
     TruncatedCosine,
 )
 from pilotage.diffusion.denoiser import cosine_time
+from pilotage.diffusion.learned import LearnableLam, LinearLam, MonotoneLam
 from pilotage.folder import Card
 from pilotage.networks import UNet, UNetEncoder
 from pilotage.seeding import derived_seed
@@ -31,18 +32,39 @@ def build_model(card: Card) -> Model:
     return build_denoiser(build_network(card), card.recipe)
 
 
-def build_network(card: Card) -> UNet:
-    """The run's U-Net with its initial weights, a function of the recipe's seed."""
+class Scheduled(nn.Module):
+    """A network and the schedule that is learned with it, as one set of weights.
+
+    Attributes:
+        network: the U-Net; calling this calls it.
+        schedule: u -> λ.
+    """
+
+    def __init__(self, network: UNet, schedule: nn.Module) -> None:
+        super().__init__()
+        self.network, self.schedule = network, schedule
+
+    def forward(self, z: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The network's output."""
+        return self.network(z, time, cond)
+
+
+def build_network(card: Card) -> UNet | Scheduled:
+    """The run's network with its initial weights, a function of the recipe's seed."""
     settings, classes = card.recipe.network, len(card.data.classes)
     with _seeded(card.recipe):
-        return UNet(
+        unet = UNet(
             in_channels=card.data.shape[0],
             num_classes=classes or None,
             null_class=settings.null_class and classes > 0,
             learned_variance=card.recipe.learned_variance,
             heads_up=settings.heads_up,
+            fourier=settings.fourier,
             **_shared(settings),
         )
+        schedule = build_schedule(card.recipe)
+    learned = isinstance(schedule, LearnableLam) and any(True for _ in schedule.parameters())
+    return Scheduled(unet, schedule) if learned else unet
 
 
 def build_encoder(card: Card) -> UNetEncoder:
@@ -69,10 +91,20 @@ def build_classifier(network: nn.Module, recipe: ClassifierRecipe) -> NoisyClass
 
 
 def build_schedule(recipe: TrainingRecipe) -> Schedule:
-    """The run's noise schedule."""
+    """The run's noise schedule; one that is learned is as it starts."""
+    ends = recipe.lam_min, recipe.lam_max
     if recipe.schedule == "truncated_cosine":
-        return TruncatedCosine(recipe.lam_min, recipe.lam_max)
+        return TruncatedCosine(*ends)
+    if recipe.schedule in ("linear_lam", "learned_ends"):
+        return LinearLam(*ends, learned=recipe.schedule == "learned_ends")
+    if recipe.schedule == "learned":
+        return MonotoneLam(*ends)
     return Timesteps(recipe.schedule, recipe.timesteps)
+
+
+def schedule_of(network: nn.Module, recipe: TrainingRecipe) -> Schedule:
+    """The noise schedule of a run's network, as far as it has learned one."""
+    return network.schedule if isinstance(network, Scheduled) else build_schedule(recipe)
 
 
 def build_labels(card: Card) -> Labels:

@@ -28,7 +28,7 @@ from pilotage.diffusion import (
 from pilotage.diffusion.guidance import score
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, read_card
-from pilotage.model import build_denoiser, build_labels, build_network, build_schedule
+from pilotage.model import build_denoiser, build_labels, build_network, schedule_of
 from pilotage.noisy import NoisyRun, load_classifier
 from pilotage.processes import process_device
 from pilotage.request import Batch, Guidance, Request, Sampler, checked_seeds, guidance_strength
@@ -70,7 +70,15 @@ class Run:
     @property
     def schedule(self) -> Schedule:
         """The noise schedule."""
-        return build_schedule(self.card.recipe)
+        return schedule_of(self.network, self.card.recipe)
+
+    @property
+    def noise_levels(self) -> dict[str, Any]:
+        """The schedule in words and numbers, with the ends that it has learned."""
+        schedule, told = self.schedule, self.card.recipe.noise_levels
+        if "lam_min" in told:
+            told |= {"lam_min": schedule.lam_min, "lam_max": schedule.lam_max}
+        return told
 
     @property
     def device(self) -> torch.device:

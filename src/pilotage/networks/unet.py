@@ -13,6 +13,7 @@ from pilotage.networks.attention import Attention
 from pilotage.networks.blocks import GroupNorm, Stage, Upsample, double
 from pilotage.networks.checks import class_settings, positive_int
 from pilotage.networks.embedding import Conditioning
+from pilotage.networks.fourier import check_fourier, input_channels, with_fourier
 from pilotage.networks.plan import Plan, check_split
 from pilotage.networks.trunk import check_input, middle, way_down, zero, zero_branches
 
@@ -44,6 +45,8 @@ class UNet(nn.Module):
             groups as channels, a norm forgets each channel's mean, so narrow networks want fewer.
         dropout: probability of dropping an activation in a residual block.
         zero_init: residual branches and the output start at zero, as in ADM.
+        fourier: (n_min, n_max): the first layer sees [x, sin 2π2ⁿx, cos 2π2ⁿx] for every n between,
+            both included, which helps a likelihood (2107.00630, appendix C); x alone if None.
 
     Attributes:
         settings: the arguments that rebuild the network, ``UNet(**unet.settings)``, as JSON types.
@@ -73,6 +76,7 @@ class UNet(nn.Module):
         norm_groups: int = 32,
         dropout: float = 0.0,
         zero_init: bool = True,
+        fourier: Sequence[int] | None = None,
     ):
         super().__init__()
         plan = UNetPlan(
@@ -94,11 +98,13 @@ class UNet(nn.Module):
             norm_groups=norm_groups,
             dropout=dropout,
             zero_init=zero_init,
+            fourier=fourier,
         )
         self.settings: dict[str, Any] = plan.settings
+        self.fourier = fourier
         self.condition = Conditioning(channels, num_classes, null_class)
         self.null = self.condition.null
-        self.stem = nn.Conv2d(in_channels, plan.widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(plan.inputs, plan.widths[0], 3, padding=1)
         self.encoder, skips = way_down(plan)
         self.middle = middle(plan)
         self.decoder = _decoder(plan, skips)
@@ -122,9 +128,9 @@ class UNet(nn.Module):
         Raises:
             PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
         """
-        check_input(x, time, self.stem.in_channels)
+        check_input(x, time, self.settings["in_channels"])
         emb = self.condition(time, cond)
-        h = self.stem(x)
+        h = self.stem(with_fourier(x, self.fourier))
         skips = [h]
         for stage in self.encoder:
             h = stage(h, emb)
@@ -148,6 +154,7 @@ class UNetPlan(Plan):
     null_class: bool
     learned_variance: bool
     heads_up: int | None
+    fourier: Sequence[int] | None
 
     def __post_init__(self):
         super().__post_init__()
@@ -155,6 +162,7 @@ class UNetPlan(Plan):
             if getattr(self, name) is not None:
                 positive_int(name, getattr(self, name))
         class_settings(self.num_classes, self.null_class)
+        check_fourier(self.fourier)
         if self.heads_up is not None and self.heads is None:
             raise PilotageError(
                 f"heads_up is {self.heads_up} but heads is None: it may be given only with heads."
@@ -162,6 +170,11 @@ class UNetPlan(Plan):
         for level, width in enumerate(self.widths):
             if self.attended(level):
                 check_split("heads_up", self.heads_up, width)
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the first layer sees, Fourier features included."""
+        return input_channels(self.in_channels, self.fourier)
 
     @property
     def outputs(self) -> int:

@@ -11,6 +11,7 @@ from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, c
 from pilotage.settings.sampling import (
     EvaluateSettings,
     GridSettings,
+    LikelihoodSettings,
     MeasureSettings,
     SamplerSettings,
     SampleSettings,
@@ -23,6 +24,7 @@ __all__ = [
     "EvaluateSettings",
     "GridSettings",
     "ImportSettings",
+    "LikelihoodSettings",
     "MeasureSettings",
     "Positive",
     "Recipe",

@@ -41,6 +41,11 @@ class UNetSettings(NetworkSettings):
     heads_up: Positive | None = Field(
         None, description="Heads on the way up, if they are not as many as heads."
     )
+    fourier: tuple[int, int] | None = Field(
+        None,
+        description="Also see sin and cos of 2 pi 2^n x for these n, first to last: finest levels "
+        "(2107.00630).",
+    )
     null_class: bool = Field(
         True, description="One more label that means no class; published ADM weights have none."
     )

@@ -33,8 +33,8 @@ class TrainingRecipe(Settings):
     timesteps: int = Field(
         1000, ge=2, description="Levels of a beta schedule, and of the hybrid objective's chain."
     )
-    lam_min: float = Field(-20.0, description="Log-SNR of the truncated cosine's noise end.")
-    lam_max: float = Field(20.0, description="Log-SNR of the truncated cosine's data end.")
+    lam_min: float = Field(-20.0, description="Log-SNR of the noise end.")
+    lam_max: float = Field(20.0, description="Log-SNR of the data end.")
     start_from: str | None = Field(
         None, description="A run whose averaged weights training starts from (train --from RUN)."
     )
@@ -86,7 +86,7 @@ class TrainingRecipe(Settings):
     @property
     def noise_levels(self) -> dict[str, Any]:
         """The settings that decide the noise schedule."""
-        if self.schedule == "truncated_cosine":
+        if self.schedule not in ("linear", "cosine"):
             return {"schedule": self.schedule, "lam_min": self.lam_min, "lam_max": self.lam_max}
         return {"schedule": self.schedule, "timesteps": self.timesteps}
 
@@ -94,9 +94,23 @@ class TrainingRecipe(Settings):
 class Recipe(TrainingRecipe):
     """A denoiser's training run (2207.12598, Algorithm 1)."""
 
-    objective: Literal["simple", "hybrid"] = Field(
+    objective: Literal["simple", "hybrid", "vdm"] = Field(
         "simple",
-        description="Squared error of the output; hybrid also learns the variance (2102.09672).",
+        description="Squared error of the output; hybrid also learns the variance (2102.09672); "
+        "vdm is the bound in bits per dimension (2107.00630).",
+    )
+    schedule: Literal[
+        "truncated_cosine", "linear", "cosine", "linear_lam", "learned_ends", "learned"
+    ] = Field(
+        "truncated_cosine",
+        description="Noise levels: continuous; the beta schedules of DDPM and improved DDPM; or "
+        "linear in lam, with learned ends, or a monotone network.",
+    )
+    bound_steps: Positive | None = Field(
+        None, description="T of the bound that vdm minimises; continuous time if not given."
+    )
+    data_levels: int = Field(
+        256, ge=2, le=256, description="Values that a number of the data may have, for vdm."
     )
     vlb_weight: float = Field(
         1.0, ge=0, description="Weight of the bound in hybrid, in 1/1000 of its whole."
@@ -106,6 +120,19 @@ class Recipe(TrainingRecipe):
     p_uncond: float = Field(
         0.1, ge=0, le=1, description="Probability of dropping the label of an example."
     )
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        if self.schedule in ("learned", "learned_ends") and self.objective != "vdm":
+            raise ValueError(
+                f"schedule is {self.schedule}: it is learned by the bound, so objective must be "
+                "vdm."
+            )
+        if self.schedule in ("linear", "cosine") and self.objective == "vdm":
+            raise ValueError(
+                f"schedule is {self.schedule}: vdm needs a continuous one, not timesteps."
+            )
+        return self
 
     @model_validator(mode="after")
     def _null_is_known(self) -> Self:

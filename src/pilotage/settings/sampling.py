@@ -149,3 +149,36 @@ class SweepSettings(GridSettings):
     """The same grid for each of some runs."""
 
     runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
+
+
+class LikelihoodSettings(Settings):
+    """How much a run's model needs to code images, in bits per dimension."""
+
+    run_folder: Path = Field(description="The run folder.")
+    data: str | None = Field(
+        None, description="Data whose held-out images are coded; the run's own if not given."
+    )
+    steps: int | Literal["inf"] = Field(
+        "inf", description="T of the bound, or inf for continuous time."
+    )
+    evaluations: Positive = Field(
+        64, description="Network calls per image for the diffusion term; T of them where T is less."
+    )
+    images: Positive | None = Field(None, description="The first so many images; all by default.")
+    unconditional: bool = Field(False, description="Code without telling the class.")
+    v: Fraction | None = Field(
+        None, description="With a beta schedule: variance fraction, as learned or 0 by default."
+    )
+    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Decides the noise.")
+    codecs: bool = Field(False, description="Also code the images by lossless image codecs.")
+    per_image: Path | None = Field(None, description="A .csv for the values of every image.")
+
+    @model_validator(mode="after")
+    def _steps_count(self) -> Self:
+        if self.steps != "inf" and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: it must be at least 1, or inf.")
+        if self.per_image is not None and self.per_image.suffix != ".csv":
+            raise ValueError(f"per_image is {self.per_image}: it must end in .csv.")
+        return self

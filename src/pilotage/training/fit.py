@@ -53,7 +53,7 @@ def fit(
     _check_folder(out, card)
     training = start(card, accelerator, fresh=not checkpoints(out))
     batches = _batches(recipe, data[0], accelerator)
-    objective = build_objective(card)
+    objective = build_objective(card, training.network)
     with _prepared_folder(out, training, card, say):
         say(_headline(training, card, out))
         log = MetricsLog(out, training.step, recipe.log_every, accelerator)

@@ -1,0 +1,239 @@
+r"""Schedules that learn, and the rate of change of any schedule (2107.00630, section 5).
+
+A learnable schedule keeps its ends and its interior apart:
+
+    λ(u) = λ_max (1 − m(u)) + λ_min m(u),   m(0) = 0, m(1) = 1, m never falling.
+
+The variational bound depends on the ends, so they are learned by it. In continuous time it does not
+depend on m; only the variance of its estimate does, so m is learned to lower that variance
+(2107.00630, section 5.1.2 and appendix I.2). As E[L] is the same for every m, so is the variance
+up to E[L²], whose gradient is that of L example by example, times 2 L: :func:`rate_by_parts` scales
+what arrives at m, and a second backward pass through the network is never needed.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pilotage.diffusion.schedules import Schedule, even_grid
+from pilotage.diffusion.timesteps import Timesteps
+from pilotage.errors import PilotageError
+
+_EDGE = 2.0**-50
+
+
+class LearnableLam(nn.Module):
+    """λ(u) = λ_max (1 − m(u)) + λ_min m(u); a subclass says what m is.
+
+    It is a :class:`~pilotage.diffusion.schedules.Schedule`. λ has the dtype of u, but float32 at
+    least, and the device of u.
+
+    Args:
+        lam_min: λ(1), the noise end, where learning starts.
+        lam_max: λ(0), the data end, where learning starts.
+        learned: whether the ends are parameters.
+
+    Attributes:
+        ends: (λ_min, λ_max) as one parameter (2,), or None where they are fixed.
+
+    Raises:
+        PilotageError: unless the ends are finite and λ_min < λ_max; when called, if they have
+            crossed while they were learned.
+    """
+
+    def __init__(self, lam_min: float, lam_max: float, learned: bool) -> None:
+        if not math.isfinite(lam_min) or not math.isfinite(lam_max):
+            raise _crossed(lam_min, lam_max)
+        _in_order(lam_min, lam_max)
+        super().__init__()
+        self._given = torch.tensor([lam_min, lam_max], dtype=torch.float64)
+        self.ends = nn.Parameter(self._given.float()) if learned else None
+
+    def interior(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """m at u in [0, 1]."""
+        raise NotImplementedError
+
+    def limits(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """λ_min and λ_max as scalars, through which gradients flow where they are learned."""
+        ends = self._given if self.ends is None else self.ends
+        _in_order(*ends.tolist())
+        low, high = ends.unbind()
+        return low, high
+
+    def join(self, m: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """λ where the interior is m; exact at m = 0 and m = 1."""
+        low, high = self.limits()
+        return (high * (1 - m) + low * m).to(m.dtype)
+
+    def forward(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """λ at u in [0, 1]."""
+        here = u.device if self.ends is None else self.ends.device
+        wide = torch.promote_types(u.dtype, torch.float32)
+        return self.join(self.interior(u.to(here, wide))).to(u.device)
+
+    @property
+    def lam_min(self) -> float:
+        """λ(1), the noise end."""
+        return float(self.limits()[0].detach())
+
+    @property
+    def lam_max(self) -> float:
+        """λ(0), the data end."""
+        return float(self.limits()[1].detach())
+
+    def grid(self, steps: int) -> Float[Tensor, " steps"]:
+        """λ at ``steps`` evenly spaced u from 1 to 0, increasing, float64, without gradients.
+
+        Raises:
+            PilotageError: if steps < 1.
+        """
+        with torch.no_grad():
+            return even_grid(self, steps)
+
+
+class LinearLam(LearnableLam):
+    """λ(u) = λ_max + (λ_min − λ_max) u, linear in u (2107.00630, appendix H).
+
+    Args:
+        lam_min: λ(1).
+        lam_max: λ(0).
+        learned: whether the two ends are parameters; fixed ends are exact in float64.
+
+    Raises:
+        PilotageError: unless the ends are finite and λ_min < λ_max; when called, if they have
+            crossed while they were learned.
+    """
+
+    def __init__(self, lam_min: float, lam_max: float, learned: bool = False) -> None:
+        super().__init__(lam_min, lam_max, learned)
+
+    def interior(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """u itself."""
+        return u
+
+
+class MonotoneLam(LearnableLam):
+    """The monotone network of 2107.00630 (appendix H), between ends of their own.
+
+    g(u) = |w| u + (2/width) Σ_k |c_k| sigmoid(|a_k| (2u − 1) + b_k) rises with u, and m is g moved
+    and scaled to lead from 0 to 1, exactly. It starts close to linear.
+
+    Args:
+        lam_min: λ(1), where learning starts.
+        lam_max: λ(0), where learning starts.
+        width: number of sigmoids.
+
+    Raises:
+        PilotageError: if width < 1, or unless the ends are finite and λ_min < λ_max; when called,
+            if they have crossed while they were learned.
+    """
+
+    def __init__(self, lam_min: float, lam_max: float, width: int = 1024) -> None:
+        super().__init__(lam_min, lam_max, learned=True)
+        if width < 1:
+            raise PilotageError(f"width is {width}: at least 1 is needed.")
+        self.slope = nn.Parameter(torch.ones(()))
+        self.gain = nn.Parameter(4 * torch.randn(width))
+        self.shift = nn.Parameter(2 * torch.randn(width))
+        self.share = nn.Parameter(0.1 * torch.randn(width))
+
+    def interior(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """m at u in [0, 1], to the parameters' precision or that of u, if it is higher.
+
+        With A what g has risen since 0 and B what is left of its rise, m = A/(A + B): no rounding
+        moves it off 0 or 1.
+        """
+        risen, left = self._rise(u.new_zeros(()), u), self._rise(u, u.new_ones(()))
+        return (risen / (risen + left)).to(u.dtype)
+
+    def _rise(self, start: Tensor, end: Tensor) -> Tensor:
+        """g(end) − g(start)."""
+        features = self._features(end) - self._features(start)
+        curved = (self.share.abs() * features).sum(dim=-1) * (2 / len(self.share))
+        return self.slope.abs() * (end - start) + curved
+
+    def _features(self, u: Tensor) -> Tensor:
+        return torch.sigmoid(self.gain.abs() * (2 * u[..., None] - 1) + self.shift)
+
+
+class Rate(NamedTuple):
+    """λ and dλ/du at u, and a handle on what the interior of the schedule will learn from.
+
+    Attributes:
+        lam: λ(u), (B,).
+        slope: dλ/du, below 0, (B,).
+        weigh: given (B,) weights before the backward pass, it scales the gradients that reach the
+            interior through ``lam`` and ``slope``, each example's by its own; those that reach the
+            ends are never scaled.
+    """
+
+    lam: Float[Tensor, " B"]
+    slope: Float[Tensor, " B"]
+    weigh: Callable[[Tensor], None]
+
+
+def rate(
+    schedule: Callable[[Tensor], Tensor], u: Float[Tensor, "*batch"]
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """λ and dλ/du at u, by forward differentiation; gradients flow to a schedule's parameters.
+
+    Raises:
+        PilotageError: if the schedule is ``Timesteps``, whose λ jumps from level to level.
+    """
+    if isinstance(schedule, Timesteps):
+        raise PilotageError(
+            f"schedule is {schedule}: its levels are a table, which has no rate of change."
+        )
+    # where a schedule is cut off at its ends, the cut has no slope
+    within = u.double().clamp(_EDGE, 1 - _EDGE)
+    slope: Tensor = torch.func.jvp(schedule, (within,), (torch.ones_like(within),))[1]
+    lam = schedule(u)
+    return lam, slope.to(lam.dtype)
+
+
+def rate_by_parts(schedule: Schedule, u: Float[Tensor, " B"]) -> Rate:
+    """:func:`rate`, with the two kinds of gradients of a learnable schedule told apart.
+
+    λ = λ_max (1 − m) + λ_min m hands its gradient to the ends and to m separately. A hook on m and
+    on dm/du multiplies theirs by the weights that ``weigh`` was given, or by nothing.
+
+    Raises:
+        PilotageError: see :func:`rate`.
+    """
+    if not isinstance(schedule, LearnableLam):
+        return Rate(*rate(schedule, u), weigh=lambda _: None)
+    m, rise = rate(schedule.interior, u)
+    weights: list[Tensor] = []
+
+    def scaled(gradient: Tensor) -> Tensor:
+        return gradient * weights[-1].to(gradient) if weights else gradient
+
+    for part in (m, rise):
+        if part.requires_grad:
+            part.register_hook(scaled)  # type: ignore[no-untyped-call]
+    low, high = schedule.limits()
+    return Rate(schedule.join(m), ((low - high) * rise).to(rise.dtype), weights.append)
+
+
+def limits(schedule: Schedule) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """λ_min and λ_max of any schedule as scalars; gradients flow where they are learned."""
+    if isinstance(schedule, LearnableLam):
+        return schedule.limits()
+    low, high = torch.tensor([schedule.lam_min, schedule.lam_max], dtype=torch.float64).unbind()
+    return low, high
+
+
+def _in_order(lam_min: float, lam_max: float) -> None:
+    if lam_min >= lam_max:
+        raise _crossed(lam_min, lam_max)
+
+
+def _crossed(lam_min: float, lam_max: float) -> PilotageError:
+    return PilotageError(
+        f"lam_min is {lam_min} and lam_max is {lam_max}: "
+        "both must be finite and lam_min below lam_max."
+    )

@@ -1,0 +1,156 @@
+"""The stages of `NCSNpp`: blocks at one size, and the ways to the next, with a second path.
+
+The second path, the *pyramid*, carries the image down beside the features ("progressive input")
+or the result up ("progressive"), as in NCSN++ (2011.13456, section 4.1 and appendix H).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from pilotage.networks.adaptive import Norm, Told, divisor
+from pilotage.networks.initial import NEARLY_ZERO, uniform_init
+from pilotage.networks.ncsnpp_plan import NCSNppPlan
+from pilotage.networks.resampling import Resampling
+
+
+class Keep(nn.Module):
+    """A residual block and perhaps attention, at one size."""
+
+    def __init__(self, plan: NCSNppPlan, level: int, channels: int):
+        super().__init__()
+        width = plan.width(level)
+        self.block = plan.residual(channels, width)
+        self.attention = plan.attention_at(level, width)
+
+    def forward(self, h: Tensor, pyramid: Tensor, told: Told) -> tuple[Tensor, Tensor]:
+        """(B, channels, H, W) to (B, width, H, W); the pyramid as it is."""
+        h = self.block(h, told)
+        return (h if self.attention is None else self.attention(h)), pyramid
+
+
+class Halve(nn.Module):
+    """Half the size, and the pyramid joined to the features."""
+
+    def __init__(self, plan: NCSNppPlan, channels: int, pyramid_channels: int):
+        super().__init__()
+        self.down = Resize(plan, channels, "down")
+        self.join = _join(plan, channels, pyramid_channels)
+        doubled = isinstance(self.join, JoinImage) and plan.progressive_combine == "cat"
+        self.out_channels = 2 * channels if doubled else channels
+        self.pyramid_channels = channels if isinstance(self.join, JoinSum) else pyramid_channels
+
+    def forward(self, h: Tensor, pyramid: Tensor, told: Told) -> tuple[Tensor, Tensor]:
+        """Features (B, channels, H, W) and the pyramid to half the size."""
+        h = self.down(h, told)
+        return (h, pyramid) if self.join is None else self.join(h, pyramid)
+
+
+class Resize(nn.Module):
+    """Half or twice the size, by a residual block or, between DDPM's blocks, by a layer."""
+
+    def __init__(self, plan: NCSNppPlan, channels: int, way: str):
+        super().__init__()
+        self.resample = getattr(plan.filter, way)
+        self.block = self.conv = None
+        if plan.block != "ddpm":
+            self.block = plan.residual(channels, channels, self.resample)
+        elif plan.resample_conv:
+            conv = plan.down_conv if way == "down" else plan.up_conv
+            self.conv = conv(channels, channels)
+
+    def forward(self, h: Tensor, told: Told) -> Tensor:
+        """(B, C, H, W) to half or twice the size."""
+        if self.block is not None:
+            return self.block(h, told)
+        return self.resample(h) if self.conv is None else self.conv(h)
+
+
+class JoinImage(nn.Module):
+    """The smaller image, through a 1x1 convolution, added to or put before the features."""
+
+    def __init__(self, image_channels: int, channels: int, filter: Resampling, cat: bool):
+        super().__init__()
+        self.filter, self.cat = filter, cat
+        self.conv = uniform_init(nn.Conv2d(image_channels, channels, 1))
+
+    def forward(self, h: Tensor, pyramid: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at half the size of the image; both at half the size."""
+        pyramid = self.filter.down(pyramid)
+        joined = self.conv(pyramid)
+        return (torch.cat([joined, h], dim=1) if self.cat else joined + h), pyramid
+
+
+class JoinSum(nn.Module):
+    """The halved pyramid plus the features, which becomes both."""
+
+    def __init__(self, plan: NCSNppPlan, pyramid_channels: int, channels: int):
+        super().__init__()
+        self.divisor = divisor(plan.skip_rescale)
+        self.conv = plan.down_conv(pyramid_channels, channels)
+
+    def forward(self, h: Tensor, pyramid: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at half the size of the pyramid; both at half the size."""
+        pyramid = (self.conv(pyramid) + h) / self.divisor
+        return pyramid, pyramid
+
+
+def _join(plan: NCSNppPlan, channels: int, pyramid: int) -> JoinImage | JoinSum | None:
+    if plan.progressive_input == "input_skip":
+        return JoinImage(pyramid, channels, plan.filter, plan.progressive_combine == "cat")
+    if plan.progressive_input == "residual":
+        return JoinSum(plan, pyramid, channels)
+    return None
+
+
+class Rise(nn.Module):
+    """One level of the way up: blocks, attention, the result so far, and twice the size."""
+
+    def __init__(self, plan: NCSNppPlan, level: int, channels: int, skips: list[int]):
+        super().__init__()
+        width = plan.width(level)
+        inputs = [channels] + [width] * plan.num_res_blocks
+        self.blocks = nn.ModuleList(plan.residual(n + skips.pop(), width) for n in inputs)
+        self.attention = plan.attention_at(level, width)
+        lowest = level == plan.levels - 1
+        self.head, self.climb = None, None
+        if plan.progressive == "output_skip" or (plan.progressive == "residual" and lowest):
+            out = plan.in_channels if plan.progressive == "output_skip" else width
+            self.head = Head(width, out, NEARLY_ZERO if out == plan.in_channels else 1.0)
+        elif plan.progressive == "residual":
+            self.climb = plan.up_conv(plan.width(level + 1), width)
+        self.filter, self.divisor = plan.filter, divisor(plan.skip_rescale)
+        self.up = Resize(plan, width, "up") if level else None
+
+    def forward(
+        self, h: Tensor, skips: list[Tensor], pyramid: Tensor | None, told: Told
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features, joined with their own from the way down, and the result so far."""
+        for block in self.blocks:
+            h = block(torch.cat([h, skips.pop()], dim=1), told)
+        if self.attention is not None:
+            h = self.attention(h)
+        h, pyramid = self._result(h, pyramid)
+        return (h if self.up is None else self.up(h, told)), pyramid
+
+    def _result(self, h: Tensor, pyramid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if self.climb is not None:
+            pyramid = (self.climb(pyramid) + h) / self.divisor
+            return pyramid, pyramid
+        if self.head is None:
+            return h, pyramid
+        own = self.head(h)
+        return h, own if pyramid is None else self.filter.up(pyramid) + own
+
+
+class Head(nn.Module):
+    """Norm, SiLU and a 3x3 convolution."""
+
+    def __init__(self, channels: int, out_channels: int, scale: float = NEARLY_ZERO):
+        super().__init__()
+        self.norm = Norm(channels)
+        self.conv = uniform_init(nn.Conv2d(channels, out_channels, 3, padding=1), scale)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, out_channels, H, W)."""
+        return self.conv(silu(self.norm(h)))

@@ -1,0 +1,195 @@
+"""The terms of the bound of variational diffusion models, per example (2107.00630).
+
+The bound of −log p(x) has three terms, all in nats per example here:
+
+    prior           KL(q(z_1 | x) ‖ N(0, I)) at λ_min
+    reconstruction  −log p(x | z_0) at λ_max, of discrete data
+    diffusion       ½ E_u[−λ'(u) ‖ε − ε̂‖²] in continuous time (equation 17),
+                    T/2 E_u[expm1(λ_s − λ_t) ‖ε − ε̂‖²] in T steps (equation 13)
+
+Levels are worked out in float64 and told to the network in the dtype of the data.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from pilotage.diffusion.denoiser import Denoiser
+from pilotage.diffusion.learned import LinearLam, Rate, limits, rate_by_parts
+from pilotage.diffusion.logsnr import diffuse
+from pilotage.diffusion.schedules import Schedule, TruncatedCosine
+from pilotage.diffusion.timesteps import Timesteps
+from pilotage.errors import PilotageError
+from pilotage.objectives.reconstruction import reconstruction_term
+
+Weight = Callable[[Tensor], Tensor]
+
+
+def prior_term(
+    x: Float[Tensor, "B *shape"], lam_min: float | Float[Tensor, ""]
+) -> Float[Tensor, " B"]:
+    """KL(q(z_1 | x) ‖ N(0, I)) in nats per example; gradients reach ``lam_min``."""
+    lam = torch.as_tensor(lam_min, dtype=torch.float64)
+    signal = torch.sigmoid(lam)
+    # ½ (σ² − 1 − log σ² + α² x²), with σ² = 1 − α² of which at this end only α² has digits
+    rest = -signal - logsigmoid(-lam)
+    square = x.square().flatten(1)
+    return 0.5 * (rest * square.shape[1] + signal * square.sum(dim=1).double()).to(x.dtype)
+
+
+def diffusion_term(
+    denoise: Denoiser,
+    x: Float[Tensor, "B *shape"],
+    eps: Float[Tensor, "B *shape"],
+    u: Float[Tensor, " B"],
+    schedule: Schedule,
+    steps: float = math.inf,
+    weight: Weight | None = None,
+    cond: Any = None,
+) -> Float[Tensor, " B"]:
+    """An estimate of the diffusion term in nats per example, from one u and one ε each.
+
+    In T steps, u stands for the step from the next multiple t of 1/T, at or above u, to t − 1/T.
+
+    In continuous time the gradient that reaches the interior of a learnable schedule is that of the
+    mean of L², not of L: each example's is scaled by 2 L, in units of ½ (λ_max − λ_min) nats per
+    number, which is the mean of L where the network answers 0. That unit knows nothing of the
+    batch, so that a batch in parts or on several processes gives the same gradient.
+
+    Args:
+        denoise: a denoiser, guided or not.
+        x: clean data.
+        eps: N(0, I).
+        u: U(0, 1).
+        schedule: u -> λ.
+        steps: T, or inf.
+        weight: w(λ), asked at λ(u) or λ_t; None is 1.
+        cond: None or a batch of B conditions.
+
+    Raises:
+        PilotageError: if steps < 1 or not whole, or the schedule is a table and steps is inf.
+    """
+    check_steps(steps, schedule)
+    if steps == math.inf:
+        here = rate_by_parts(schedule, u.double())
+        factor = -0.5 * here.slope
+    else:
+        here, factor = _jump(schedule, u, int(steps))
+    if weight is not None:
+        factor = factor * weight(here.lam)
+    lam = here.lam.to(x.dtype)
+    error = (eps - denoise(diffuse(x, eps, lam), lam, cond).eps).square().flatten(1).sum(dim=1)
+    term = factor.to(x.dtype) * error
+    unit = 0.5 * (schedule.lam_max - schedule.lam_min) * eps[0].numel()
+    here.weigh(2 * term.detach() / unit)
+    return term
+
+
+def _jump(schedule: Schedule, u: Tensor, steps: int) -> tuple[Rate, Tensor]:
+    """λ_t of the step that u stands for, and T/2 expm1(λ_s − λ_t)."""
+    k = torch.ceil(u * steps).clamp(1, steps).double()
+    lam_t, lam_s = schedule(k / steps), schedule((k - 1) / steps)
+    return Rate(lam_t, lam_t, lambda _: None), 0.5 * steps * torch.expm1(lam_s - lam_t)
+
+
+def likelihood_terms(
+    denoise: Denoiser,
+    x: Float[Tensor, "B *shape"],
+    schedule: Schedule,
+    noise: Iterator[Tensor],
+    steps: float = math.inf,
+    evaluations: int | Literal["all"] = 64,
+    levels: int = 256,
+    reach: float = 1.0,
+    cond: Any = None,
+) -> dict[str, Tensor]:
+    """The bound of −log p(x | c), well estimated and without gradients.
+
+    The answer is that of ``VDM.terms``: ``prior``, ``reconstruction`` and ``diffusion`` in nats,
+    and ``loss``, their sum in bits per dimension, each (B,).
+
+    The diffusion term is the mean over ``evaluations`` values of u, one in each of as many equal
+    parts of [0, 1), all with the example's own random offset: an unbiased estimate for any T.
+
+    Args:
+        denoise: a denoiser, guided or not.
+        x: data on the levels.
+        schedule: u -> λ.
+        noise: draws of x's shape, N(0, I), such as ``SeededNoise``, which makes an example's
+            numbers its own; ``evaluations`` + 2 of them are used.
+        steps: T, or inf.
+        evaluations: network calls, or "all" for the sum over all T steps.
+        levels: how many values x may have.
+        reach: the largest of them.
+        cond: None or a batch of B conditions.
+
+    Raises:
+        PilotageError: if evaluations < 1, or "all" where steps is inf; and as
+            :func:`reconstruction_term` and :func:`diffusion_term` do.
+    """
+    check_steps(steps, schedule)
+    parts = steps if evaluations == "all" else evaluations
+    if not 1 <= parts < math.inf:
+        raise PilotageError(
+            f"evaluations is {evaluations!r} and steps is {steps}: evaluations must be at least 1, "
+            "or 'all' where steps is finite."
+        )
+    with torch.no_grad():
+        lam_min, lam_max = limits(schedule)
+        reconstruction = reconstruction_term(x, next(noise), lam_max, levels, reach)
+        offset = torch.special.ndtr(next(noise).flatten(1)[:, 0].double())
+        if evaluations == "all":
+            offset = torch.full_like(offset, 0.5)
+        diffusion = torch.zeros_like(reconstruction)
+        for part in range(int(parts)):
+            u = (part + offset) / parts
+            args = (next(noise), u, schedule, steps, None, cond)
+            diffusion += diffusion_term(denoise, x, *args) / parts
+        return with_loss(prior_term(x, lam_min), reconstruction, diffusion, x[0].numel())
+
+
+def with_loss(
+    prior: Tensor, reconstruction: Tensor, diffusion: Tensor, numbers: int
+) -> dict[str, Tensor]:
+    """The terms by name, with their sum in bits for each of an example's numbers."""
+    total = prior + reconstruction + diffusion
+    return {
+        "loss": total / (numbers * math.log(2)),
+        "prior": prior,
+        "reconstruction": reconstruction,
+        "diffusion": diffusion,
+    }
+
+
+def check_steps(steps: float, schedule: Schedule) -> None:
+    """Raise a `PilotageError` unless the schedule can be walked in ``steps``, a number or inf."""
+    whole = steps == math.inf or (isinstance(steps, int) and not isinstance(steps, bool))
+    if not whole or steps < 1:
+        raise PilotageError(f"steps is {steps}: it must be a whole number of at least 1, or inf.")
+    if steps == math.inf and isinstance(schedule, Timesteps):
+        raise PilotageError(
+            f"steps is inf and schedule is {schedule}: a table of timesteps needs a finite number."
+        )
+
+
+def epsilon_weight(schedule: Schedule) -> Weight:
+    """The w(λ) = −2 du/dλ that makes the diffusion term ‖ε − ε̂‖², the loss of Algorithm 1.
+
+    Of 2207.12598, that is, or of 2006.11239: L_simple, per example, summed over its numbers.
+
+    Raises:
+        PilotageError: unless the schedule is a ``TruncatedCosine`` or a fixed ``LinearLam``.
+    """
+    if isinstance(schedule, TruncatedCosine):
+        start, end = (math.atan(math.exp(-lam / 2)) for lam in (schedule.lam_max, schedule.lam_min))
+        return lambda lam: 0.5 / ((end - start) * torch.cosh(lam / 2))
+    if isinstance(schedule, LinearLam) and schedule.ends is None:
+        return lambda lam: torch.full_like(lam, 2 / (schedule.lam_max - schedule.lam_min))
+    raise PilotageError(
+        f"schedule is {schedule}: the weight is known for a TruncatedCosine or a fixed LinearLam."
+    )
