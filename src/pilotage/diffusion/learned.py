@@ -151,13 +151,15 @@ class MonotoneLam(LearnableLam):
         return (risen / (risen + left)).to(u.dtype)
 
     def _rise(self, start: Tensor, end: Tensor) -> Tensor:
-        """g(end) − g(start)."""
-        features = self._features(end) - self._features(start)
+        """g(end) − g(start); sigmoid(p) − sigmoid(q) = sigmoid(p) sigmoid(−q) (1 − e^{q − p})."""
+        gap = 2 * self.gain.abs() * (end - start)[..., None]
+        features = -torch.expm1(-gap) * self._feature(end, 1) * self._feature(start, -1)
         curved = (self.share.abs() * features).sum(dim=-1) * (2 / len(self.share))
         return self.slope.abs() * (end - start) + curved
 
-    def _features(self, u: Tensor) -> Tensor:
-        return torch.sigmoid(self.gain.abs() * (2 * u[..., None] - 1) + self.shift)
+    def _feature(self, u: Tensor, sign: int) -> Tensor:
+        """The sigmoids of ±(|a_k| (2u − 1) + b_k), (..., width)."""
+        return torch.sigmoid(sign * (self.gain.abs() * (2 * u[..., None] - 1) + self.shift))
 
 
 class Rate(NamedTuple):

@@ -92,8 +92,8 @@ def _index(x: Tensor, levels: int, reach: float) -> Tensor:
     """The level of every number."""
     place = (x.double() + reach) * ((levels - 1) / (2 * reach))
     index = place.round()
-    off = (place - index).abs().amax() > _OFF_GRID
-    if off or index.amin() < 0 or index.amax() >= levels:
+    on_grid = (place - index).abs().amax() <= _OFF_GRID  # false of NaN
+    if not on_grid or index.amin() < 0 or index.amax() >= levels:
         raise PilotageError(
             f"x is not on the grid of levels={levels}: every number must be one of the {levels} "
             f"even values from {-reach:g} to {reach:g}."

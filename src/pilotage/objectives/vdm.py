@@ -132,4 +132,4 @@ class VDM:
 
 def antithetic(offset: Float[Tensor, ""], count: int) -> Float[Tensor, " B"]:
     """u_i = (offset + i/B) mod 1, evenly apart; each U(0, 1) if the offset is (appendix I.1)."""
-    return (offset + torch.arange(count, device=offset.device) / count) % 1
+    return (offset + torch.arange(count, device=offset.device, dtype=offset.dtype) / count) % 1
