@@ -28,6 +28,7 @@ bench: install
 	$(BIN)/python benchmarks/metrics.py --large --out results/benchmarks-metrics.md
 	$(BIN)/python benchmarks/measuring.py --out results/benchmarks-sweep.md
 	$(BIN)/python benchmarks/unet.py --out results/benchmarks-unet.md
+	$(BIN)/python benchmarks/objectives.py --out results/benchmarks-objectives.md
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

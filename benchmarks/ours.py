@@ -6,9 +6,9 @@ from accelerate import Accelerator
 from subject import Subject, W
 
 from pilotage.diffusion import classifier_free, clip_x, ddim, sample
-from pilotage.model import build_denoiser, build_labels, build_schedule
-from pilotage.objectives import Denoising
+from pilotage.model import build_denoiser, build_schedule
 from pilotage.training.batches import Batches
+from pilotage.training.kinds import build_objective
 from pilotage.training.loop import train
 from pilotage.training.state import start
 
@@ -31,8 +31,7 @@ def training_step(subject: Subject) -> Callable[[], None]:
     training = start(subject.card, Accelerator())
     recipe = subject.recipe
     batches = Batches(subject.data, recipe.batch_size, recipe.seed, device=subject.device)
-    objective = Denoising(build_schedule(recipe), build_labels(subject.card), recipe.p_uncond)
-    records = train(training, objective, batches)
+    records = train(training, build_objective(subject.card, training.network), batches)
 
     def run() -> None:
         next(records)

@@ -13,14 +13,14 @@ W = 1.0
 
 
 class Subject:
-    """A network with its own weights, and inputs of one batch size."""
+    """A network with its own weights, and inputs of one batch size; recipe changes by name."""
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, **changes: object) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.batch = batch
         self.data, _ = load_data("digits", say=lambda _: None)
         self.recipe = PRESETS["digits"].recipe.model_copy(
-            update={"batch_size": batch, "steps": 10**9}
+            update={"batch_size": batch, "steps": 10**9, **changes}
         )
         self.card = Card(
             self.recipe,

@@ -1,7 +1,9 @@
-"""Variational diffusion models: schedules that learn, the bound, the decoder, the input features."""
+"""Variational diffusion models: learned schedules, the bound, the decoder, Fourier features."""
 
 import json
 import math
+from itertools import count as count_from
+from itertools import pairwise
 
 import pytest
 import torch
@@ -25,6 +27,7 @@ from pilotage.diffusion import (
 )
 from pilotage.diffusion.learned import LearnableLam, LinearLam, MonotoneLam, rate
 from pilotage.diffusion.logsnr import diffuse, like
+from pilotage.diffusion.prediction import from_x
 from pilotage.diffusion.rescaled import exploding, preserving
 from pilotage.errors import PilotageError
 from pilotage.networks import UNet
@@ -132,7 +135,7 @@ def test_rate_at_the_very_ends(schedule):
 @pytest.mark.parametrize("kind", [LinearLam, MonotoneLam])
 @pytest.mark.parametrize("ends", [(5.0, 5.0), (5.0, -5.0), (-math.inf, 5.0), (-5.0, math.nan)])
 def test_ends_that_cross_are_refused(kind, ends):
-    with pytest.raises(PilotageError, match="lam_min is .* and lam_max is"):
+    with pytest.raises(PilotageError, match=r"lam_min is .* and lam_max is"):
         kind(*ends)
 
 
@@ -300,26 +303,34 @@ def test_the_gradients_are_the_same_under_ddp(trained):
         torch.testing.assert_close(parameter.grad, left[name])
 
 
+def coins(z, lam, cond=None):
+    """The exact denoiser of independent fair coins, −1 or 1."""
+    lam_z = like(lam, z)
+    return from_x(z, lam, torch.tanh(alpha(lam_z) * z / sigma(lam_z) ** 2))
+
+
 def test_learning_the_interior_lowers_the_variance_of_the_estimate():
     torch.manual_seed(0)
-    mixture = pixels()
-    schedule = MonotoneLam(-10.0, 16.0, width=64)
-    objective = VDM(schedule, LABELS, draw_u="stratified")
-    optimizer = torch.optim.Adam(schedule.parameters(), lr=0.02)
-    x, labels = mixture.draw(512, seeded())
+    schedule = MonotoneLam(-12.0, 12.0, width=64)
+    objective = VDM(schedule, LABELS, levels=2, draw_u="stratified")
+    optimizer = torch.optim.Adam(schedule.parameters(), lr=0.05)
 
-    def deviation():
-        with torch.no_grad():
-            draws = draws_for(objective, x, 99)
-            return float(objective.terms(mixture, x, labels, draws)["diffusion"].std())
+    def diffusion(count, seed):
+        x = torch.randint(2, (count, 100), generator=seeded(seed)).double() * 2 - 1
+        labels = torch.zeros(count, dtype=torch.long)
+        terms = objective.terms(coins, x, labels, draws_for(objective, x, seed))
+        return terms["loss"], terms["diffusion"].detach()
 
-    before = deviation()
-    for step in range(60):
+    before = diffusion(2000, 999)[1]
+    for step in range(100):
         optimizer.zero_grad()
-        objective.terms(mixture, x, labels, draws_for(objective, x, step))["loss"].mean().backward()
+        diffusion(64, step)[0].mean().backward()
         schedule.ends.grad = None
         optimizer.step()
-    assert deviation() < 0.8 * before
+    after = diffusion(2000, 999)[1]
+    assert after.std() < 0.8 * before.std()
+    for values in (before, after):
+        assert abs(values.mean() - 100 * math.log(2)) <= 3 * error_of(values)
 
 
 # --- the bound -----------------------------------------------------------------------------------
@@ -341,7 +352,8 @@ def neighbours():
 def excess(mixture, count, schedule, seed=0, **settings):
     """The bound less −log p(x), per drawn x, in bits per dimension."""
     x, labels = mixture.draw(count, seeded(seed))
-    noise = SeededNoise(range(seed, seed + count), x.shape[1:], dtype=torch.float64)
+    generator = seeded(seed + 1)
+    noise = (torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in count_from(0))
     terms = likelihood_terms(mixture, x, schedule, noise, **settings)
     total = terms["prior"] + terms["reconstruction"] + terms["diffusion"]
     torch.testing.assert_close(terms["loss"], total / (x.shape[1] * math.log(2)))
@@ -354,7 +366,7 @@ def error_of(values):
 
 @pytest.mark.parametrize("mixture", [pixels(), neighbours()], ids=["2-d", "1-d"])
 def test_the_bound_of_an_exact_denoiser_is_the_entropy(mixture):
-    values = excess(mixture, 1500, LinearLam(-10.0, 16.0), evaluations=64)
+    values = excess(mixture, 20_000, LinearLam(-8.0, 14.0), evaluations=64)
     assert -3 * error_of(values) <= values.mean() <= 0.02
 
 
@@ -363,7 +375,7 @@ def test_more_steps_are_never_worse(mixture):
     schedule = TruncatedCosine(-10.0, 16.0)
     runs = [excess(mixture, 400, schedule, steps=t, evaluations="all") for t in (1, 2, 4, 16, 64)]
     runs.append(excess(mixture, 400, schedule, evaluations=64))
-    for coarse, fine in zip(runs, runs[1:], strict=False):
+    for coarse, fine in pairwise(runs):
         assert (coarse - fine).mean() >= -3 * error_of(coarse - fine)
     assert runs[0].mean() > runs[-2].mean() + 0.05
     assert all(run.mean() >= -3 * error_of(run) for run in runs)
@@ -397,9 +409,8 @@ def test_continuous_time_knows_only_the_ends():
         found = [diffusion_term(mixture, x, eps, u, schedule) for schedule in schedules]
     for values in found[1:]:
         assert abs(values.mean() - found[0].mean()) <= 4 * (error_of(values) + error_of(found[0]))
-    deviations = sorted(float(values.std()) for values in found)
-    assert deviations[1] > 1.1 * deviations[0]
-    assert deviations[2] > 1.1 * deviations[1]
+    cosine, linear, _ = (float(values.std()) for values in found)
+    assert cosine > 2 * linear
 
 
 def test_an_examples_estimate_is_its_own():
@@ -553,7 +564,6 @@ def test_any_shape_has_a_bound(shape):
         ({"steps": 2.5}, r"steps is 2\.5"),
         ({"steps": math.nan}, "steps is nan"),
         ({"levels": 1}, "levels is 1"),
-        ({"levels": 2.0}, r"levels is 2\.0"),
         ({"reach": 0.0}, r"reach is 0\.0"),
         ({"draw_u": "even"}, "draw_u is 'even'"),
     ],

@@ -90,7 +90,7 @@ class AdaptiveBlock(nn.Module):
         resample: Resample | None = None,
     ):
         super().__init__()
-        self.resample, self.divisor = resample, divisor(rescale)
+        self.kind, self.resample, self.divisor = kind, resample, divisor(rescale)
         self.norm_in = AdaptiveNorm(channels, latent_width)
         self.conv_in = uniform_init(nn.Conv2d(channels, out_channels, 3, padding=1))
         timed = time_width is not None

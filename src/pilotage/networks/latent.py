@@ -1,6 +1,7 @@
 """The latent of a stochastic generator: its mapping, and the ADM U-Net that listens to one."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class LatentMapping(nn.Module):
         if hidden != 0:
             positive_int("latent_layers", hidden)
         widths += [width] * hidden
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.layers = nn.ModuleList(uniform_init(nn.Linear(*p), over="outputs") for p in pairs)
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ def packed(cond: Tensor | None, latent: Tensor) -> Tensor:
         return latent
     if cond.shape != latent.shape[:1]:
         raise PilotageError(
-            f"cond has shape {tuple(cond.shape)}: it must be ({len(latent)},), as there are latents."
+            f"cond has shape {tuple(cond.shape)}: it must be ({len(latent)},), as the batch."
         )
     wide = latent.to(torch.promote_types(latent.dtype, torch.float32))  # exact up to 2²⁴ classes
     return torch.cat([cond[:, None].to(wide), wide], dim=1)

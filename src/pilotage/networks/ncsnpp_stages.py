@@ -114,9 +114,10 @@ class Rise(nn.Module):
         self.attention = plan.attention_at(level, width)
         lowest = level == plan.levels - 1
         self.head, self.climb = None, None
-        if plan.progressive == "output_skip" or (plan.progressive == "residual" and lowest):
-            out = plan.in_channels if plan.progressive == "output_skip" else width
-            self.head = Head(width, out, NEARLY_ZERO if out == plan.in_channels else 1.0)
+        if plan.progressive == "output_skip":
+            self.head = Head(width, plan.in_channels)
+        elif plan.progressive == "residual" and lowest:
+            self.head = Head(width, width, 1.0)
         elif plan.progressive == "residual":
             self.climb = plan.up_conv(plan.width(level + 1), width)
         self.filter, self.divisor = plan.filter, divisor(plan.skip_rescale)

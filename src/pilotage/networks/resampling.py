@@ -138,9 +138,7 @@ def _is_number(value: Any) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _kernel(
-    taps: tuple[float, ...], gain: int, device: torch.device, dtype: torch.dtype
-) -> Tensor:
+def _kernel(taps: tuple[float, ...], gain: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The outer product of the taps with a sum of ``gain``, rounded to float32 as published."""
     with torch.inference_mode(False), torch.no_grad():  # it is kept, and may be trained through
         line = torch.tensor(taps, dtype=torch.float32)
