@@ -130,7 +130,7 @@ def _monotone(params):
     start = torch.sigmoid(params["l2/bias"] - params["l2/kernel"].abs())
     low = params["l1/bias"] + (params["l3/kernel"].abs() * (2 * start - 1)).sum() / width
     u = torch.tensor([0.0, 1.0], dtype=low.dtype)
-    return _with_ends(schedule, low, schedule._rise(u[0], u[1]).detach())
+    return _with_ends(schedule, low, schedule._risen(u).diff()[0].detach())
 
 
 def _with_ends(schedule, gamma_0, rise):

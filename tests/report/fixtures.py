@@ -214,3 +214,33 @@ def write_preview(folder, row, sharpness):
         image[top : top + 8, left : left + 8] = np.clip(128 + 60 * sharpness * cell, 0, 255)
     Image.fromarray(image).save(folder / name)
     return row | {"preview": name}
+
+
+def likelihood_line(steps="inf", bits=2.6, error=0.03, **changes):
+    """A line of likelihood.jsonl."""
+    line = {
+        "bits_per_dimension": [bits, error],
+        "prior": [0.004, 0.00001],
+        "reconstruction": [0.007, 0.0006],
+        "diffusion": [bits - 0.011, error],
+        "n": 300,
+        "steps": steps,
+        "evaluations": 64,
+        "unconditional": False,
+        "v": None,
+        "seed": 0,
+        "run": "runs/digits",
+        "weights": "ema",
+        "training_step": 1000,
+        "schedule": "linear_lam",
+        "lam_min": -5.0,
+        "lam_max": 13.3,
+        "data": {"data": "digits", "split": "held out", "hash": "ef" * 32},
+        "code": "0.1.0",
+    }
+    return line | changes
+
+
+def write_likelihood(folder, *lines):
+    """The likelihoods of a run."""
+    write_lines(folder / "likelihood.jsonl", lines)

@@ -144,22 +144,18 @@ class MonotoneLam(LearnableLam):
     def interior(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """m at u in [0, 1], to the parameters' precision or that of u, if it is higher.
 
-        With A what g has risen since 0 and B what is left of its rise, m = A/(A + B): no rounding
-        moves it off 0 or 1.
+        The two ends are asked together with u, so that no rounding moves m off 0 or 1.
         """
-        risen, left = self._rise(u.new_zeros(()), u), self._rise(u, u.new_ones(()))
-        return (risen / (risen + left)).to(u.dtype)
+        g = self._risen(torch.cat([u.flatten(), u.new_tensor([0.0, 1.0])]))
+        m = (g[:-2] - g[-2]) / (g[-1] - g[-2])
+        return m.reshape(u.shape).to(u.dtype)
 
-    def _rise(self, start: Tensor, end: Tensor) -> Tensor:
-        """g(end) − g(start); sigmoid(p) − sigmoid(q) = sigmoid(p) sigmoid(−q) (1 − e^{q − p})."""
-        gap = 2 * self.gain.abs() * (end - start)[..., None]
-        features = -torch.expm1(-gap) * self._feature(end, 1) * self._feature(start, -1)
-        curved = (self.share.abs() * features).sum(dim=-1) * (2 / len(self.share))
-        return self.slope.abs() * (end - start) + curved
-
-    def _feature(self, u: Tensor, sign: int) -> Tensor:
-        """The sigmoids of ±(|a_k| (2u − 1) + b_k), (..., width)."""
-        return torch.sigmoid(sign * (self.gain.abs() * (2 * u[..., None] - 1) + self.shift))
+    def _risen(self, u: Tensor) -> Tensor:
+        """g at u (N,)."""
+        features = torch.sigmoid(torch.outer(2 * u - 1, self.gain.abs().to(u)) + self.shift.to(u))
+        # not a matrix product, whose rounding of a row depends on the rows beside it
+        curved = (features * self.share.abs()).sum(dim=1) * (2 / len(self.share))
+        return self.slope.abs() * u + curved
 
 
 class Rate(NamedTuple):

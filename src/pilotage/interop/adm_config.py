@@ -89,6 +89,10 @@ def export_config(
     `UNetEncoder` that is not square, it is a pair, which guided-diffusion does not know.
     """
     ours = network.settings
+    if ours.get("fourier"):
+        raise PilotageError(
+            f"fourier is {ours['fourier']}: guided-diffusion has no Fourier features of the input."
+        )
     shared = {
         "in_channels": ours["in_channels"],
         "model_channels": ours["channels"],

@@ -9,6 +9,7 @@ from pilotage.report.charts import charts_caption, sweep_panels
 from pilotage.report.classifiers import level_panels, level_tables
 from pilotage.report.figures import Panel
 from pilotage.report.guidance import guidance_names
+from pilotage.report.likelihood import Likelihoods, likelihoods
 from pilotage.report.manifest import how_to_read, title, warnings_of
 from pilotage.report.matched import matched_tables
 from pilotage.report.read import Source
@@ -57,7 +58,8 @@ class Content(NamedTuple):
 
     Attributes:
         lead: how to read it.
-        unswept: models without a sampled row.
+        unswept: models of which nothing was measured.
+        likelihood: bits per dimension, if any were measured.
         levels: figures of the classifiers, and their numbers.
         warnings: (run, when, sentence).
     """
@@ -67,6 +69,7 @@ class Content(NamedTuple):
     sources: list[Source]
     sections: list[Section]
     unswept: list[str]
+    likelihood: Likelihoods | None
     levels: tuple[list[Panel], list[Table]]
     training: list[Panel]
     health: list[Panel]
@@ -82,6 +85,7 @@ def gather(sources: list[Source]) -> Content:
         sources=sources,
         sections=[_section(group) for group in groups],
         unswept=[source.label for source in sources if _unswept(source)],
+        likelihood=likelihoods(sources),
         levels=(level_panels(sources), level_tables(sources)),
         training=training_panels(sources),
         health=health_panels(sources),
@@ -90,7 +94,8 @@ def gather(sources: list[Source]) -> Content:
 
 
 def _unswept(source: Source) -> bool:
-    return not source.classifies and not any(row.kind == "sample" for row in source.rows)
+    measured = source.bounds or any(row.kind == "sample" for row in source.rows)
+    return not source.classifies and not measured
 
 
 def _section(group: Group) -> Section:

@@ -1,4 +1,4 @@
-"""All rows, and the noise levels of classifiers, as CSV with one column per field."""
+"""All rows, likelihoods and noise levels of classifiers, as CSV with one column per field."""
 
 import csv
 import io
@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 from pilotage.report.arrange import Group
+from pilotage.report.bounds import PARTS, Bound
+from pilotage.report.coded import Coded
 from pilotage.report.levels import Level
 from pilotage.report.read import Source
 
@@ -25,6 +27,24 @@ def flat_levels(sources: list[Source]) -> str:
         for level in line.levels
     ]
     return _csv(["run", "step", "images", *Level._fields], rows)
+
+
+def flat_likelihood(images: list[Coded]) -> str:
+    """Every row of the tables, numbers unrounded, with the codecs of its images."""
+    rows = [_flat_bound(bound, coded) for coded in images for bound in coded.bounds]
+    return _csv([name for row in rows for name in row], rows)
+
+
+def _flat_bound(bound: Bound, coded: Coded) -> dict[str, Any]:
+    told = bound._asdict()
+    measures, raw = told.pop("measures"), told.pop("raw")
+    del told["codecs"]
+    told["data_hash"] = told.pop("hash")
+    for part, measure in measures.items():
+        told |= {part: _known(measure.value), f"{part}_se": _known(measure.error)}
+    told |= {f"codec_{name}": bits for name, bits in coded.codecs.items()}
+    skipped = {*told, *PARTS, "codecs"}
+    return told | {name: value for name, value in raw.items() if name not in skipped}
 
 
 def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:

@@ -20,7 +20,7 @@ class Line(NamedTuple):
         if name not in self.content:
             raise PilotageError(f"{self.where}: {name} is missing.")
         value = self.content[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise PilotageError(f"{self.where}: {name} is {value!r}, which it cannot be.")
         return value
 
@@ -35,6 +35,13 @@ class Line(NamedTuple):
         """A field that may also be one of these, or null or not there."""
         value = self.content.get(name)
         return value if value is None or value in others else self.number(name)
+
+    def pair(self, name: str) -> tuple[float, float]:
+        """A field that has to be a number and its standard error; NaN for null."""
+        value = self.need(name, object)
+        if not is_pair(value):
+            raise PilotageError(f"{self.where}: {name} is {value!r}, not [value, standard error].")
+        return known(value)
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         """A field that has to be one of these."""
@@ -52,6 +59,21 @@ class Line(NamedTuple):
             if not isinstance(part, dict):
                 raise PilotageError(f"{self.where}: {name} holds {part!r}, not a JSON object.")
         return [Line(f"{self.where}, {name} {k}", part) for k, part in enumerate(found, 1)]
+
+
+def is_pair(value: Any) -> bool:
+    """Whether it is two numbers, or nulls."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(x is None or isinstance(x, (int, float)) for x in value)
+    )
+
+
+def known(pair: list[float | None]) -> tuple[float, float]:
+    """Two numbers, NaN for null."""
+    value, error = (math.nan if number is None else float(number) for number in pair)
+    return value, error
 
 
 def read_lines(path: Path) -> list[Line]:

@@ -18,6 +18,7 @@ ZERO = {
     BY_CLASSIFIER: "So w = 0 is the model without the classifier; the model is the conditional one "
     "at classifier_free_w = 0, the unconditional one at -1.",
 }
+BITS = "How many bits per dimension the models need to code held-out images."
 MEAN = "A mean shift moves the mean of the ancestral step by w * variance * grad log p(c | z)."
 SIGNS = "± is one standard error, ↑ and ↓ tell which way is better, bold is the best of a column."
 
@@ -31,6 +32,8 @@ def how_to_read(groups: list[Group], sources: list[Source]) -> str:
     """What w means and the signs, in a few sentences."""
     if not groups and all(source.classifies for source in sources):
         return "Noisy classifiers, which guide models: how well they tell the classes apart."
+    if not groups and all(source.classifies or source.bounds for source in sources):
+        return BITS
     said = [_typeset(sentence) for sentence in _meanings(groups)]
     if groups:
         said.append(SIGNS)

@@ -7,6 +7,7 @@ from pilotage.report.arrange import Group
 from pilotage.report.best import Best
 from pilotage.report.classifiers import CAPTION
 from pilotage.report.content import Aims, Content, Section
+from pilotage.report.likelihood import Likelihoods
 from pilotage.report.manifest import Facts, group_facts, source_facts
 from pilotage.report.matched import TITLE as MATCHED
 from pilotage.report.names import capital
@@ -20,7 +21,7 @@ def markdown(content: Content, figures: Mapping[str, str]) -> str:
     Args:
         content: what to say.
         figures: file names by figure: ``curves-1`` and ``samples-1`` of the first section,
-            ``levels``, ``training``, ``health``.
+            ``likelihood``, ``levels``, ``training``, ``health``.
     """
     groups = [section.group for section in content.sections]
     parts = [f"# {plain(content.title)}", plain(content.lead)]
@@ -29,6 +30,7 @@ def markdown(content: Content, figures: Mapping[str, str]) -> str:
     if content.unswept:
         verb = "has" if len(content.unswept) == 1 else "have"
         parts.append(f"{plain(', '.join(content.unswept))} {verb} no sweep yet.")
+    parts += _likelihood(content.likelihood, figures.get("likelihood"))
     parts += _classifiers(content, figures.get("levels"))
     if content.training:
         parts += ["## Training", _image("training curves", figures.get("training"))]
@@ -65,6 +67,14 @@ def _section(section: Section, curves: str | None, samples: str | None) -> list[
     if samples:
         parts += ["### The same seeds at each w", _image("samples at each w", samples)]
     return parts
+
+
+def _likelihood(found: Likelihoods | None, figure: str | None) -> list[str]:
+    if not found:
+        return []
+    image = _image("bits per dimension", figure)
+    captions = [plain(caption) for *_, caption in found.figures]
+    return ["## Likelihood", *map(table_markdown, found.tables), image, *captions]
 
 
 def _classifiers(content: Content, figure: str | None) -> list[str]:

@@ -9,6 +9,7 @@ from pilotage.report.best import Best
 from pilotage.report.classifiers import CAPTION
 from pilotage.report.content import Aims, Content, Section
 from pilotage.report.figures import Panel, legend_svg, svg
+from pilotage.report.likelihood import Likelihoods
 from pilotage.report.manifest import Facts, group_facts, source_facts
 from pilotage.report.matched import TITLE as MATCHED
 from pilotage.report.names import capital
@@ -50,6 +51,7 @@ def _parts(content: Content) -> list[str]:
         _header(content),
         *(_section(section, k) for k, section in enumerate(content.sections, 1)),
         _unswept(content),
+        _likelihood(content.likelihood),
         _classifiers(content),
         _panels("Training", content.training, "training"),
         _health(content),
@@ -172,6 +174,17 @@ def _charts(name: str, panels: Sequence[Panel], prefix: str, caption: str = "") 
 def _panels(name: str, panels: Sequence[Panel], prefix: str) -> str:
     charts = _charts(name, panels, prefix).replace("h3>", "h2>", 2)
     return f"<section>{charts}</section>" if charts else ""
+
+
+def _likelihood(found: Likelihoods | None) -> str:
+    if not found:
+        return ""
+    tables = "".join(map(table_html, found.tables))
+    figures = "".join(
+        _charts(name, panels, f"likelihood-{k}", caption)
+        for k, (name, panels, caption) in enumerate(found.figures, 1)
+    )
+    return f"<section><h2>Likelihood</h2>{tables}{figures}</section>"
 
 
 def _classifiers(content: Content) -> str:

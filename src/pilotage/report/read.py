@@ -1,10 +1,12 @@
-"""What a report reads: the card, the curves and the sweep table of each run."""
+"""What a report reads: the card, the curves and the tables of each run."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pilotage.errors import PilotageError
+from pilotage.report.bounds import Bound, parse_bound
 from pilotage.report.levels import Levels, parse_levels
 from pilotage.report.lines import by_step, read_lines
 from pilotage.report.rows import Row, parse_row
@@ -19,10 +21,12 @@ class Source(NamedTuple):
         card: its recipe.yaml, as text.
         classifies: whether it is a noisy classifier's.
         classes: how many it knows.
+        dimensions: numbers of an image.
         p_uncond: of its recipe; a classifier's has none.
         training: the lines of metrics.jsonl, one per step.
         health: those of health.jsonl.
         levels: those of noise_levels.jsonl.
+        bounds: those of likelihood.jsonl.
         rows: its sweep table, each id once.
     """
 
@@ -31,10 +35,12 @@ class Source(NamedTuple):
     card: str
     classifies: bool
     classes: int
+    dimensions: int
     p_uncond: float | None
     training: list[dict[str, Any]]
     health: list[dict[str, Any]]
     levels: list[Levels]
+    bounds: list[Bound]
     rows: list[Row]
 
 
@@ -62,15 +68,20 @@ def _read(run: Path, label: str) -> Source:
 
     recipe, data = read_card(run)
     rows = {row.id: row for row in (parse_row(x, run) for x in read_lines(table_path(run)))}
+    p_uncond = getattr(recipe, "p_uncond", None)
+    conditional = bool(data.classes) and p_uncond != 1
+    bounds = read_lines(run / "likelihood.jsonl")
     return Source(
         folder=run,
         label=label,
         card=(run / "recipe.yaml").read_text(encoding="utf-8"),
         classifies=recipe.objective == "classifier",
         classes=len(data.classes),
-        p_uncond=getattr(recipe, "p_uncond", None),
+        dimensions=math.prod(data.shape),
+        p_uncond=p_uncond,
         training=[line.content for line in by_step(read_lines(run / "metrics.jsonl"))],
         health=[line.content for line in by_step(read_lines(run / "health.jsonl"))],
         levels=[parse_levels(line) for line in by_step(read_lines(run / "noise_levels.jsonl"))],
+        bounds=[parse_bound(line, label, conditional) for line in bounds],
         rows=list(rows.values()),
     )

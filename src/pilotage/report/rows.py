@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pilotage.errors import PilotageError
 from pilotage.report.guidance import BY_CLASSIFIER, FREE, SHIFTS, Guidance
 from pilotage.report.guidance import KINDS as GUIDANCE_KINDS
-from pilotage.report.lines import Line
+from pilotage.report.lines import Line, is_pair, known
 
 KINDS = ("sample", "real", "images")
 
@@ -111,17 +111,9 @@ def _part(line: Line, name: str, *fields: str) -> dict[str, Any]:
 def _metrics(line: Line) -> dict[str, Measure]:
     metrics = {}
     for name, pair in line.need("metrics", dict).items():
-        if not _is_pair(pair):
+        if not is_pair(pair):
             raise PilotageError(
                 f"{line.where}: metrics.{name} is {pair!r}, not [value, standard error]."
             )
-        metrics[name] = Measure(*(math.nan if number is None else float(number) for number in pair))
+        metrics[name] = Measure(*known(pair))
     return metrics
-
-
-def _is_pair(pair: Any) -> bool:
-    return (
-        isinstance(pair, list)
-        and len(pair) == 2
-        and all(x is None or (isinstance(x, (int, float))) for x in pair)
-    )

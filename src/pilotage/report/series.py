@@ -50,15 +50,15 @@ def _keys(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     seen = {}
     for lines in runs.values():
         for line in lines:
-            seen |= {k: None for k, v in line.items() if k != "step" and _scalar(v) is not None}
+            seen |= {k: None for k, v in line.items() if k != "step" and scalar(v) is not None}
     return list(seen)
 
 
-def _scalar(value: Any) -> float | None:
+def scalar(value: Any) -> float | None:
     """A finite number; of a list or an object of numbers the one furthest from zero."""
     if isinstance(value, dict | list):
         parts = value.values() if isinstance(value, dict) else value
-        found = [x for x in map(_scalar, parts) if x is not None]
+        found = [x for x in map(scalar, parts) if x is not None]
         return max(found, key=abs, default=None)
     usable = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if usable and math.isfinite(value) else None
@@ -70,7 +70,7 @@ def _series_panel(runs: dict[str, list[dict[str, Any]]], key: str, smooth: bool)
     def draw(axis: Any) -> None:
         lowest = math.inf
         for k, (label, lines) in enumerate(runs.items()):
-            points = [(line["step"], _scalar(line.get(key))) for line in lines]
+            points = [(line["step"], scalar(line.get(key))) for line in lines]
             points = [point for point in points if point[1] is not None]
             if not points:
                 continue

@@ -6,7 +6,7 @@ from pathlib import Path
 from pilotage.errors import PilotageError
 from pilotage.report.content import Content, gather
 from pilotage.report.figures import save_png
-from pilotage.report.flat import flat, flat_levels
+from pilotage.report.flat import flat, flat_levels, flat_likelihood
 from pilotage.report.markdown import markdown
 from pilotage.report.page import page
 from pilotage.report.read import read_sources
@@ -17,8 +17,8 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
     """Write a report of the runs: one self-contained page, and more beside it.
 
     Args:
-        runs: run folders, also of classifiers; those without a sweep give training curves and
-            manifest only.
+        runs: run folders, also of classifiers; those without a sweep or a likelihood give
+            training curves and manifest only.
         out: the page, ending in ``.html``; Markdown, CSV and PNGs share its stem.
 
     Returns:
@@ -41,6 +41,9 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
         out.with_suffix(".md"): markdown(content, names),
         out.with_suffix(".csv"): flat([section.group for section in content.sections]),
     }
+    if content.likelihood:
+        path = out.with_name(f"{out.stem}-likelihood.csv")
+        texts[path] = flat_likelihood(content.likelihood.images)
     if content.levels[0]:
         texts[out.with_name(f"{out.stem}-levels.csv")] = flat_levels(content.sources)
     for path, text in texts.items():
@@ -63,6 +66,8 @@ def _save_figures(content: Content, out: Path) -> dict[str, Path]:
             curve, found = section.samples[0]
             if any(strip.picture for strip in found):
                 save_strips(found, curve.label, place(f"samples-{k}"))
+    if content.likelihood:
+        save_png(content.likelihood.panels, place("likelihood"))
     if content.levels[0]:
         save_png(content.levels[0], place("levels"))
     if content.training:

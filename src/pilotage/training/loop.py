@@ -79,9 +79,15 @@ class Training:
 
 
 def adamw(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.AdamW:
-    """The optimiser of a recipe, with all parameters updated in one fused call."""
+    """The optimiser of a recipe, with all parameters updated in one fused call.
+
+    A schedule that is learned with the network does not decay: its ends are not weights.
+    """
+    levels = [p for name, p in network.named_parameters() if name.startswith("schedule.")]
+    weights = [p for name, p in network.named_parameters() if not name.startswith("schedule.")]
+    groups = [{"params": weights}, {"params": levels, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        network.parameters(),
+        groups[: 1 + bool(levels)],
         lr=recipe.learning_rate,
         betas=recipe.betas,
         weight_decay=recipe.weight_decay,
