@@ -195,6 +195,16 @@ def test_a_likelihood_of_a_classifier(tmp_path, capsys):
     assert "holds a classifier" in refused(capsys, "likelihood", out)
 
 
+def test_what_another_layout_cannot_hold_is_not_exported(vdm_run, tmp_path, capsys):
+    assert "schedule is learned" in refused(
+        capsys, "export", "adm", vdm_run, tmp_path / "x.safetensors"
+    )
+    train(tmp_path / "f", "--network.fourier", "6", "7", steps=1)
+    said = refused(capsys, "export", "adm", tmp_path / "f", tmp_path / "x.safetensors")
+    assert "Fourier" in said
+    assert not (tmp_path / "x.safetensors").exists()
+
+
 # codecs
 
 

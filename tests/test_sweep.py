@@ -233,6 +233,17 @@ def test_evaluate_refuses_what_is_not_images(tmp_path, capsys, content):
     assert "x.npz" in capsys.readouterr().err
 
 
+def test_evaluate_refuses_an_empty_folder_and_mixed_sizes(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["evaluate", str(tmp_path / "empty")]) == 2
+    assert "no images" in capsys.readouterr().err
+    (tmp_path / "mixed").mkdir()
+    for k in range(4):
+        Image.new("L", (8, 8 + k % 2)).save(tmp_path / "mixed" / f"{k}.png")
+    assert main(["evaluate", str(tmp_path / "mixed")]) == 2
+    assert "images have 2 sizes (8x8, 9x8)" in capsys.readouterr().err
+
+
 def test_a_sweep_becomes_a_report(run):
     sweep(run)
     assert main(["report", str(run)]) == 0

@@ -56,7 +56,9 @@ def _images(
     path = Path(settings.images)
     if path.suffix == ".npz":
         return str(path), *_npz(path)
-    folder, _ = load_data(path, held_out=0, size=settings.size, say=lambda _: None)
+    folder, _ = load_data(
+        path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
+    )
     return str(path), folder.batch(np.arange(len(folder))), None
 
 

@@ -16,7 +16,7 @@ from pilotage.data.columns import (
     read_table,
 )
 from pilotage.data.images import EncodedImages, ImageData
-from pilotage.data.shape import check_size, choose_shape
+from pilotage.data.shape import check_one_size, check_size, choose_shape
 from pilotage.data.sources import open_source
 from pilotage.data.split import check_split, hold_out
 from pilotage.errors import PilotageError
@@ -38,6 +38,7 @@ def load_data(
     image_column: str | None = None,
     label_column: str | None = None,
     say: Say = print,
+    mixed_sizes: bool = True,
 ) -> tuple[ImageData, ImageData]:
     """Load a training and a held-out set of labelled images.
 
@@ -62,6 +63,7 @@ def load_data(
         label_column: Column of labels, found by its type or name if None. Whole numbers or
             strings; without any, all images are of class "all".
         say: Receives each one-line note once.
+        mixed_sizes: Whether images of several sizes may be brought to one where size is None.
 
     Returns:
         The training and the held-out set, of the same classes and shape. Grey images have one
@@ -79,7 +81,7 @@ def load_data(
     own = own_held_out(train, others, say)
     held_out = float(held_out)
     parts = carve(train, held_out, seed, say) if own is None else use_own(train, own, held_out, say)
-    return decode_parts(parts, train.classes, size, say)
+    return decode_parts(parts, train.classes, size, say, mixed_sizes)
 
 
 def once(say: Say) -> Say:
@@ -202,10 +204,16 @@ def all_of(table: Table) -> Part:
 
 
 def decode_parts(
-    parts: tuple[Part, Part], classes: tuple[str, ...], size: tuple[int, int] | None, say: Say
+    parts: tuple[Part, Part],
+    classes: tuple[str, ...],
+    size: tuple[int, int] | None,
+    say: Say,
+    mixed_sizes: bool,
 ) -> tuple[ImageData, ImageData]:
     """Bring the images of both parts to one shape."""
     headers = parts[0][0].headers() + parts[1][0].headers()
+    if size is None and not mixed_sizes:
+        check_one_size(headers)
     shape = choose_shape(headers, size, say)
     train, held = (images.load(labels, classes, shape) for images, labels in parts)
     return train, held

@@ -63,6 +63,17 @@ def choose_channels(headers: Counter[Header], say: Callable[[str], None]) -> int
     return 1 if grey == headers.total() else 3
 
 
+def check_one_size(headers: Counter[Header]) -> None:
+    """Raise a `PilotageError` if images are of several sizes."""
+    sizes = sorted({(header.height, header.width) for header in headers})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{height}x{width}" for height, width in sizes[:3])
+        raise PilotageError(
+            f"images have {len(sizes)} sizes ({shown}{', ...' if len(sizes) > 3 else ''}): they "
+            "must all have one, or give size to resize them."
+        )
+
+
 def choose_size(
     headers: Counter[Header], size: Size | None, say: Callable[[str], None]
 ) -> tuple[int, int]:

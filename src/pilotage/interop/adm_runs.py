@@ -19,7 +19,7 @@ from pilotage.interop.adm import (
 from pilotage.interop.adm_infer import is_classifier
 from pilotage.interop.adm_presets import PUBLISHED
 from pilotage.interop.weights import read_weights
-from pilotage.model import build_model
+from pilotage.model import Scheduled, build_model
 from pilotage.networks import UNet, UNetEncoder
 from pilotage.settings import (
     ClassifierRecipe,
@@ -177,17 +177,22 @@ def export_adm(run: Path, out: Path) -> dict[str, Any]:
         What the JSON holds.
 
     Raises:
-        PilotageError: if the run is missing or damaged, or out has another ending.
+        PilotageError: if the run is missing or damaged, has a learned schedule or Fourier
+            features, or out has another ending.
     """
     if out.suffix != ".safetensors":
         raise PilotageError(f"out is {out}: it must end in .safetensors.")
     card = read_card(run)
     network = build_model(card).network
+    if isinstance(network, Scheduled):
+        raise PilotageError(
+            f"run is {run}: its schedule is learned, which guided-diffusion's layout cannot hold."
+        )
     fill(network, run / "ema.safetensors")
     export = export_classifier if isinstance(network, UNetEncoder) else export_unet
+    facts = {"config": export_config(network), "import": _options(card)}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(out, export(network))
-    facts = {"config": export_config(network), "import": _options(card)}
     write_text(out.with_name(f"{out.name}.json"), json.dumps(facts, indent=1) + "\n")
     return facts
 
