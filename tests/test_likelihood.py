@@ -69,11 +69,14 @@ def test_a_learned_schedule_on_two_processes_is_the_same(tmp_path):
         answer = command(*wish, launcher=launcher)
         assert answer.returncode == 0, answer.stderr
     one, two = (
-        pilotage.load_run(tmp_path / name, weights="model").network.state_dict()
+        [json.loads(x) for x in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("one", "two")
     )
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, two[name], rtol=0, atol=1e-4)
+    for a, b in zip(one, two, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+    ends = [pilotage.load_run(tmp_path / name).schedule.lam_max for name in ("one", "two")]
+    assert ends[0] == pytest.approx(ends[1], abs=1e-4)
 
 
 # likelihood

@@ -1,4 +1,4 @@
-"""The command line: parse settings, call one function, print what it says.
+"""The command line: which command is asked for, with which settings; run it.
 
 Only pydantic and tyro are imported before the command is known, so that help is quick.
 """
@@ -7,249 +7,35 @@ import contextlib
 import io
 import os
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Protocol
 
 import tyro
-from pydantic import Field
 
-from pilotage.errors import PilotageError
-from pilotage.recipes import PRESETS, Preset
-from pilotage.settings import (
-    ClassifierRecipe,
-    EvaluateSettings,
-    GridSettings,
-    ImportSettings,
-    LikelihoodSettings,
-    Recipe,
-    SampleSettings,
-    Settings,
-    SweepSettings,
-    TrainingRecipe,
+from pilotage.commands import (
+    DemoCommand,
+    EvaluateCommand,
+    ExportAdmCommand,
+    ImportAdmCommand,
+    LikelihoodCommand,
+    ReportCommand,
+    SampleCommand,
+    StudyClassifierCommand,
+    StudyPUncondCommand,
+    SweepCommand,
+    TrainClassifierCommand,
+    TrainCommand,
 )
+from pilotage.errors import PilotageError
+from pilotage.interrupts import INTERRUPTED
+from pilotage.recipes import PRESETS, Preset
+from pilotage.settings import ClassifierRecipe, TrainingRecipe
 from pilotage.version import __version__
-
-INTERRUPTED = 130
-
-
-class TrainCommand(Recipe):
-    """Train a preset into a run folder; the same command goes on with what is there."""
-
-    out: Path = Field(description="The run folder.")
-
-    def run(self) -> int:
-        """Train with a progress bar; Ctrl-C saves first."""
-        return _train(Recipe(**self.model_dump(exclude={"out"})), self.out)
-
-
-def _train(recipe: TrainingRecipe, out: Path) -> int:
-    from pilotage.processes import process_state
-    from pilotage.study import train_run
-
-    with Interrupts() as stop:
-        finished = train_run(recipe, out, stop)
-    if process_state().is_main_process:
-        goes_on = f"interrupted; saved in {out}. The same command goes on from there."
-        print(f"done: {out}" if finished else goes_on)
-    return 0 if finished else INTERRUPTED
-
-
-class TrainClassifierCommand(ClassifierRecipe):
-    """Train a classifier of noisy images, to guide by; the same command goes on."""
-
-    out: Path = Field(description="The run folder.")
-
-    def run(self) -> int:
-        """Train with a progress bar; Ctrl-C saves first."""
-        return _train(ClassifierRecipe(**self.model_dump(exclude={"out"})), self.out)
-
-
-class SampleCommand(SampleSettings):
-    """Sample guided images from a run."""
-
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
-        description="The run folder."
-    )
-
-    def run(self) -> int:
-        """Sample on all processes; the first one writes."""
-        from pilotage.generate import generate
-
-        generate(self)
-        return 0
-
-
-class SweepCommand(SweepSettings):
-    """Measure runs over guidance strengths, step counts and samplers; what is there is skipped."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        min_length=1, description="The run folders."
-    )
-
-    def run(self) -> int:
-        """Sweep with one progress bar over the whole grid."""
-        from pilotage.study import sweep_runs
-
-        sweep_runs(self.runs, self)
-        return 0
-
-
-class StudyPUncondCommand(Recipe):
-    """Train one model per dropping rate, sweep w over all of them, and report: one table."""
-
-    out: Path = Field(description="The folder of the runs and the report.")
-    rates: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
-        (0.1, 0.2, 0.5), min_length=1, description="The dropping rates."
-    )
-    sweep: GridSettings = GridSettings()
-
-    def run(self) -> int:
-        """The whole study; what is there already is not done again."""
-        from pilotage.study import study_p_uncond
-
-        recipe = Recipe(**self.model_dump(exclude={"out", "rates", "sweep"}))
-        with Interrupts() as stop:
-            written = study_p_uncond(recipe, self.out, self.rates, self.sweep, stop)
-        return _finished(written, stop(), self.out)
-
-
-class StudyClassifierCommand(Recipe):
-    """Train a conditional, an unconditional model and a classifier; compare how they are guided."""
-
-    out: Path = Field(description="The folder of the runs and the report.")
-    classifier: ClassifierRecipe = Field(
-        ClassifierRecipe(),
-        description="The classifier's recipe; its data and noise levels are the models'.",
-    )
-    classifier_w: tuple[float, ...] = Field(
-        (0.0, 1.0, 10.0), min_length=1, description="The classifier's strengths; 0 is no guidance."
-    )
-    sweep: GridSettings = GridSettings()
-
-    def run(self) -> int:
-        """The whole study; what is there already is not done again."""
-        from pilotage.study import ClassifierStudy, study_classifier
-
-        recipe = Recipe(**self.model_dump(include=set(Recipe.model_fields)))
-        study = ClassifierStudy(recipe, self.classifier, self.classifier_w, self.sweep)
-        with Interrupts() as stop:
-            written = study_classifier(study, self.out, stop)
-        return _finished(written, stop(), self.out)
-
-
-def _finished(written: list[Path], stopped: bool, out: Path) -> int:
-    if stopped:
-        print(f"interrupted; saved in {out}. The same command goes on from there.")
-        return INTERRUPTED
-    for path in written:
-        print(path)
-    return 0
-
-
-class EvaluateCommand(EvaluateSettings):
-    """Measure images of any origin against a data set."""
-
-    images: Annotated[str, tyro.conf.Positional] = Field(
-        description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
-    )
-
-    def run(self) -> int:
-        """Measure and print."""
-        from pilotage.evaluate import evaluate, format_row
-
-        print(format_row(evaluate(self)))
-        return 0
-
-
-class LikelihoodCommand(LikelihoodSettings):
-    """Bits per dimension of held-out images under a run's model, with their standard error."""
-
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
-        description="The run folder."
-    )
-
-    def run(self) -> int:
-        """Measure and print."""
-        from pilotage.likelihood import format_row, likelihood
-        from pilotage.processes import process_state
-
-        found = likelihood(self)
-        if process_state().is_main_process:
-            print(format_row(found.row))
-        return 0
-
-
-class ImportAdmCommand(ImportSettings):
-    """Make a run folder of a checkpoint of guided-diffusion (OpenAI's ADM) or its classifier."""
-
-    checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
-        description="A .pt, .pth or .safetensors file of tensors."
-    )
-
-    def run(self) -> int:
-        """Import, and say what it is."""
-        from pilotage.interop.adm_runs import import_adm
-
-        card = import_adm(self)
-        kind = "classifier" if isinstance(card.recipe, ClassifierRecipe) else "denoiser"
-        print(f"{self.out}: a {kind} of {len(card.data.classes)} classes, {card.data.shape}")
-        return 0
-
-
-class ExportAdmCommand(Settings):
-    """Write a run's weights in guided-diffusion's layout, with the options to import them again."""
-
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
-        description="The run folder."
-    )
-    out: Annotated[Path, tyro.conf.Positional] = Field(description="A .safetensors file.")
-
-    def run(self) -> int:
-        """Export."""
-        from pilotage.interop.adm_runs import export_adm
-
-        export_adm(self.run_folder, self.out)
-        print(f"{self.out}, and its options in {self.out}.json")
-        return 0
-
-
-class ReportCommand(Settings):
-    """Write what training and sweeps of runs measured as one HTML page, Markdown, CSV and PNGs."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        min_length=1, description="The run folders."
-    )
-    out: Path | None = Field(None, description="The HTML file; report.html of the first run.")
-
-    def run(self) -> int:
-        """Write the report."""
-        from pilotage.report import write_report
-
-        for path in write_report(self.runs, self.out or self.runs[0] / "report.html"):
-            print(path)
-        return 0
-
-
-class DemoCommand(Settings):
-    """Train the digits, sample them at rising w, and show what guidance does: minutes on a CPU."""
-
-    out: Path = Field(Path("demo"), description="Where everything goes.")
-    steps: int = Field(PRESETS["digits"].recipe.steps, ge=1, description="Training steps.")
-    seed: int = Field(0, ge=0, description="Decides everything random.")
-
-    def run(self) -> int:
-        """The whole demo."""
-        from pilotage.demo import demo
-
-        demo(self.out, self.steps, self.seed)
-        return 0
 
 
 class Command(Protocol):
@@ -420,33 +206,6 @@ def _wide_terminal() -> Iterator[None]:
         os.environ.pop("COLUMNS")
         if before is not None:
             os.environ["COLUMNS"] = before
-
-
-class Interrupts:
-    """Whether training should stop: asked after every step, it answers yes after Ctrl-C or SIGTERM.
-
-    Before it was asked for the first time, and at a second Ctrl-C, the interrupt comes at once.
-    """
-
-    def __enter__(self) -> Self:
-        self._asked, self._raised = False, False
-        signals = (signal.SIGINT, signal.SIGTERM)
-        self._before = {number: signal.signal(number, self._note) for number in signals}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def __call__(self) -> bool:
-        """Whether a signal has come."""
-        self._asked = True
-        return self._raised
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if not self._asked or (self._raised and number == signal.SIGINT):
-            raise KeyboardInterrupt
-        self._raised = True
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
