@@ -1,7 +1,8 @@
-"""The layers of the ADM U-Net, each called as ``layer(h, emb)``.
+"""The layers of the ADM U-Net, each called as ``layer(h, emb, text)``.
 
-``h`` is (B, C, H, W) and ``emb`` the (B, E) result of `Conditioning`. A layer that needs no ``emb``
-ignores it, so that a stage of the network is a plain sequence of layers.
+``h`` is (B, C, H, W), ``emb`` the (B, E) result of `Conditioning` and ``text`` a sequence (B, L, W)
+or None. A layer that needs no ``emb`` or no ``text`` ignores it, so that a stage of the network is a
+plain sequence of layers.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if conv else None
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
         """(B, C, H, W) to (B, C, ⌈H/2⌉, ⌈W/2⌉)."""
         return halve(h) if self.conv is None else self.conv(h)
 
@@ -56,7 +57,7 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1) if conv else None
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
         """(B, C, H, W) to (B, C, 2H, 2W)."""
         return double(h) if self.conv is None else self.conv(double(h))
 
@@ -97,7 +98,7 @@ class ResBlock(nn.Module):
         same = channels == out_channels
         self.skip = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
         """(B, channels, H, W) to (B, out_channels, H, W), or the resampled size."""
         y = silu(self.norm_in(h))
         if self.resample is not None:
@@ -113,7 +114,7 @@ class ResBlock(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Layers in a row, all given the same ``emb``."""
+    """Layers in a row, all given the same ``emb`` and ``text``."""
 
     def __init__(self, **layers: nn.Module | None):
         super().__init__()
@@ -121,8 +122,8 @@ class Stage(nn.Sequential):
             if layer is not None:
                 self.add_module(name, layer)
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
         """(B, C, H, W) through every layer."""
         for layer in self:
-            h = layer(h, emb)
+            h = layer(h, emb, text)
         return h

@@ -18,7 +18,44 @@ from pilotage.networks.plan import Plan, check_split
 from pilotage.networks.trunk import check_input, middle, way_down, zero, zero_branches
 
 
-class UNet(nn.Module):
+class UNetLayers(nn.Module):
+    """The layers of the ADM U-Net, and the way through them.
+
+    Args:
+        plan: the settings.
+        condition: gives every block its vector; it has an attribute ``null``.
+    """
+
+    def __init__(self, plan: "UNetPlan", condition: nn.Module):
+        super().__init__()
+        self.settings: dict[str, Any] = plan.settings
+        self.fourier = plan.fourier
+        self.condition = condition
+        self.null = condition.null
+        self.stem = nn.Conv2d(plan.inputs, plan.widths[0], 3, padding=1)
+        self.encoder, skips = way_down(plan)
+        self.middle = middle(plan)
+        self.decoder = _decoder(plan, skips)
+        self.norm = GroupNorm(plan.widths[0], plan.norm_groups)
+        self.out = nn.Conv2d(plan.widths[0], plan.outputs, 3, padding=1)
+        if plan.zero_init:
+            zero_branches(self)
+            zero(self.out)
+
+    def predict(self, x: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
+        """(B, C, H, W), a vector (B, E) and perhaps a text (B, L, W) to (B, out, H, W)."""
+        h = self.stem(with_fourier(x, self.fourier))
+        skips = [h]
+        for stage in self.encoder:
+            h = stage(h, emb, text)
+            skips.append(h)
+        h = self.middle(h, emb, text)
+        for stage in self.decoder:
+            h = stage(_join(h, skips.pop()), emb, text)
+        return self.out(silu(self.norm(h)))
+
+
+class UNet(UNetLayers):
     """The ADM U-Net for images of any channel count, height and width.
 
     Down-sampling rounds a size up and the way up crops to the size on the way down, so that any
@@ -78,7 +115,6 @@ class UNet(nn.Module):
         zero_init: bool = True,
         fourier: Sequence[int] | None = None,
     ):
-        super().__init__()
         plan = UNetPlan(
             in_channels=in_channels,
             out_channels=out_channels,
@@ -100,19 +136,7 @@ class UNet(nn.Module):
             zero_init=zero_init,
             fourier=fourier,
         )
-        self.settings: dict[str, Any] = plan.settings
-        self.fourier = fourier
-        self.condition = Conditioning(channels, num_classes, null_class)
-        self.null = self.condition.null
-        self.stem = nn.Conv2d(plan.inputs, plan.widths[0], 3, padding=1)
-        self.encoder, skips = way_down(plan)
-        self.middle = middle(plan)
-        self.decoder = _decoder(plan, skips)
-        self.norm = GroupNorm(plan.widths[0], plan.norm_groups)
-        self.out = nn.Conv2d(plan.widths[0], plan.outputs, 3, padding=1)
-        if zero_init:
-            zero_branches(self)
-            zero(self.out)
+        super().__init__(plan, Conditioning(channels, num_classes, null_class))
 
     def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
         """Predict from a noisy image.
@@ -129,16 +153,7 @@ class UNet(nn.Module):
             PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
         """
         check_input(x, time, self.settings["in_channels"])
-        emb = self.condition(time, cond)
-        h = self.stem(with_fourier(x, self.fourier))
-        skips = [h]
-        for stage in self.encoder:
-            h = stage(h, emb)
-            skips.append(h)
-        h = self.middle(h, emb)
-        for stage in self.decoder:
-            h = stage(_join(h, skips.pop()), emb)
-        return self.out(silu(self.norm(h)))
+        return self.predict(x, self.condition(time, cond))
 
 
 @dataclass(frozen=True, kw_only=True)
