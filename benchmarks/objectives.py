@@ -12,6 +12,8 @@ from ours import training_step
 from run import compare, publish, table
 from subject import Subject
 
+from pilotage.settings import UNetSettings
+
 OBJECTIVES = {
     "the bound, fixed schedule": {"objective": "vdm", "schedule": "linear_lam"},
     "the bound, learned schedule": {"objective": "vdm", "schedule": "learned"},
@@ -19,7 +21,17 @@ OBJECTIVES = {
 }
 
 
-def main(out: Path | None = None, rounds: int = 25, batch: int = 64) -> None:
+NETWORKS = {
+    "the digits preset's network": {},
+    "a network at full resolution": {
+        "network": UNetSettings(
+            channels=64, channel_mult=(1,), num_res_blocks=3, attention_resolutions=(2,)
+        )
+    },
+}
+
+
+def main(out: Path | None = None, rounds: int = 15, batch: int = 64) -> None:
     """Measure, print, and write the table.
 
     Args:
@@ -27,21 +39,23 @@ def main(out: Path | None = None, rounds: int = 25, batch: int = 64) -> None:
         rounds: counted pairs per row.
         batch: images per training step.
     """
-    plain = training_step(Subject(batch))
-    rows = [
-        compare(
-            f"training step, {batch} images: {name} / squared error",
-            training_step(Subject(batch, **changes)),
-            plain,
-            rounds,
-        )
-        for name, changes in OBJECTIVES.items()
-    ]
+    rows = []
+    for title, network in NETWORKS.items():
+        plain = training_step(Subject(batch, **network))
+        rows += [
+            compare(
+                f"{title}: {name} / squared error",
+                training_step(Subject(batch, **network, **changes)),
+                plain,
+                rounds,
+            )
+            for name, changes in OBJECTIVES.items()
+        ]
     text = (
         "# Objectives, as ratios\n\n"
         f"`python benchmarks/objectives.py --rounds {rounds} --batch {batch}` with torch "
-        f"{torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}: the net "
-        "of the digits preset. Medians; the ratio is the median of pairs timed in turn.\n\n"
+        f"{torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}: a "
+        "training step on 8x8 images. Medians; the ratio is the median of pairs timed in turn.\n\n"
         f"{table(rows)}\n"
     )
     publish(text, out)

@@ -1,8 +1,8 @@
 """The layers of the ADM U-Net, each called as ``layer(h, emb, text)``.
 
-``h`` is (B, C, H, W), ``emb`` the (B, E) result of `Conditioning` and ``text`` a sequence (B, L, W)
-or None. A layer that needs no ``emb`` or no ``text`` ignores it, so that a stage of the network is a
-plain sequence of layers.
+``h`` is (B, C, H, W), ``emb`` the (B, E) result of `Conditioning` and ``text`` a (B, L, W) sequence
+or None. A layer that needs no ``emb`` or no ``text`` ignores it, so that a stage of the network is
+a plain sequence of layers.
 """
 
 from collections.abc import Callable

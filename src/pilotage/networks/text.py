@@ -1,6 +1,6 @@
 """The text transformer of GLIDE (Nichol et al., 2112.10741, section 3.1)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -140,7 +140,7 @@ class TextConditioning(Conditioning):
         return silu(self.time(features) + cond)
 
 
-def check_text_settings(vocabulary: int, context: int, width: int, layers: int, heads: int) -> None:
+def check_text_settings(vocabulary: Any, context: Any, width: Any, layers: Any, heads: Any) -> None:
     """Raise a `PilotageError` unless these are whole numbers and heads divide the width."""
     for name, value in (
         ("vocabulary", vocabulary),

@@ -1,52 +1,17 @@
 """The ADM U-Net that reads a text: GLIDE (Nichol et al., 2112.10741)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from pilotage.errors import PilotageError
-from pilotage.networks.attention import Attention
-from pilotage.networks.text import TextConditioning, TextTransformer, check_text_settings
+from pilotage.networks.text import TextConditioning, TextTransformer
+from pilotage.networks.text_cond import EncodedText, TextCond, beside
+from pilotage.networks.text_plan import TextPlan
 from pilotage.networks.trunk import check_input
-from pilotage.networks.unet import UNetLayers, UNetPlan
-
-_CLASSES = ("num_classes", "null_class", "fourier")
-
-
-class TextCond(NamedTuple):
-    """A batch of captions, with images where the network asks for them.
-
-    Attributes:
-        tokens: (B, L) int64.
-        mask: (B, L) bool, False where padded. All False is the empty caption.
-        low_res: (B, C, h, w), the image to be enlarged, or None.
-        known: (B, C, H, W), the image to be completed, or None; only its known pixels count.
-        known_mask: (B, 1, H, W), 1 where known and 0 where not, or None.
-    """
-
-    tokens: Tensor
-    mask: Tensor
-    low_res: Tensor | None = None
-    known: Tensor | None = None
-    known_mask: Tensor | None = None
-
-
-class EncodedText(NamedTuple):
-    """What a `TextUNet` makes of a `TextCond`, and what does not change over the steps.
-
-    Attributes:
-        pooled: (B, 4 * channels), added to the time.
-        sequence: (B, L, text_width), attended to.
-        image: (B, extra, H, W), the channels that follow those of x, or None.
-    """
-
-    pooled: Tensor
-    sequence: Tensor
-    image: Tensor | None = None
+from pilotage.networks.unet import UNetLayers
 
 
 class TextUNet(UNetLayers):
@@ -163,7 +128,7 @@ class TextUNet(UNetLayers):
             PilotageError: if a shape is wrong, or an image is missing or given in vain.
         """
         pooled, sequence = self.text(cond.tokens, cond.mask)
-        return EncodedText(pooled, sequence, self._beside(cond, size))
+        return EncodedText(pooled, sequence, beside(self.plan, cond, size))
 
     def forward(
         self, x: Tensor, time: Tensor, cond: TextCond | EncodedText | None = None
@@ -192,46 +157,11 @@ class TextUNet(UNetLayers):
             x = torch.cat([x, cond.image.to(x.dtype)], dim=1)
         return self.predict(x, self.condition(time, cond.pooled), cond.sequence)
 
-    def _beside(self, cond: TextCond, size: Sequence[int] | None) -> Tensor | None:
-        """The channels beside x, known pixels first: image · mask, mask, up-sampled image."""
-        self._check_images(cond, size)
-        count, parts = len(cond.tokens), []
-        if self.plan.inpaint and cond.known is None:
-            shape = (count, self.plan.in_channels + 1, *size)
-            parts.append(self.stem.weight.new_zeros(shape))
-        elif self.plan.inpaint:
-            parts += [cond.known * cond.known_mask, cond.known_mask.to(cond.known.dtype)]
-        if self.plan.low_res:
-            parts.append(interpolate(cond.low_res, tuple(size), mode="bilinear"))
-        return torch.cat(parts, dim=1) if parts else None
-
-    def _check_images(self, cond: TextCond, size: Sequence[int] | None) -> None:
-        count, channels = len(cond.tokens), self.plan.in_channels
-        if size is None and self.plan.beside:
-            raise PilotageError("size is None: it must be (H, W) of x, to put images beside it.")
-        if (cond.low_res is None) == self.plan.low_res:
-            what = ("given", "None") if cond.low_res is not None else ("None", "given")
+    def _check(self, cond: Any, x: Tensor) -> None:
+        if not isinstance(cond, EncodedText):
             raise PilotageError(
-                f"cond.low_res is {what[0]} but low_res is {self.plan.low_res}: it must be "
-                f"{what[1]}."
+                f"cond is a {type(cond).__name__}: it must be a TextCond, an EncodedText or None."
             )
-        if (cond.known is None) != (cond.known_mask is None):
-            raise PilotageError("cond.known and cond.known_mask must be given together.")
-        if cond.known is not None and not self.plan.inpaint:
-            raise PilotageError("cond.known is given but inpaint is False: it must be None.")
-        wanted = () if size is None else tuple(size)
-        for name, image, shape in (
-            ("low_res", cond.low_res, (count, channels)),
-            ("known", cond.known, (count, channels, *wanted)),
-            ("known_mask", cond.known_mask, (count, 1, *wanted)),
-        ):
-            if image is not None and (image.ndim != 4 or image.shape[: len(shape)] != shape):
-                raise PilotageError(
-                    f"cond.{name} has shape {tuple(image.shape)}: it must be (B, C, H, W) and "
-                    f"begin with {shape}."
-                )
-
-    def _check(self, cond: EncodedText, x: Tensor) -> None:
         count, beside = len(x), self.plan.beside
         image = (count, beside, *x.shape[2:]) if beside else None
         found = None if cond.image is None else tuple(cond.image.shape)
@@ -240,56 +170,3 @@ class TextUNet(UNetLayers):
                 f"cond is for {len(cond.pooled)} examples with images {found} and x has shape "
                 f"{tuple(x.shape)}: it must be for {count} with images {image}."
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextPlan(UNetPlan):
-    """The settings of a `TextUNet`, checked.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
-    """
-
-    vocabulary: int
-    context: int
-    text_width: int
-    text_layers: int
-    text_heads: int
-    final_norm: bool
-    padding: bool
-    low_res: bool
-    inpaint: bool
-    num_classes: None = None
-    null_class: bool = False
-    fourier: None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_text_settings(
-            self.vocabulary, self.context, self.text_width, self.text_layers, self.text_heads
-        )
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings as JSON writes them."""
-        return {n: value for n, value in super().settings.items() if n not in _CLASSES}
-
-    @property
-    def beside(self) -> int:
-        """Channels of the images beside x."""
-        known = self.in_channels + 1 if self.inpaint else 0
-        return known + (self.in_channels if self.low_res else 0)
-
-    @property
-    def inputs(self) -> int:
-        """Channels that the first layer sees."""
-        return self.in_channels + self.beside
-
-    def attention(self, channels: int) -> Attention:
-        """Attention to pixels and text with the heads of the way down and the middle."""
-        return Attention(channels, self.heads_in(channels), self.norm_groups, self.text_width)
-
-    def attention_up(self, channels: int) -> Attention:
-        """Attention to pixels and text with the heads of the way up."""
-        heads = self.heads_up or self.heads_in(channels)
-        return Attention(channels, heads, self.norm_groups, self.text_width)
