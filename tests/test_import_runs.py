@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import pilotage
-from helpers import TINY, train
+from helpers import TINY, contents, train
 from pilotage.cli import main
 from pilotage.interop.adm import export_classifier, export_unet
 from pilotage.networks import UNet, UNetEncoder
@@ -59,8 +59,11 @@ def test_our_own_run_there_and_back_gives_the_same_images(tiny_run, tmp_path):
     assert main(["export", "adm", str(tiny_run), str(tmp_path / "w.safetensors")]) == 0
     options = json.loads((tmp_path / "w.safetensors.json").read_text())["import"]
     back = tmp_path / "back"
-    flags = flags_of(options)
-    assert main(["import", "adm", str(tmp_path / "w.safetensors"), "--out", str(back), *flags]) == 0
+    assert main(["import", "adm", str(tmp_path / "w.safetensors"), "--out", str(back)]) == 0
+    (tmp_path / "w.safetensors.json").unlink()  # the same with the options by hand
+    by_hand = ["--out", str(tmp_path / "again"), *flags_of(options)]
+    assert main(["import", "adm", str(tmp_path / "w.safetensors"), *by_hand]) == 0
+    assert contents(back) == contents(tmp_path / "again")
     ours, theirs = pilotage.load_run(tiny_run), pilotage.load_run(back)
     assert theirs.classes == ours.classes
     how = {"seeds": range(10), "w": 1.5, "steps": 5}
@@ -71,10 +74,8 @@ def test_a_classifier_there_and_back_guides_the_same(tiny_run, tmp_path):
     clf = str(tmp_path / "clf")
     assert main(["train-classifier", "digits", "--out", clf, "--steps", "3", *TINY]) == 0
     assert main(["export", "adm", clf, str(tmp_path / "c.safetensors")]) == 0
-    options = json.loads((tmp_path / "c.safetensors.json").read_text())["import"]
     back = str(tmp_path / "back")
-    flags = flags_of(options)
-    assert main(["import", "adm", str(tmp_path / "c.safetensors"), "--out", back, *flags]) == 0
+    assert main(["import", "adm", str(tmp_path / "c.safetensors"), "--out", back]) == 0
     run = pilotage.load_run(tiny_run)
     how = {"seeds": range(10), "w": 3.0, "steps": 4}
     assert torch.equal(run.sample(classifier=clf, **how), run.sample(classifier=back, **how))
@@ -172,6 +173,13 @@ def test_tensors_that_are_missing_or_extra_are_listed(foreign, tmp_path, capsys)
     assert "surplus" in said
 
 
+def test_a_file_beside_that_is_no_export(foreign, tmp_path, capsys):
+    foreign.with_name("adm.pt.json").write_text("{}")
+    assert "no options of an export" in refused(
+        capsys, "import", "adm", foreign, "--out", tmp_path / "x", *IMPORT
+    )
+
+
 def test_class_names(foreign, tmp_path, capsys):
     names = tmp_path / "names.txt"
     names.write_text("ant\nbee\ncat\n")
@@ -184,11 +192,18 @@ def test_class_names(foreign, tmp_path, capsys):
     said = refused(
         capsys, "import", "adm", foreign, "--out", tmp_path / "y", *IMPORT, "--class-names", names
     )
-    assert "1 lines" in said
+    assert "1 names" in said
 
 
-def test_nothing_is_overwritten(foreign, tmp_path, capsys):
+def test_nothing_is_overwritten(foreign, tiny_run, tmp_path, capsys):
+    (tmp_path / "old.safetensors").write_bytes(b"mine")
+    assert "nothing is overwritten" in refused(
+        capsys, "export", "adm", tiny_run, tmp_path / "old.safetensors"
+    )
+    assert (tmp_path / "old.safetensors").read_bytes() == b"mine"
     folder = imported(tmp_path, foreign)
+    mode = (folder / "ema.safetensors").stat().st_mode
+    assert mode == (folder / "recipe.yaml").stat().st_mode
     assert "nothing is overwritten" in refused(
         capsys, "import", "adm", foreign, "--out", folder, *IMPORT
     )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -126,13 +127,21 @@ def test_finite_chains_cost_more_than_continuous_time(vdm_run):
 
 
 def test_a_run_of_the_epsilon_loss_has_a_likelihood(tiny_run, tmp_path):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(tiny_run, folder)
     row = measured(folder).row
     assert row["bits_per_dimension"][0] > 0
     assert row["reconstruction"][0] == pytest.approx(0, abs=1e-3)  # at lam 20 nothing is lost
+
+
+def test_no_step_of_an_uneven_chain_is_missed(tiny_run, tmp_path):
+    """At λ from −20 to 20 one step may hold nearly all of the bound, whatever the evaluations."""
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run, folder)
+    few, many = measured(folder, steps=12), measured(folder, steps=12, evaluations=64)
+    assert few.values["diffusion"].tolist() == many.values["diffusion"].tolist()
+    seeds = [measured(folder, evaluations=64, seed=k).row["diffusion"][0] for k in range(3)]
+    assert max(seeds) < 1.5 * min(seeds)
 
 
 def test_a_run_with_timesteps_has_its_own_bound(tmp_path, capsys):

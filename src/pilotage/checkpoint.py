@@ -52,6 +52,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) ->
     """A safetensors file, whole or not at all, with strings as its metadata."""
     with whole_file(path) as temporary:
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+        temporary.chmod(0o666 & ~_umask())  # as any other file, not for its owner only
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:

@@ -78,6 +78,7 @@ def parse(arguments: Sequence[str]) -> Command:
         arguments = [f"{arguments[0]}-{arguments[1]}", *arguments[2:]]  # study NAME is study-NAME
     if arguments[:1] in (["train"], ["train-classifier"]) and "--from" in arguments:
         return _parse_from(arguments)
+    _check_kind(arguments)
     _check_names(arguments)
     if {"-h", "--help"} & set(arguments):
         return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
@@ -173,6 +174,18 @@ def _defaults(command: type[TrainingRecipe], preset: Preset) -> dict[str, Any]:
         return dict(preset.classifier)
     more = {"classifier": preset.classifier} if command is StudyClassifierCommand else {}
     return {**dict(preset.recipe), **more}
+
+
+def _check_kind(arguments: Sequence[str]) -> None:
+    """Refuse ``study``, ``import`` and ``export`` without saying which."""
+    word = arguments[0].partition("-")[0] if arguments else ""
+    kinds = [
+        name.removeprefix(f"{word}-")
+        for name in (*_OF_PRESETS, *_PLAIN)
+        if name.startswith(f"{word}-")
+    ]
+    if word in ("study", "import", "export") and arguments[0] not in (*_OF_PRESETS, *_PLAIN):
+        raise PilotageError(f"{word} needs one of: {', '.join(kinds)}.")
 
 
 def _check_names(arguments: Sequence[str]) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from pilotage.checkpoint import write_text
 from pilotage.data import ImageData
 from pilotage.data.codecs import codec_bits
-from pilotage.diffusion import Denoiser, SeededNoise, Timesteps
+from pilotage.diffusion import Denoiser, SeededNoise, Timesteps, TruncatedCosine
+from pilotage.diffusion.learned import LinearLam
 from pilotage.errors import PilotageError
 from pilotage.images import from_uint8, shape_text
 from pilotage.objectives.likelihood import bound
@@ -119,7 +120,13 @@ def _measure(run: Run, settings: LikelihoodSettings) -> Measure:
     if settings.v is not None:
         raise PilotageError(f"v is {settings.v}: it is for runs with a beta schedule only.")
     steps = math.inf if settings.steps == "inf" else settings.steps
-    evaluations = "all" if steps <= settings.evaluations else settings.evaluations
+    uneven = isinstance(schedule, TruncatedCosine)
+    if uneven and steps == math.inf:
+        # the bound is the same for any interior, and this one spreads the evaluations evenly in λ
+        schedule = LinearLam(schedule.lam_min, schedule.lam_max)
+    # a chain of uneven levels may have nearly all of its bound in one step: none may be missed
+    whole = steps <= settings.evaluations or (uneven and steps < math.inf)
+    evaluations = "all" if whole else settings.evaluations
     levels = run.card.recipe.data_levels
 
     def continuous(x: Tensor, noise: SeededNoise, cond: Tensor) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ def import_adm(settings: ImportSettings) -> Card:
         PilotageError: naming the option that is missing or wrong, or the tensors that do not fit;
             nothing is written then.
     """
-    settings = _with_preset(settings)
+    settings = _with_options_beside(_with_preset(settings))
     _check_out(settings.out)
     tensors = read_weights(settings.checkpoint)
     if settings.schedule is None:
@@ -83,6 +83,30 @@ def _with_preset(settings: ImportSettings) -> ImportSettings:
                 f"{known[name]!r}; give one of the two."
             )
     return settings.replace(**known)
+
+
+def _with_options_beside(settings: ImportSettings) -> ImportSettings:
+    """The settings, with what :func:`export_adm` wrote beside the checkpoint where none is given.
+
+    Raises:
+        PilotageError: if that file is damaged.
+    """
+    path = _beside(settings.checkpoint)
+    if settings.preset is not None or not path.is_file():
+        return settings
+    try:
+        told = dict(json.loads(path.read_text(encoding="utf-8"))["import"])
+        told = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+        ImportSettings(**{**dict(settings), **told})
+    except (ValueError, KeyError, TypeError, PilotageError) as error:
+        raise PilotageError(f"{path} holds no options of an export ({error!r}).") from None
+    fields = ImportSettings.model_fields
+    unsaid = {k: v for k, v in told.items() if getattr(settings, k) == fields[k].default}
+    return settings.replace(**unsaid)
+
+
+def _beside(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f"{checkpoint.name}.json")
 
 
 def _check_out(out: Path) -> None:
@@ -141,23 +165,27 @@ def _facts(network: UNet | UNetEncoder, settings: ImportSettings) -> DataFacts:
         raise PilotageError(
             f"null_class is on: the checkpoint has {count} labels, and the last would be the null."
         )
-    classes = _class_names(settings.class_names, count - settings.null_class)
+    classes = _class_names(settings, count - settings.null_class)
     shape = (own["in_channels"], *_size(network, settings))
     return DataFacts(shape=shape, classes=classes, train=0, held_out=0, fingerprint=IMPORTED)
 
 
-def _class_names(path: Path | None, count: int) -> tuple[str, ...]:
-    if path is None:
+def _class_names(settings: ImportSettings, count: int) -> tuple[str, ...]:
+    names, where = settings.classes, "classes"
+    if settings.class_names is not None:
+        names, where = _lines(settings.class_names), f"class_names is {settings.class_names}"
+    if names is None:
         return tuple(str(k) for k in range(count))
+    if len(names) != count:
+        raise PilotageError(f"{where}: {len(names)} names, and the checkpoint has {count} classes.")
+    return names
+
+
+def _lines(path: Path) -> tuple[str, ...]:
     try:
-        names = tuple(path.read_text(encoding="utf-8").splitlines())
+        return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise PilotageError(f"class_names is {path}: it cannot be read ({error}).") from None
-    if len(names) != count:
-        raise PilotageError(
-            f"class_names is {path}: it has {len(names)} lines, and the checkpoint {count} classes."
-        )
-    return names
 
 
 def _write_weights(network: nn.Module, card: Card, folder: Path) -> None:
@@ -171,7 +199,7 @@ def export_adm(run: Path, out: Path) -> dict[str, Any]:
     """Write a run's averaged weights with guided-diffusion's names and layout.
 
     Beside them, in ``OUT.json``, go the keywords of ``UNetModel`` or ``EncoderUNetModel`` and the
-    options with which ``pilotage import adm`` makes the same run of it.
+    options with which ``pilotage import adm`` makes the same run of it; it reads them itself.
 
     Returns:
         What the JSON holds.
@@ -182,6 +210,8 @@ def export_adm(run: Path, out: Path) -> dict[str, Any]:
     """
     if out.suffix != ".safetensors":
         raise PilotageError(f"out is {out}: it must end in .safetensors.")
+    if out.exists():
+        raise PilotageError(f"out is {out}: it exists, and nothing is overwritten.")
     card = read_card(run)
     network = build_model(card).network
     if isinstance(network, Scheduled):
@@ -193,7 +223,7 @@ def export_adm(run: Path, out: Path) -> dict[str, Any]:
     facts = {"config": export_config(network), "import": _options(card)}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(out, export(network))
-    write_text(out.with_name(f"{out.name}.json"), json.dumps(facts, indent=1) + "\n")
+    write_text(_beside(out), json.dumps(facts, indent=1) + "\n")
     return facts
 
 
@@ -204,6 +234,7 @@ def _options(card: Card) -> dict[str, Any]:
     told = {
         "size": card.data.shape[1:],
         **heads,
+        "classes": card.data.classes or None,
         "norm_groups": network.norm_groups,
         **recipe.noise_levels,
     }

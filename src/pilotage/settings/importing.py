@@ -36,6 +36,7 @@ class ImportSettings(Settings):
     lam_max: float = Field(20.0, description="Data end of a truncated cosine.")
     predicts: Literal["eps", "x", "v"] = Field("eps", description="What a U-Net outputs.")
     null_class: bool = Field(False, description="Whether the last label means no class.")
+    classes: tuple[str, ...] | None = Field(None, description="The class names, in order.")
     class_names: Path | None = Field(
-        None, description="A text file with one class name per line; 0, 1, ... if not given."
+        None, description="The same as a text file, one name per line; 0, 1, ... by default."
     )

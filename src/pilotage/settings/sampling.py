@@ -162,7 +162,9 @@ class LikelihoodSettings(Settings):
         "inf", description="T of the bound, or inf for continuous time."
     )
     evaluations: Positive = Field(
-        64, description="Network calls per image for the diffusion term; T of them where T is less."
+        64,
+        description="Network calls per image for the diffusion term; T of them where T is less, or "
+        "the levels are a truncated cosine's.",
     )
     images: Positive | None = Field(None, description="The first so many images; all by default.")
     unconditional: bool = Field(False, description="Code without telling the class.")

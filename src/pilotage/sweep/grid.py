@@ -118,6 +118,12 @@ def _open_cells(
             if key not in yardsticks:
                 yardsticks[key] = make_yardstick(settings.extractor, name, train, held_out, say)
         yardstick = yardsticks[key]
+        if len(train) < yardstick.extractor.dimensions and not settings.force:
+            raise PilotageError(
+                f"data is {name}: {len(train)} images are too few for a distance in "
+                f"{yardstick.extractor.dimensions} dimensions, which needs at least as many (or "
+                "--force)."
+            )
         if settings.samples < yardstick.extractor.dimensions and not settings.force:
             raise PilotageError(
                 f"samples is {settings.samples}: a distance in {yardstick.extractor.dimensions} "
@@ -156,6 +162,12 @@ def make_yardstick(
 ) -> Yardstick:
     """The extractor and the features of the real images, which the rows call ``name``."""
     extractor = load_extractor(spec, train, held_out, say=say)
+    chance = 1 / len(train.classes)
+    if extractor.accuracy is not None and extractor.accuracy < 2 * chance < 1:
+        say(
+            f"warning: the {extractor.name} extractor is right for {extractor.accuracy:.0%} of "
+            f"held-out images, hardly better than chance ({chance:.0%}): its distances mean little"
+        )
     floor = real_sample(held_out, extractor) if len(held_out) > extractor.dimensions else None
     manifest = {
         "extractor": {
