@@ -1,7 +1,6 @@
 """Networks of guided-diffusion (ADM, Dhariwal & Nichol, 2105.05233): read and written."""
 
 from collections.abc import Mapping
-from functools import reduce
 from typing import Any, TypeVar
 
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor
 from pilotage.errors import PilotageError
 from pilotage.interop.adm_config import classifier_settings, export_config, unet_settings
 from pilotage.interop.adm_infer import infer_config, is_classifier
-from pilotage.interop.adm_names import Pair, pairs
-from pilotage.interop.weights import Weights, listing, read_weights
+from pilotage.interop.adm_names import pairs
+from pilotage.interop.filling import filled
+from pilotage.interop.weights import Weights, read_weights
 from pilotage.networks import UNet, UNetEncoder
 
 __all__ = [
@@ -126,11 +126,7 @@ def _config(
 def _filled(network: Network, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Network:
     """The network, until now on the meta device, with the weights that ``config`` describes."""
     table = list(pairs(network, bool(config.get("use_new_attention_order", False))))
-    _check(tensors, network, table)
-    device = next(iter(tensors.values())).device
-    network = network.to(_widest(tensors)).to_empty(device=device)
-    network.load_state_dict({pair.ours: pair.load(tensors[pair.adm]) for pair in table})
-    return network.eval()
+    return filled(network, tensors, table)
 
 
 def _export(network: UNet | UNetEncoder, new_attention_order: bool) -> dict[str, Tensor]:
@@ -139,29 +135,3 @@ def _export(network: UNet | UNetEncoder, new_attention_order: bool) -> dict[str,
         pair.adm: pair.export(own[pair.ours]).clone(memory_format=torch.contiguous_format)
         for pair in pairs(network, new_attention_order)
     }
-
-
-def _check(tensors: Mapping[str, Tensor], network: UNet | UNetEncoder, table: list[Pair]) -> None:
-    parameters = dict(network.named_parameters())
-    shapes = {pair.adm: tuple(pair.export(parameters[pair.ours]).shape) for pair in table}
-    missing = [name for name in shapes if name not in tensors]
-    extra = [name for name in tensors if name not in shapes]
-    misshaped = [
-        f"{name} ({tuple(tensors[name].shape)}, not {shape})"
-        for name, shape in shapes.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
-    ]
-    whole = [name for name in shapes if name in tensors and not tensors[name].is_floating_point()]
-    found = (
-        ("missing", missing),
-        ("left over", extra),
-        ("of another shape", misshaped),
-        ("not of a floating type", whole),
-    )
-    wrong = [f"{what}: {listing(names)}" for what, names in found if names]
-    if wrong:
-        raise PilotageError(f"weights do not fit the config; {'; '.join(wrong)}.")
-
-
-def _widest(tensors: Mapping[str, Tensor]) -> torch.dtype:
-    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()))

@@ -2,20 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from pilotage.errors import PilotageError
-from pilotage.interop.adm import _check, _widest
-from pilotage.interop.adm_names import Pair
 from pilotage.interop.ddgan_names import discriminator_pairs, generator_pairs
+from pilotage.interop.filling import filled
 from pilotage.interop.weights import Weights, listing, read_weights
 from pilotage.networks.discriminator import Discriminator
 from pilotage.networks.ncsnpp import NCSNpp
 
-Network = TypeVar("Network", NCSNpp, Discriminator)
 
 # keywords of the published network, ours, and that code's defaults
 _KEYWORDS: dict[str, tuple[str, Any]] = {
@@ -79,7 +77,7 @@ def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
         tensors = {name: tensor for name, tensor in tensors.items() if ".Dense_0." not in name}
     with torch.device("meta"):
         network = NCSNpp(**settings)
-    return _filled(network, tensors, list(generator_pairs(network)))
+    return filled(network, tensors, list(generator_pairs(network)))
 
 
 def load_discriminator(
@@ -118,7 +116,7 @@ def load_discriminator(
             time_width=config.get("t_emb_dim", embedding.shape[1]),
             slope=_slope(config.get("act", "LeakyReLU(0.2)")),
         )
-    return _filled(network, tensors, list(discriminator_pairs(network)))
+    return filled(network, tensors, list(discriminator_pairs(network)))
 
 
 def generator_settings(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,12 +218,3 @@ def _tensor(tensors: Mapping[str, Tensor], name: str, dims: int) -> Tensor:
     if name not in tensors or tensors[name].ndim != dims:
         raise PilotageError(f"weights have no {name} of {dims} dimensions: it must be there.")
     return tensors[name]
-
-
-def _filled(network: Network, tensors: Mapping[str, Tensor], table: list[Pair]) -> Network:
-    """The network, until now on the meta device, with the weights."""
-    _check(tensors, network, table)
-    device = next(iter(tensors.values())).device
-    network = network.to(_widest(tensors)).to_empty(device=device)
-    network.load_state_dict({pair.ours: pair.load(tensors[pair.adm]) for pair in table})
-    return network.eval()

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from pilotage.diffusion.timesteps import respaced
 from pilotage.errors import PilotageError
-from pilotage.interop.adm import _check, _widest
 from pilotage.interop.adm_config import unet_settings
 from pilotage.interop.adm_evidence import Evidence
 from pilotage.interop.adm_infer import infer_config, is_classifier
 from pilotage.interop.adm_names import Pair, pairs
+from pilotage.interop.filling import filled
 from pilotage.interop.weights import Weights, read_weights
 from pilotage.networks.attention import Attention
 from pilotage.networks.checks import positive_int
@@ -63,12 +63,7 @@ def load_text_unet(weights: Weights, **flags: Any) -> TextUNet:
     settings = text_unet_settings(tensors, **flags)
     with torch.device("meta"):
         network = TextUNet(**settings)
-    table = list(text_unet_pairs(network))
-    _check(tensors, network, table)
-    device = next(iter(tensors.values())).device
-    network = network.to(_widest(tensors)).to_empty(device=device)
-    network.load_state_dict({pair.ours: pair.load(tensors[pair.adm]) for pair in table})
-    return network.eval()
+    return filled(network, tensors, list(text_unet_pairs(network)))
 
 
 def export_text_unet(network: TextUNet) -> dict[str, Tensor]:
