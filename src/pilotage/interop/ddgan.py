@@ -14,7 +14,6 @@ from pilotage.interop.weights import Weights, listing, read_weights
 from pilotage.networks.discriminator import Discriminator
 from pilotage.networks.ncsnpp import NCSNpp
 
-
 # keywords of the published network, ours, and that code's defaults
 _KEYWORDS: dict[str, tuple[str, Any]] = {
     "num_res_blocks": ("num_res_blocks", 2),
