@@ -1,10 +1,15 @@
-"""Images with classes: digits, image folders, Parquet files and Hugging Face hub ids.
+"""Images with classes and captions: digits, image folders, Parquet files and hub ids.
 
 `load_data` turns any of them into a training and a held-out `ImageData` of uint8 images with any
-number of rows and columns. Heavy libraries (`datasets`, scikit-learn) are imported when used.
+number of rows and columns. Two kinds of data have known modes: `StackedData`, triples of grey
+images, and `PointData`, from a mixture of Gaussians. Heavy libraries (`datasets`, scikit-learn) are
+imported when used.
 """
 
 from pilotage.data.images import ImageData
 from pilotage.data.load import load_data
+from pilotage.data.points import GaussianModes, PointData
+from pilotage.data.prompts import read_prompts
+from pilotage.data.stacked import StackedData
 
-__all__ = ["ImageData", "load_data"]
+__all__ = ["GaussianModes", "ImageData", "PointData", "StackedData", "load_data", "read_prompts"]

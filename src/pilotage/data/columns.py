@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,14 @@ class Table:
         images: Dataset with the one column `image`, not decoded.
         classes: Class names.
         codes: int64 (N,), indices into `classes`, or `UNLABELLED`.
+        captions: (N,), each text or None, where captions are wanted.
     """
 
     split: str
     images: Dataset
     classes: tuple[str, ...]
     codes: np.ndarray
+    captions: tuple[str | None, ...] | None = None
 
 
 def read_table(split: str, dataset: Dataset, image: str, label: str | None) -> Table:
@@ -81,8 +84,12 @@ def find_image_column(features: Features, asked: str | None) -> str:
     )
 
 
-def find_label_column(features: Features, asked: str | None, image: str) -> str | None:
+def find_label_column(
+    features: Features, asked: str | None, taken: Collection[str | None]
+) -> str | None:
     """The column with labels: of `ClassLabel` feature, else one of `LABEL_NAMES`, else None.
+
+    Columns that are `taken`, for images or captions, are not found by name.
 
     Raises:
         PilotageError: There are several and none is asked for.
@@ -92,7 +99,7 @@ def find_label_column(features: Features, asked: str | None, image: str) -> str 
     if asked is not None:
         return check_asked("label_column", asked, features)
     found = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
-    found = found or [name for name in features if name in LABEL_NAMES and name != image]
+    found = found or [name for name in features if name in LABEL_NAMES and name not in taken]
     return only_one("label_column", found) if found else None
 
 
@@ -106,7 +113,7 @@ def is_binary(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("binary", "large_binary")
 
 
-def check_asked(setting: str, asked: str, features: Features) -> str:
+def check_asked(setting: str, asked: str, features: Mapping[str, Any]) -> str:
     """`asked`, if it is a column."""
     if asked not in features:
         raise PilotageError(

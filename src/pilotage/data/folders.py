@@ -8,10 +8,13 @@ in its cache. Here the listing is fresh every time, and image bytes are read fro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from pilotage.data.caption_files import match_captions, read_metadata
+from pilotage.data.captions import CAPTION_OF_FILE, CaptionRequest
+from pilotage.data.text import is_visible
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
@@ -34,7 +37,19 @@ SPLIT_NAMES = {
 }
 
 
-def read_folder(root: Path, say: Say) -> dict[str, Dataset]:
+class Listing(NamedTuple):
+    """Image files, and of each the class name (or None) and the caption, where these are wanted."""
+
+    paths: list[str]
+    labels: Sequence[str | None]
+    captions: list[str | None] | None
+
+    def of_class(self, name: str) -> Listing:
+        """The same files, all of one class."""
+        return self._replace(labels=[name] * len(self.paths))
+
+
+def read_folder(root: Path, say: Say, captions: CaptionRequest | None = None) -> dict[str, Dataset]:
     """Open an image folder; classes are named after the first folder level.
 
     Args:
@@ -42,29 +57,38 @@ def read_folder(root: Path, say: Say) -> dict[str, Dataset]:
             `SPLIT_NAMES`, in any case), where that for training has class folders; or a folder of
             images.
         say: Receives notes on empty class folders and on files that are passed over.
+        captions: If given, captions are wanted, and the training folder of split folders may hold
+            images without class folders.
 
     Returns:
-        Split name to a dataset with the columns `image` (path) and `label` (class name, None
-        where a held-out split has no class folders).
+        Split name to a dataset with the columns `image` (path), `label` (class name, None
+        where a held-out split has no class folders) and, where wanted, `CAPTION_OF_FILE`.
 
     Raises:
-        PilotageError: No image is found.
+        PilotageError: No image is found, or a caption cannot be read.
     """
-    if is_split_layout(root):
-        splits = {split_name(folder): read_classes(folder, say) for folder in subfolders(root)}
-        return {name: as_dataset(*found) for name, found in splits.items() if found[0]}
-    paths, labels = read_classes(root, say)
-    if not paths:
+    described = None if captions is None else read_metadata(root, captions.column, say)
+    if is_split_layout(root, captioned=captions is not None):
+        splits = {
+            split_name(folder): read_classes(folder, say, described) for folder in subfolders(root)
+        }
+        if splits["train"].labels[0] is None:
+            splits = {name: listing.of_class(root.name) for name, listing in splits.items()}
+        return {name: as_dataset(listing) for name, listing in splits.items() if listing.paths}
+    listing = read_classes(root, say, described)
+    if not listing.paths:
         looked_for = " ".join(sorted(SUFFIXES))
         raise PilotageError(f"data: no images in {str(root)!r}; looked for {looked_for}")
-    if labels[0] is None:
-        labels = [root.name] * len(paths)
+    if listing.labels[0] is None:
+        listing = listing.of_class(root.name)
         say(f"data: no class folders in {str(root)!r}; all images are of class {root.name!r}")
-    return {"train": as_dataset(paths, labels)}
+    return {"train": as_dataset(listing)}
 
 
-def is_split_layout(root: Path) -> bool:
+def is_split_layout(root: Path, captioned: bool) -> bool:
     """Whether `root` holds split folders and no other, with class folders inside the training one.
+
+    Captioned images need no class folders there.
 
     Raises:
         PilotageError: If only some folders are splits and one for training has class folders:
@@ -73,10 +97,12 @@ def is_split_layout(root: Path) -> bool:
     folders = subfolders(root)
     training = [folder for folder in folders if split_name(folder) == "train"]
     classes = [inner for folder in training for inner in subfolders(folder)]
-    if not any(list_images(inner)[0] for inner in classes):
-        return False
     names = [split_name(folder) for folder in folders]
-    if None in names or len(set(names)) < len(names):
+    only_splits = None not in names and len(set(names)) == len(names)
+    if not any(list_images(inner)[0] for inner in classes):
+        loose = any(list_images(folder, deep=False)[0] for folder in training)
+        return captioned and only_splits and loose
+    if not only_splits:
         raise PilotageError(
             f"data: {str(training[0])!r} has class folders, but not all folders beside it are "
             f"splits of their own; allowed are {', '.join(SPLIT_NAMES)}, each kind once"
@@ -89,13 +115,14 @@ def split_name(folder: Path) -> str | None:
     return SPLIT_NAMES.get(folder.name.lower())
 
 
-def read_classes(root: Path, say: Say) -> tuple[list[str], Sequence[str | None]]:
-    """Paths and class names of the images in the class folders of `root`.
+def read_classes(root: Path, say: Say, described: Mapping[str, str | None] | None) -> Listing:
+    """The images in the class folders of `root`.
 
-    Without a class folder that has images, the images directly in `root`, labelled None.
+    Without a class folder that has images, the images directly in `root`, labelled None. Captions
+    come from `described`, by path, or from text files; with None for it, there are none.
     """
     paths: list[str] = []
-    labels: list[str] = []
+    labels: list[str | None] = []
     others: list[str] = []
     for folder in subfolders(root):
         found, passed = list_images(folder)
@@ -105,12 +132,16 @@ def read_classes(root: Path, say: Say) -> tuple[list[str], Sequence[str | None]]
         labels += [folder.name] * len(found)
         others += passed
     loose, passed = list_images(root, deep=False)
-    say_passed_over(others + passed, root, say)
+    others += passed
     if not paths:
-        return loose, [None] * len(loose)
-    if loose:
+        paths, labels = loose, [None] * len(loose)
+    elif loose:
         say(f"data: {len(loose)} images beside the class folders of {str(root)!r} are passed over")
-    return paths, labels
+    captions = None
+    if described is not None:
+        captions, others = match_captions(paths, others, described)
+    say_passed_over(others, root, say)
+    return Listing(paths, labels, captions)
 
 
 def say_passed_over(files: list[str], root: Path, say: Say) -> None:
@@ -136,15 +167,14 @@ def list_images(folder: Path, deep: bool = True) -> tuple[list[str], list[str]]:
     return images, others
 
 
-def is_visible(name: str) -> bool:
-    """Whether a file or folder name does not start with a dot."""
-    return not name.startswith(".")
-
-
-def as_dataset(paths: list[str], labels: Sequence[str | None]) -> Dataset:
+def as_dataset(listing: Listing) -> Dataset:
     """A dataset in memory that refers to its image files by path."""
     from datasets import Dataset, Features, Image, Value
 
     features = Features(image=Image(decode=False), label=Value("string"))
-    images = [{"path": path, "bytes": None} for path in paths]
-    return Dataset.from_dict({"image": images, "label": list(labels)}, features=features)
+    images = [{"path": path, "bytes": None} for path in listing.paths]
+    columns = {"image": images, "label": list(listing.labels)}
+    if listing.captions is not None:
+        features[CAPTION_OF_FILE] = Value("string")
+        columns[CAPTION_OF_FILE] = listing.captions
+    return Dataset.from_dict(columns, features=features)

@@ -29,6 +29,7 @@ ROWS_PER_TASK = 128
 FINGERPRINT_SAMPLE = 256
 
 T = TypeVar("T")
+Captions = tuple[str, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,14 @@ class ImageData:
         classes: Class names; label i stands for `classes[i]`.
         labels: int64 (N,), read-only.
         shape: (C, H, W) in pixels; C is 1 for grey and 3 for RGB.
+        captions: (N,), each of one line and maybe empty; None where captions are not wanted.
     """
 
     classes: tuple[str, ...]
     labels: Int64[np.ndarray, " N"]
     shape: tuple[int, int, int]
     _pixels: np.ndarray | EncodedImages = field(repr=False)
+    captions: Captions = field(default=None, repr=False)
 
     def __post_init__(self):
         self.labels.setflags(write=False)
@@ -55,6 +58,7 @@ class ImageData:
         images: np.ndarray,
         labels: Sequence[int] | np.ndarray,
         classes: Sequence[str],
+        captions: Sequence[str] | None = None,
     ) -> ImageData:
         """Wrap images that are in memory already.
 
@@ -62,6 +66,7 @@ class ImageData:
             images: uint8 (N, C, H, W); kept, not copied.
             labels: (N,), each from 0 to `len(classes) - 1`.
             classes: Class names.
+            captions: (N,), one text per image; "" for an empty caption.
 
         Raises:
             PilotageError: The arrays do not fit each other.
@@ -77,7 +82,13 @@ class ImageData:
                 f"data: labels from {labels.min()} to {labels.max()} are not allowed; "
                 f"with {len(classes)} classes they go from 0 to {len(classes) - 1}"
             )
-        return cls(tuple(classes), labels, tuple(images.shape[1:]), images)
+        if captions is not None and len(captions) != len(labels):
+            raise PilotageError(
+                f"data: {len(captions)} captions for {len(labels)} images are not allowed; give "
+                "one per image"
+            )
+        captions = None if captions is None else tuple(captions)
+        return cls(tuple(classes), labels, tuple(images.shape[1:]), images, captions)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,7 +108,7 @@ class ImageData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of classes, labels, shape and pixels.
+        """SHA-256 (hex) of classes, labels, shape, pixels and, where there are any, captions.
 
         In memory all pixels count. Otherwise `FINGERPRINT_SAMPLE` images, evenly spaced from first
         to last, stand for all: a change to another image's pixels goes unseen.
@@ -110,6 +121,8 @@ class ImageData:
         else:
             sample = np.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_SAMPLE))
             digest.update(self._take(sample.astype(np.int64)))
+        if self.captions is not None:
+            digest.update(json.dumps(self.captions).encode())
         return digest.hexdigest()
 
     def _take(self, indices: np.ndarray) -> np.ndarray:
@@ -157,10 +170,16 @@ class EncodedImages:
         in_threads(fill, self._tasks())
         return pixels
 
-    def load(self, labels: np.ndarray, classes: tuple[str, ...], shape: tuple) -> ImageData:
+    def load(
+        self,
+        labels: np.ndarray,
+        classes: tuple[str, ...],
+        shape: tuple,
+        captions: Captions = None,
+    ) -> ImageData:
         """`ImageData` of these rows, decoded now if it takes at most `MAX_BYTES_IN_MEMORY`."""
         fits = len(self.rows) * int(np.prod(shape)) <= MAX_BYTES_IN_MEMORY
-        return ImageData(classes, labels, shape, self.decode(shape) if fits else self)
+        return ImageData(classes, labels, shape, self.decode(shape) if fits else self, captions)
 
     def _count_headers(self, task: slice) -> Counter[Header]:
         return Counter(self._read(task, read_header))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pilotage.data import folders, tables
+from pilotage.data.captions import CaptionRequest
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
@@ -18,12 +19,15 @@ HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 FILE_SUFFIX = re.compile(r"\.(?!v\d)[A-Za-z]\w{0,6}$")  # a version like name.v1 is none
 
 
-def open_source(source: str | Path, say: Callable[[str], None]) -> dict[str, Dataset]:
+def open_source(
+    source: str | Path, say: Callable[[str], None], captions: CaptionRequest | None = None
+) -> dict[str, Dataset]:
     """Find out what `source` is and open it, images still encoded.
 
     Args:
         source: `"digits"`, a folder, a `.parquet` file or a hub id; see `load_data`.
         say: Receives one-line notes.
+        captions: If given, an image folder's captions become a column `CAPTION_OF_FILE`.
 
     Returns:
         Split name to `datasets.Dataset`. Every column is as the source has it.
@@ -38,7 +42,9 @@ def open_source(source: str | Path, say: Callable[[str], None]) -> dict[str, Dat
     path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111 - no error for ~nobody
     if path.is_dir():
         files = tables.parquet_files(path)
-        return tables.read_parquet(files, say) if files else folders.read_folder(path, say)
+        if files:
+            return tables.read_parquet(files, say)
+        return folders.read_folder(path, say, captions)
     if path.is_file():
         if path.suffix.lower() != ".parquet":
             raise PilotageError(f"data: {str(source)!r} is neither a folder nor a .parquet file")

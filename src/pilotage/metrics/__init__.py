@@ -11,6 +11,7 @@ that is needed. ``real`` always comes before ``fake``.
     density_coverage      the same balls, counted so that outliers matter less
     kernel_distance       squared maximum mean discrepancy over random subsets
     mode_coverage         modes hit, and KL(samples ‖ data) over the modes
+    gaussian_modes        the same for points, and how many of them are near a mode
     standard_error        of any of these, by leaving out groups or by resampling
 """
 
@@ -25,11 +26,12 @@ from pilotage.metrics.manifold import (
     precision_recall,
     squared_radii,
 )
-from pilotage.metrics.modes import ModeCoverage, mode_coverage
+from pilotage.metrics.modes import GaussianCoverage, ModeCoverage, gaussian_modes, mode_coverage
 from pilotage.metrics.moments import Moments
 
 __all__ = [
     "DensityCoverage",
+    "GaussianCoverage",
     "InceptionScore",
     "KernelDistance",
     "ModeCoverage",
@@ -38,6 +40,7 @@ __all__ = [
     "density_coverage",
     "frechet_distance",
     "frechet_standard_error",
+    "gaussian_modes",
     "inception_score",
     "kernel_distance",
     "mmd2",

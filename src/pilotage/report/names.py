@@ -19,7 +19,8 @@ OTHER_NAMES = {
     "inception_score": "IS",
     "kernel": "KD",
 }
-FEATURES = {"dinov2": "DINOv2"}
+FEATURES = {"dinov2": "DINOv2", "stacked-in-domain": "in-domain, per channel"}
+SPOKEN = {"modes": "modes hit", "modes_kl": "KL over modes"}
 
 # +1: higher is better, −1: lower is better
 DIRECTIONS = {
@@ -32,6 +33,8 @@ DIRECTIONS = {
     "coverage": 1,
     "kernel": -1,
     "accuracy": 1,
+    "modes": 1,
+    "modes_kl": -1,
 }
 ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 MISSING = "–"
@@ -58,7 +61,7 @@ def with_arrow(metric: str, extractor: Mapping[str, Any]) -> str:
 
 def spoken(key: str) -> str:
     """A key as words."""
-    return key.replace("_", " ")
+    return SPOKEN.get(key, key.replace("_", " "))
 
 
 def decimals(measures: Iterable[Measure]) -> int:
@@ -69,10 +72,10 @@ def decimals(measures: Iterable[Measure]) -> int:
     if errors:
         typical = math.log10(errors[len(errors) // 2])
         digits = 1 - math.floor(typical) - (typical % 1 > math.log10(3.5))
-    elif values:
-        digits = 3 - math.floor(math.log10(values[len(values) // 2]))
+    elif all(value.is_integer() for value in values):
+        digits = 0 if values else 2
     else:
-        digits = 2
+        digits = 3 - math.floor(math.log10(values[len(values) // 2]))
     return min(max(digits, 0), 6)
 
 

@@ -1,6 +1,6 @@
 """From images to numbers: features of real and of generated images, compared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pilotage.cache import usual_folder
 from pilotage.checkpoint import whole_file
-from pilotage.data import ImageData
+from pilotage.data import ImageData, StackedData
 from pilotage.metrics import (
     Moments,
     density_coverage,
@@ -17,9 +17,11 @@ from pilotage.metrics import (
     frechet_standard_error,
     inception_score,
     kernel_distance,
+    mode_coverage,
     precision_recall,
 )
-from pilotage.metrics.extractors import Extractor, Features
+from pilotage.metrics.extractors import Extractor, Features, StackedInDomain
+from pilotage.metrics.extractors.stacked import stacked_modes, stacked_pooled
 
 # precision, recall, density and coverage compare every real image with every generated one
 MANIFOLD_REAL = 10_000
@@ -34,32 +36,47 @@ class Sample(NamedTuple):
     """Features of some images, and what only the images tell.
 
     Attributes:
-        features: of all images.
+        features: of all images; without logits where there are modes.
         clipped: share of pixels that are exactly black or white (0 or 255), per image (N,).
         labels: the class that was asked for, (N,), or None.
+        modes: of stacked images, the mode that each is counted to, (N,); else None.
+        mode_shares: of real stacked images, the probability of each mode, (M,); else None.
     """
 
     features: Features
     clipped: np.ndarray
     labels: np.ndarray | None = None
+    modes: np.ndarray | None = None
+    mode_shares: np.ndarray | None = None
 
 
 def extract(images: Tensor, extractor: Extractor) -> Sample:
     """One batch of uint8 images (B, C, H, W) to features; the images can be forgotten."""
-    clipped = ((images == 0) | (images == 255)).float().mean(dim=(1, 2, 3))
-    return Sample(extractor(images), clipped.cpu().numpy())
+    clipped = ((images == 0) | (images == 255)).float().mean(dim=(1, 2, 3)).cpu().numpy()
+    features = extractor(images)
+    if isinstance(extractor, StackedInDomain):
+        # thousands of logits an image are too many to keep, and to score within a split
+        modes = features.logits.argmax(axis=1)
+        return Sample(features._replace(logits=None), clipped, modes=modes)
+    return Sample(features, clipped)
 
 
 def join(parts: Iterable[Sample]) -> Sample:
     """Batches in a row as one."""
     parts = list(parts)
-    fields = zip(*(part.features for part in parts), strict=True)
-    joined = (None if any(f is None for f in field) else np.concatenate(field) for field in fields)
-    return Sample(Features(*joined), np.concatenate([part.clipped for part in parts]))
+    features = Features(*map(_rows, zip(*(part.features for part in parts), strict=True)))
+    clipped = np.concatenate([part.clipped for part in parts])
+    return Sample(features, clipped, modes=_rows([part.modes for part in parts]))
+
+
+def _rows(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    return None if any(part is None for part in parts) else np.concatenate(parts)
 
 
 def real_sample(data: ImageData, extractor: Extractor) -> Sample:
     """Features of a whole data set, kept on disk for the next time."""
+    if isinstance(extractor, StackedInDomain):
+        return _stacked_sample(data, extractor)
     path = usual_folder("features") / f"{extractor.hash[:32]}-{data.fingerprint[:32]}.npz"
     if not path.exists():
         rows = [np.arange(i, min(i + BATCH, len(data))) for i in range(0, len(data), BATCH)]
@@ -67,6 +84,19 @@ def real_sample(data: ImageData, extractor: Extractor) -> Sample:
     with np.load(path, allow_pickle=False) as file:
         features = Features(*(file.get(name) for name in Features._fields))
         return Sample(features, file["clipped"], data.labels)
+
+
+def _stacked_sample(data: StackedData, extractor: StackedInDomain) -> Sample:
+    """Triples, from the features of their planes, each of which is in many."""
+    planes = real_sample(data.planes, extractor.planes)
+    pooled = stacked_pooled(planes.features.pooled, data.triples)
+    return Sample(
+        Features(pooled, None, None),
+        planes.clipped[data.triples].mean(axis=1),
+        data.labels,
+        stacked_modes(planes.features.logits, data.triples),
+        data.mode_shares,
+    )
 
 
 def _save(path: Path, sample: Sample) -> None:
@@ -83,6 +113,10 @@ def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -
     held fixed; of an Inception score and a kernel distance, the spread over splits and subsets.
     Density has none. A spatial distance is left out where there are too few samples for it.
 
+    Of stacked images there are the modes hit, without an error, and KL(samples ‖ data) over the
+    modes in nats, where the data's share of a mode is the product of its classes' shares of the
+    training images. There is no Inception score: a split has not enough samples for so many modes.
+
     Raises:
         PilotageError: if there are fewer samples than feature dimensions, unless forced.
     """
@@ -96,6 +130,10 @@ def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -
         numbers["inception_score"] = (score.mean, score.std / splits**0.5)
         if fake.labels is not None and real.features.logits is not None:
             numbers["accuracy"] = _share(logits.argmax(axis=1) == fake.labels)
+    if fake.modes is not None:
+        numbers |= count_modes(fake.modes, real.mode_shares)
+        if fake.labels is not None:
+            numbers["accuracy"] = _share(fake.modes == fake.labels)
     numbers["clipped_fraction"] = _share(fake.clipped)
     return numbers
 
@@ -128,6 +166,24 @@ def _manifold(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Number
         "recall": _binomial(shares.recall, len(real)),
         "density": (spread.density, None),
         "coverage": _binomial(spread.coverage, len(real)),
+    }
+
+
+def count_modes(modes: np.ndarray, shares: np.ndarray) -> dict[str, Number]:
+    """Modes hit, and KL(samples ‖ data) over them in nats.
+
+    The error of KL is that of the mean of log(p / q) over samples (the delta method).
+
+    Args:
+        modes: of the samples (N,).
+        shares: the probability of each mode in the data (M,).
+    """
+    found = mode_coverage(modes, len(shares), shares)
+    p = np.bincount(modes, minlength=len(shares)) / len(modes)
+    gains = np.log(p[modes] / shares[modes])
+    return {
+        "modes": (found.hit, None),
+        "modes_kl": (found.kl, float(gains.std() / len(gains) ** 0.5)),
     }
 
 

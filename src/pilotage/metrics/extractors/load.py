@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 from pilotage.data.images import ImageData
+from pilotage.data.stacked import StackedData
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.base import Extractor
 from pilotage.metrics.extractors.dinov2 import DEFAULT_MODEL, dinov2
 from pilotage.metrics.extractors.in_domain import in_domain
 from pilotage.metrics.extractors.inception import inception
+from pilotage.metrics.extractors.stacked import stacked_in_domain
 
 ALLOWED = "in-domain, inception, inception:PATH, dinov2 or dinov2:NAME_OR_PATH"
 
@@ -34,7 +36,8 @@ def load_extractor(
     Args:
         spec: ``in-domain``, ``inception``, ``inception:PATH``, ``dinov2`` or
             ``dinov2:NAME_OR_PATH``.
-        train: for in-domain only, like ``held_out``, ``seed``, ``passes`` and ``flip``.
+        train: for in-domain only, like ``held_out``, ``seed``, ``passes`` and ``flip``; of stacked
+            images it is the classifier of their planes, see `stacked_in_domain`.
         held_out: images for the accuracy; None or empty leaves it unknown.
         seed: see `in_domain`.
         cache: folder of trained and downloaded files.
@@ -59,11 +62,14 @@ def load_extractor(
         raise PilotageError("extractor=in-domain is not allowed without the training images.")
     if held_out is None:
         held_out = empty_like(train)
-    return in_domain(
+    make = stacked_in_domain if isinstance(train, StackedData) else in_domain
+    return make(
         train, held_out, seed=seed, cache=cache, device=device, passes=passes, flip=flip, say=say
     )
 
 
 def empty_like(data: ImageData) -> ImageData:
     """No images of the same shape and classes."""
+    if isinstance(data, StackedData):
+        return StackedData.draw(empty_like(data.planes), 0, seed=0, purpose="none")
     return ImageData.from_arrays(data.batch([]).numpy(), [], data.classes)

@@ -1,0 +1,171 @@
+"""Captioned shapes as training data: every image is drawn when it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from pilotage.data.shape import check_size, is_length
+from pilotage.data.shapes.combinations import scenes_of
+from pilotage.data.shapes.draw import draw
+from pilotage.data.shapes.layout import LEAST_SIZE, place, uniforms
+from pilotage.data.shapes.scenes import Codes, encode
+from pilotage.data.shapes.words import caption, parse
+from pilotage.data.split import check_split
+from pilotage.errors import PilotageError
+from pilotage.seeding import derived_seed
+
+CODE_VERSION = 1  # raised whenever an image or a caption of the same settings changes
+RELATED = 0.5  # part of the images that show two kinds in relation
+
+
+@dataclass(frozen=True, eq=False)
+class ShapesData:
+    """Images of captioned shapes, by the interface of `ImageData`, with captions.
+
+    Image i and its caption depend on `seed`, `held_out` and i alone, and what the image shows and
+    where does not depend on its size: item i of two sizes is the same scene.
+
+    Attributes:
+        size: height and width in pixels, at least `LEAST_SIZE`.
+        count: number of images N.
+        held_out: whether these are the combinations that training never shows, or the others.
+        seed: of all that is random.
+    """
+
+    size: int = 32
+    count: int = 50_000
+    held_out: bool = False
+    seed: int = 0
+
+    classes = ("all",)
+    in_memory = True
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(3, H, W) in pixels."""
+        return 3, self.size, self.size
+
+    @cached_property
+    def labels(self) -> Int64[np.ndarray, " N"]:
+        """int64 (N,), read-only; all are of class "all"."""
+        labels = np.zeros(self.count, np.int64)
+        labels.setflags(write=False)
+        return labels
+
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        """What every image shows."""
+        texts, _ = _table(self.held_out)
+        return tuple(texts[row] for row in self._rows(np.arange(self.count)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the settings and the version of the code that draws."""
+        facts = ["shapes", CODE_VERSION, self.size, self.count, self.held_out, self.seed]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> UInt8[Tensor, "B 3 H W"]:
+        """Images by index, as a new uint8 tensor (B, 3, H, W) with values 0..255."""
+        asked = np.arange(self.count)[np.atleast_1d(np.asarray(indices, np.int64))]
+        _, codes = _table(self.held_out)
+        u = uniforms(self._key("places"), asked)
+        objects = place(codes.take(self._rows(asked)), u)
+        return torch.from_numpy(draw(objects, len(asked), self.size))
+
+    def _rows(self, indices: np.ndarray) -> np.ndarray:
+        """Which scene of the table each image shows."""
+        alike, related = map(len, scenes_of(self.held_out))
+        u = uniforms(self._key("scenes"), indices)
+        chosen = alike + (u[:, 1] * related).astype(np.int64)
+        return np.where(u[:, 0] < RELATED, chosen, (u[:, 1] * alike).astype(np.int64))
+
+    def _key(self, purpose: str) -> int:
+        part = "held-out" if self.held_out else "training"
+        return derived_seed(self.seed, "shapes", part, purpose)
+
+
+@cache
+def _table(held_out: bool) -> tuple[tuple[str, ...], Codes]:
+    """All scenes of the training or the held-out data, in words and in numbers."""
+    scenes = sum(scenes_of(held_out), ())
+    return tuple(map(caption, scenes)), encode(scenes)
+
+
+@no_type_check  # settings are judged here, in a sentence
+def load_shapes(
+    size: int | Sequence[int] = (32, 32),
+    count: int = 50_000,
+    held_out: int = 2_000,
+    seed: int = 0,
+) -> tuple[ShapesData, ShapesData]:
+    """Training and held-out images of captioned shapes.
+
+    Half of the images show one to three shapes of one kind (size, colour and shape), half show two
+    of different kinds in relation. The held-out images show nothing but combinations that no
+    training image shows, whatever the seed: kinds in a new number, kinds that never met.
+
+    Args:
+        size: Height and width in pixels, equal and at least 16, or one number for both.
+        count: Number of training images.
+        held_out: Number of held-out images.
+        seed: Of all that is random.
+
+    Raises:
+        PilotageError: A setting is not allowed.
+    """
+    height, width = check_size((32, 32) if size is None else size)
+    if height != width or height < LEAST_SIZE:
+        raise PilotageError(
+            f"data: size={size!r} is not allowed for shapes; height and width must be equal and at "
+            f"least {LEAST_SIZE} pixels"
+        )
+    for name, number in (("count", count), ("held_out", held_out)):
+        if not is_length(number):
+            raise PilotageError(
+                f"data: {name}={number!r} is not allowed for shapes; give a positive whole number "
+                "of images"
+            )
+    check_split(0.0, seed)
+    train = ShapesData(height, int(count), False, int(seed))
+    return train, ShapesData(height, int(held_out), True, int(seed))
+
+
+def held_out_captions(count: int, seed: int = 0) -> tuple[str, ...]:
+    """Captions of combinations that training never shows, to evaluate with.
+
+    They are those of the held-out images of this seed, so real images of the same captions are at
+    hand.
+
+    Args:
+        count: how many.
+        seed: of the choice.
+
+    Raises:
+        PilotageError: A setting is not allowed.
+    """
+    return load_shapes(held_out=count, seed=seed)[1].captions
+
+
+def draw_captions(captions: Sequence[str], size: int = 32, seed: int = 0) -> UInt8[Tensor, "N 3 S S"]:
+    """An image of every caption, uint8 (N, 3, size, size); image i has place i of the seed.
+
+    Raises:
+        PilotageError: A caption is not one of these images, or a setting is not allowed.
+    """
+    data, _ = load_shapes(size, seed=seed)
+    codes = encode([parse(text) for text in captions])
+    u = uniforms(derived_seed(data.seed, "shapes", "captions"), np.arange(len(captions)))
+    return torch.from_numpy(draw(place(codes, u), len(captions), data.size))
