@@ -19,6 +19,21 @@ def train(out, *flags, preset="digits", steps=12):
     return main(["train", preset, "--out", str(out), "--steps", str(steps), *TINY, *flags])
 
 
+TINY_GAN = [
+    *("--network.channels", "8", "--network.channel-mult", "1", "2"),
+    *("--network.num-res-blocks", "1", "--network.latent-dim", "4", "--network.latent-width", "8"),
+    *("--network.latent-layers", "1", "--discriminator.channels", "4"),
+    *("--discriminator.time-width", "8", "--batch-size", "8", "--warmup-steps", "5"),
+    *("--log-every", "1", "--decay", "none", "--r1-every", "3"),
+]
+
+
+def train_gan(out, *flags, preset="digits", steps=6):
+    """Run ``pilotage train --objective ddgan`` in this process; its exit status."""
+    how = ["--objective", "ddgan", "--out", str(out), "--steps", str(steps)]
+    return main(["train", preset, *how, *TINY_GAN, *flags])
+
+
 def pilotage(*arguments, launcher=(), **environment):
     """Run the command line in a process of its own, with one thread."""
     command = [sys.executable, *launcher, "-m", "pilotage", *map(str, arguments)]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pilotage.version import __version__
 
 if TYPE_CHECKING:
+    from pilotage.load import load_run
     from pilotage.noisy import NoisyRun, load_classifier
-    from pilotage.run import Run, load_run
+    from pilotage.run import Run
 
 __all__ = ["NoisyRun", "Run", "__version__", "load_classifier", "load_run"]
 
@@ -19,7 +20,7 @@ _HOMES = {
     "NoisyRun": "pilotage.noisy",
     "Run": "pilotage.run",
     "load_classifier": "pilotage.noisy",
-    "load_run": "pilotage.run",
+    "load_run": "pilotage.load",
 }
 
 

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -22,19 +23,29 @@ from pilotage.commands import (
     EvaluateCommand,
     ExportAdmCommand,
     ImportAdmCommand,
+    ImportDdganCommand,
     LikelihoodCommand,
     ReportCommand,
     SampleCommand,
+    StudyAblationsCommand,
     StudyClassifierCommand,
     StudyPUncondCommand,
+    StudyTrilemmaCommand,
     SweepCommand,
+    TrainAdversarialCommand,
     TrainClassifierCommand,
     TrainCommand,
+    TrainTextCommand,
 )
 from pilotage.errors import PilotageError
 from pilotage.interrupts import INTERRUPTED
-from pilotage.recipes import PRESETS, Preset
-from pilotage.settings import ClassifierRecipe, TrainingRecipe
+from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, TEXT_PRESETS, denoiser_beside
+from pilotage.settings import (
+    AdversarialRecipe,
+    ClassifierRecipe,
+    TextRecipe,
+    TrainingRecipe,
+)
 from pilotage.version import __version__
 
 
@@ -76,6 +87,7 @@ def parse(arguments: Sequence[str]) -> Command:
     """
     if arguments[:1] in (["study"], ["import"], ["export"]) and len(arguments) > 1:
         arguments = [f"{arguments[0]}-{arguments[1]}", *arguments[2:]]  # study NAME is study-NAME
+    arguments = _of_kind(list(arguments))
     if arguments[:1] in (["train"], ["train-classifier"]) and "--from" in arguments:
         return _parse_from(arguments)
     _check_kind(arguments)
@@ -83,6 +95,18 @@ def parse(arguments: Sequence[str]) -> Command:
     if {"-h", "--help"} & set(arguments):
         return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
     return _quietly(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
+
+
+def _of_kind(arguments: list[str]) -> list[str]:
+    """``train`` of a GAN or of captions as the command that has their settings."""
+    if arguments[:1] != ["train"] or "--from" in arguments:
+        return arguments
+    if "--objective=ddgan" in arguments or ("--objective", "ddgan") in pairwise(arguments):
+        return ["train-ddgan", *arguments[1:]]
+    return [
+        "train-text" if arguments[1:2] and arguments[1] in TEXT_PRESETS else "train",
+        *arguments[1:],
+    ]
 
 
 def _parse_from(arguments: list[str]) -> Command:
@@ -98,6 +122,9 @@ def _parse_from(arguments: list[str]) -> Command:
     if not source:
         raise PilotageError("--from needs the folder of a run.")
     recipe, command = read_card(Path(source[0])).recipe, _OF_PRESETS[name]
+    if command is TrainCommand:
+        kinds = {AdversarialRecipe: TrainAdversarialCommand, TextRecipe: TrainTextCommand}
+        command = kinds.get(type(recipe), TrainCommand)
     if isinstance(recipe, ClassifierRecipe) != issubclass(command, ClassifierRecipe):
         held = "a classifier" if isinstance(recipe, ClassifierRecipe) else "a denoiser"
         raise PilotageError(f"--from is {source[0]}: it holds {held}, which {name} does not train.")
@@ -122,9 +149,13 @@ def _quietly(kind: Any, **how: Any) -> Any:
 _ABOUT = "Train, steer and measure guided diffusion models."
 _OF_PRESETS = {
     "train": TrainCommand,
+    "train-ddgan": TrainAdversarialCommand,
+    "train-text": TrainTextCommand,
     "train-classifier": TrainClassifierCommand,
     "study-p-uncond": StudyPUncondCommand,
     "study-classifier": StudyClassifierCommand,
+    "study-trilemma": StudyTrilemmaCommand,
+    "study-ablations": StudyAblationsCommand,
 }
 _PLAIN = {
     "sample": SampleCommand,
@@ -133,6 +164,7 @@ _PLAIN = {
     "evaluate": EvaluateCommand,
     "likelihood": LikelihoodCommand,
     "import-adm": ImportAdmCommand,
+    "import-ddgan": ImportDdganCommand,
     "export-adm": ExportAdmCommand,
     "demo": DemoCommand,
 }
@@ -159,20 +191,28 @@ def _presets(command: type[TrainingRecipe]) -> Any:
             tyro.conf.subcommand(
                 name,
                 default=command.model_construct(
-                    out=tyro.MISSING, **dict(_defaults(command, preset))
+                    out=tyro.MISSING, **dict(_defaults(command, name, preset))
                 ),
                 description=f"{preset.about}. {preset.score}".strip(),
             ),
         ]
-        for name, preset in PRESETS.items()
+        for name, preset in _presets_of(command).items()
     ]
     return reduce(or_, choices)
 
 
-def _defaults(command: type[TrainingRecipe], preset: Preset) -> dict[str, Any]:
+def _presets_of(command: type[TrainingRecipe]) -> dict[str, Any]:
+    if issubclass(command, TextRecipe):
+        return TEXT_PRESETS
+    return ADVERSARIAL_PRESETS if issubclass(command, AdversarialRecipe) else PRESETS
+
+
+def _defaults(command: type[TrainingRecipe], name: str, preset: Any) -> dict[str, Any]:
     if issubclass(command, ClassifierRecipe):
         return dict(preset.classifier)
     more = {"classifier": preset.classifier} if command is StudyClassifierCommand else {}
+    if command is StudyTrilemmaCommand:
+        more = {"denoiser": denoiser_beside(name)}
     return {**dict(preset.recipe), **more}
 
 
@@ -194,8 +234,10 @@ def _check_names(arguments: Sequence[str]) -> None:
     commands = (*_OF_PRESETS, *_PLAIN)
     if words and words[0] not in commands:
         raise PilotageError(f"command is {words[0]!r}: it must be one of {', '.join(commands)}.")
-    if len(words) == 2 and words[0] in _OF_PRESETS and words[1] not in PRESETS:
-        raise PilotageError(f"preset is {words[1]!r}: it must be one of {', '.join(PRESETS)}.")
+    if len(words) == 2 and words[0] in _OF_PRESETS:
+        presets = _presets_of(_OF_PRESETS[words[0]])
+        if words[1] not in presets:
+            raise PilotageError(f"preset is {words[1]!r}: it must be one of {', '.join(presets)}.")
 
 
 def _one_sentence(box: str) -> str:

@@ -12,15 +12,21 @@ from pydantic import Field
 from pilotage.interrupts import INTERRUPTED, Interrupts
 from pilotage.recipes import PRESETS
 from pilotage.settings import (
+    AdversarialRecipe,
     ClassifierRecipe,
     EvaluateSettings,
     GridSettings,
+    ImportDdganSettings,
     ImportSettings,
     LikelihoodSettings,
+    Positive,
     Recipe,
     SampleSettings,
+    SeriesSettings,
     Settings,
+    SpeedSettings,
     SweepSettings,
+    TextRecipe,
     TrainingRecipe,
 )
 
@@ -45,6 +51,26 @@ def _train(recipe: TrainingRecipe, out: Path) -> int:
         goes_on = f"interrupted; saved in {out}. The same command goes on from there."
         print(f"done: {out}" if finished else goes_on)
     return 0 if finished else INTERRUPTED
+
+
+class TrainAdversarialCommand(AdversarialRecipe):
+    """Train a denoising diffusion GAN, which needs few steps; the same command goes on."""
+
+    out: Path = Field(description="The run folder.")
+
+    def run(self) -> int:
+        """Train with a progress bar; Ctrl-C saves first."""
+        return _train(AdversarialRecipe(**self.model_dump(exclude={"out"})), self.out)
+
+
+class TrainTextCommand(TextRecipe):
+    """Train a denoiser on captioned images; the same command goes on."""
+
+    out: Path = Field(description="The run folder.")
+
+    def run(self) -> int:
+        """Train with a progress bar; Ctrl-C saves first."""
+        return _train(TextRecipe(**self.model_dump(exclude={"out"})), self.out)
 
 
 class TrainClassifierCommand(ClassifierRecipe):
@@ -130,6 +156,61 @@ class StudyClassifierCommand(Recipe):
         return _finished(written, stop(), self.out)
 
 
+class StudyTrilemmaCommand(AdversarialRecipe):
+    """Train GANs of several numbers of steps and a denoiser; compare quality, diversity, speed."""
+
+    out: Path = Field(description="The folder of the runs, the comparison and the report.")
+    T: tuple[Positive, ...] = Field(
+        (1, 2, 4, 8), min_length=1, description="Steps of the GANs, one each, for steps_T."
+    )
+    denoiser: Recipe = Field(
+        Recipe(),
+        description="The denoiser's recipe; its data, held_out, flip, seed and p_uncond are the "
+        "GANs'.",
+    )
+    ancestral_steps: tuple[Positive, ...] = Field(
+        (1000, 250), description="Numbers of ancestral steps of the denoiser."
+    )
+    ddim_steps: tuple[Positive, ...] = Field(
+        (50, 10), description="Numbers of DDIM steps of the denoiser."
+    )
+    sweep: SeriesSettings = SeriesSettings()
+    speed: SpeedSettings = SpeedSettings()
+
+    def run(self) -> int:
+        """The whole study; what is there already is not done again."""
+        from pilotage.trilemma import TrilemmaStudy, study_trilemma
+
+        study = TrilemmaStudy(
+            AdversarialRecipe(**self.model_dump(include=set(AdversarialRecipe.model_fields))),
+            self.denoiser,
+            self.T,
+            self.ancestral_steps,
+            self.ddim_steps,
+            self.sweep,
+            self.speed,
+        )
+        with Interrupts() as stop:
+            written = study_trilemma(study, self.out, stop)
+        return _finished(written, stop(), self.out)
+
+
+class StudyAblationsCommand(AdversarialRecipe):
+    """Train a GAN whole and without each of its parts; compare quality and diversity: one table."""
+
+    out: Path = Field(description="The folder of the runs, the comparison and the report.")
+    sweep: SeriesSettings = SeriesSettings()
+
+    def run(self) -> int:
+        """The whole study; what is there already is not done again."""
+        from pilotage.trilemma import study_ablations
+
+        recipe = AdversarialRecipe(**self.model_dump(exclude={"out", "sweep"}))
+        with Interrupts() as stop:
+            written = study_ablations(recipe, self.out, self.sweep, stop)
+        return _finished(written, stop(), self.out)
+
+
 def _finished(written: list[Path], stopped: bool, out: Path) -> int:
     if stopped:
         print(f"interrupted; saved in {out}. The same command goes on from there.")
@@ -186,6 +267,22 @@ class ImportAdmCommand(ImportSettings):
         card = import_adm(self)
         kind = "classifier" if isinstance(card.recipe, ClassifierRecipe) else "denoiser"
         print(f"{self.out}: a {kind} of {len(card.data.classes)} classes, {card.data.shape}")
+        return 0
+
+
+class ImportDdganCommand(ImportDdganSettings):
+    """Make a run folder of a published denoising diffusion GAN (NVIDIA's netG_*.pth)."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
+        description="A .pth, .pt or .safetensors file of tensors."
+    )
+
+    def run(self) -> int:
+        """Import, and say what it is."""
+        from pilotage.interop.ddgan_runs import import_ddgan
+
+        card = import_ddgan(self)
+        print(f"{self.out}: a generator of {card.recipe.steps_T} steps, {card.data.shape}")
         return 0
 
 

@@ -15,7 +15,8 @@ from pilotage.progress import sampling_bar
 from pilotage.recipes import PRESETS
 from pilotage.report import write_report
 from pilotage.request import Request, Sampler
-from pilotage.run import Run, load_run
+from pilotage.load import load_run
+from pilotage.run import Run
 from pilotage.settings import GridSettings
 from pilotage.study import sweep_runs, train_run
 from pilotage.training.fit import load

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from pilotage.data import ImageData, load_data
+from pilotage.data.points import PointData
 from pilotage.errors import PilotageError
 from pilotage.images import shape_text
+from pilotage.metrics.modes import gaussian_modes
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.grid import make_yardstick
 from pilotage.sweep.measure import compare, extract, join
@@ -24,6 +26,8 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
         PilotageError: for bad input, before anything is measured.
     """
     train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
+    if isinstance(train, PointData):
+        return _evaluate_points(settings, train, held_out)
     name, images, labels = _images(settings, held_out)
     if images.shape[1:] != train.shape:
         raise PilotageError(
@@ -36,13 +40,42 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     ]
     sample = join(parts)._replace(labels=labels)
     metrics = compare(yardstick.real, sample, force=settings.force)
+    return _row(settings, name, len(images), metrics, yardstick.manifest)
+
+
+def _row(
+    settings: EvaluateSettings,
+    name: str,
+    count: int,
+    metrics: dict[str, tuple[float, float | None]],
+    manifest: dict,
+) -> Row:
+    """The row of some images or points, written where it is wanted."""
     kind = "real" if settings.images == "real" else "images"
-    decides = {"kind": kind, "images": name, "n": len(images), **yardstick.manifest}
+    decides = {"kind": kind, "images": name, "n": count, **manifest}
     pairs = {key: list(pair) for key, pair in metrics.items()}
     row = {"id": row_id(decides), **decides, "run": name, "metrics": pairs, "preview": None}
     if settings.out is not None:
         append_row(settings.out, row)
     return row
+
+
+def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: PointData) -> Row:
+    """Modes hit, share of points near one, and the evenness over modes, of points (N, D)."""
+    name = settings.images
+    if name == "real":
+        points = held_out.batch(np.arange(len(held_out))).numpy()
+    else:
+        points = _read_npz(Path(name), "points", np.float32, 2)[0]
+    found = gaussian_modes(points, train.modes.means, train.modes.std)
+    share = found.within * (1 - found.within) / max(1, len(points) - 1)
+    metrics = {
+        "modes": (found.hit, None),
+        "within_3_std": (found.within, share**0.5),
+        "modes_kl": (found.kl, None),
+    }
+    manifest = {"reference": {"data": settings.data, "hash": train.fingerprint}}
+    return _row(settings, name, len(points), metrics, manifest)
 
 
 def _images(
@@ -63,22 +96,40 @@ def _images(
 
 
 def _npz(path: Path) -> tuple[torch.Tensor, np.ndarray | None]:
+    images, labels = _read_npz(path, "images", np.uint8, 4)
+    return torch.from_numpy(images).permute(0, 3, 1, 2), labels
+
+
+def _read_npz(
+    path: Path, name: str, dtype: type, dimensions: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """An array of that name (or "arr_0"), and labels if there are any.
+
+    Raises:
+        PilotageError: if it is not there, or of another type or shape.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except (OSError, ValueError) as error:
         raise PilotageError(f"images is {path}: it is not a readable .npz ({error}).") from None
-    images = arrays.get("images", arrays.get("arr_0"))
-    if images is None or images.dtype != np.uint8 or images.ndim != 4:
+    found = arrays.get(name, arrays.get("arr_0"))
+    if found is None or found.dtype != dtype or found.ndim != dimensions:
+        shape = "(N, H, W, C)" if dimensions == 4 else "(N, D)"
         raise PilotageError(
-            f"images is {path}: it needs an array 'images' (or 'arr_0') of uint8 (N, H, W, C)."
+            f"images is {path}: it needs an array {name!r} (or 'arr_0') of "
+            f"{np.dtype(dtype).name} {shape}."
         )
-    return torch.from_numpy(images).permute(0, 3, 1, 2), arrays.get("labels")
+    return found, arrays.get("labels")
+
+
+def _text(value: float) -> str:
+    return f"{value:.0f}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def format_row(row: Row) -> str:
     """The numbers as lines of text."""
     return "\n".join(
-        f"{name:>18}  {value:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+        f"{name:>18}  {_text(value)}" + (f" ± {error:.4f}" if error is not None else "")
         for name, (value, error) in row["metrics"].items()
     )

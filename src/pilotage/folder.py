@@ -2,8 +2,10 @@
 
 recipe.yaml         the card: format, recipe, data facts
 model.safetensors   the latest weights           ema.safetensors   their average
+                    (discriminator.safetensors   of a GAN)
 state/step-N/       all that an exact resume needs
 metrics.jsonl       samples/
+conditions/         the vocabulary of captions, where there are any
 """
 
 import re
@@ -15,10 +17,18 @@ from pydantic import Field
 
 from pilotage.checkpoint import write_text
 from pilotage.errors import PilotageError
-from pilotage.settings import ClassifierRecipe, Recipe, Settings, TrainingRecipe
+from pilotage.settings import (
+    AdversarialRecipe,
+    ClassifierRecipe,
+    Recipe,
+    Settings,
+    TextRecipe,
+    TrainingRecipe,
+)
 from pilotage.version import __version__
 
 FORMAT = 2
+CONDITIONS = "conditions"  # the folder of a vocabulary
 IMPORTED = "imported"  # in place of the data of weights that came without any
 
 
@@ -26,24 +36,29 @@ class DataFacts(Settings):
     """What the data turned out to be.
 
     Attributes:
-        shape: of an image, (C, H, W).
+        shape: of an image, (C, H, W), or of a point, (D,).
         classes: their names; label k is classes[k]. Empty for imported unconditional weights.
         train: number of training images; 0 for imported weights, whose data is not there.
         held_out: number of images kept aside.
-        fingerprint: of the training images and labels.
+        fingerprint: of the training images, labels and captions.
+        tokenizer: SHA-256 of the tokenizer that captions were told by, and
+        vocabulary: number of its ids; None without captions.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: tuple[str, ...]
     train: Annotated[int, Field(ge=0)]
     held_out: Annotated[int, Field(ge=0)]
     fingerprint: str
+    tokenizer: str | None = None
+    vocabulary: int | None = None
 
 
 class Card(NamedTuple):
     """All that is needed to rebuild a run's model, beside its weights.
 
-    The recipe is a :class:`Recipe` or a :class:`ClassifierRecipe`, by what was trained.
+    The recipe is a :class:`Recipe`, :class:`TextRecipe`, :class:`ClassifierRecipe` or
+    :class:`AdversarialRecipe`, by what was trained.
     """
 
     recipe: Any
@@ -91,8 +106,10 @@ def read_card(folder: Path) -> Card:
 
 
 def _recipe(content: dict) -> TrainingRecipe:
-    kind = ClassifierRecipe if content.get("objective") == "classifier" else Recipe
-    return kind(**content)
+    kinds = {"classifier": ClassifierRecipe, "ddgan": AdversarialRecipe}
+    if content.get("condition") == "text":
+        return TextRecipe(**content)
+    return kinds.get(content.get("objective"), Recipe)(**content)
 
 
 def _parse(path: Path) -> dict:

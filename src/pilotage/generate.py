@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from torch import Tensor
 
 from pilotage.checkpoint import write_text
 from pilotage.errors import PilotageError
@@ -17,7 +18,9 @@ from pilotage.noisy import load_classifier
 from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
 from pilotage.request import Request
-from pilotage.run import Run, load_run
+from pilotage.load import load_run
+from pilotage.run import Run
+from pilotage.scatter import save_scatter
 from pilotage.settings import SamplerSettings, SampleSettings
 from pilotage.version import __version__
 
@@ -36,6 +39,8 @@ def generate(wish: SampleSettings) -> None:
     _check_out(wish.out)
     state = process_state()
     run = load_run(wish.run_folder, weights=wish.weights, device=str(state.device))
+    if len(run.shape) == 1 and wish.out.suffix.lower() not in (".png", ".npz"):
+        raise PilotageError(f"out is {wish.out}: points go to a .png (a plot) or an .npz.")
     guide = wish.classifier and load_classifier(wish.classifier, device=str(state.device))
     labels = run.labels_with(guide).indices(wish.labels)
     seeds = parse_seeds(wish.seeds) or range(IMAGES_PER_LABEL * len(labels))
@@ -93,9 +98,14 @@ def _sample_own_share(run: Run, request: Request, state: PartialState) -> np.nda
     """All images (N, H, W, C) on the main process, of which each process made some batches."""
     rows = request.batches()[state.process_index :: state.num_processes]
     with sampling_bar(len(rows) * request.steps, state.is_main_process) as on_step:
-        own = [(b.rows.start, to_arrays(b.images)) for b in run.stream(request, rows, on_step)]
+        own = [(b.rows.start, _arrays(b.images)) for b in run.stream(request, rows, on_step)]
     parts = gather_object(own) if state.num_processes > 1 else own
     return np.concatenate([part for _, part in sorted(parts, key=lambda part: part[0])])
+
+
+def _arrays(batch: Tensor) -> np.ndarray:
+    """Images as uint8 (N, H, W, C), points (N, D) as they are."""
+    return batch.cpu().numpy() if batch.ndim == 2 else to_arrays(batch)
 
 
 def write(
@@ -107,7 +117,9 @@ def write(
     record = _record(request, run, wish)
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.name}.json")
-    if out.suffix.lower() == ".png":
+    if len(run.shape) == 1:
+        _write_points(images, labels, seeds, out)
+    elif out.suffix.lower() == ".png":
         names = [request.classes[k] for k in request.labels[:columns]] if request.classes else ()
         title = f"w = {request.w:g}, {request.steps} {request.sampler} steps"
         save_grid(images, out, columns, column_names=names, title=title)
@@ -119,7 +131,15 @@ def write(
             save_png(image, out / f"{k:06d}-seed{seed}-label{label}.png")
         beside = out / "samples.json"
     write_text(beside, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    print(f"{len(images)} images in {out}, their settings in {beside}")
+    what = "points" if len(run.shape) == 1 else "images"
+    print(f"{len(images)} {what} in {out}, their settings in {beside}")
+
+
+def _write_points(points: np.ndarray, labels: np.ndarray, seeds: np.ndarray, out: Path) -> None:
+    if out.suffix.lower() == ".npz":
+        save_npz(out, points=points, labels=labels, seeds=seeds)
+    else:
+        save_scatter(points, out, f"{len(points)} points")
 
 
 def _record(request: Request, run: Run, wish: SampleSettings) -> dict:

@@ -22,7 +22,8 @@ from pilotage.images import from_uint8, shape_text
 from pilotage.objectives.likelihood import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.processes import process_state
-from pilotage.run import Run, load_run
+from pilotage.load import load_run
+from pilotage.run import Run
 from pilotage.settings import LikelihoodSettings
 from pilotage.training.fit import load
 from pilotage.version import __version__
@@ -61,6 +62,11 @@ def likelihood(
     """
     state = process_state()
     run = load_run(settings.run_folder, weights=settings.weights, device=str(state.device))
+    if run.is_generator:
+        raise PilotageError(
+            f"run is {settings.run_folder}: it holds a GAN's generator, which draws images without "
+            "a density, so they have no likelihood."
+        )
     with state.main_process_first():
         name, images = _held_out(settings, run)
     count = min(settings.images or len(images), len(images))

@@ -1,12 +1,16 @@
 """From a run's card to its parts: network, denoiser or classifier, schedule, condition space."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from pilotage.adversaries import (
+    build_generator,
+    build_generator_network,
+    few_steps,
+    known_classes,
+)
 from pilotage.conditions import Labels
 from pilotage.diffusion import (
     NetworkDenoiser,
@@ -16,19 +20,29 @@ from pilotage.diffusion import (
     TruncatedCosine,
 )
 from pilotage.diffusion.denoiser import cosine_time
+from pilotage.diffusion.latent import NetworkGenerator
 from pilotage.diffusion.learned import LearnableLam, LinearLam, MonotoneLam
 from pilotage.folder import Card
 from pilotage.networks import UNet, UNetEncoder
-from pilotage.seeding import derived_seed
-from pilotage.settings import ClassifierRecipe, Recipe, TrainingRecipe
+from pilotage.networks.text_unet import TextUNet
+from pilotage.seeding import seeded
+from pilotage.settings import (
+    AdversarialRecipe,
+    ClassifierRecipe,
+    Recipe,
+    TextRecipe,
+    TrainingRecipe,
+)
 
-Model = NetworkDenoiser | NoisyClassifier
+Model = NetworkDenoiser | NoisyClassifier | NetworkGenerator
 
 
 def build_model(card: Card) -> Model:
     """What a card's run trains, with its initial weights."""
     if isinstance(card.recipe, ClassifierRecipe):
         return build_classifier(build_encoder(card), card.recipe)
+    if isinstance(card.recipe, AdversarialRecipe):
+        return build_generator(build_generator_network(card), card.recipe)
     return build_denoiser(build_network(card), card.recipe)
 
 
@@ -49,10 +63,12 @@ class Scheduled(nn.Module):
         return self.network(z, time, cond)
 
 
-def build_network(card: Card) -> UNet | Scheduled:
+def build_network(card: Card) -> UNet | Scheduled | TextUNet:
     """The run's network with its initial weights, a function of the recipe's seed."""
+    if isinstance(card.recipe, TextRecipe):
+        return build_text_network(card)
     settings, classes = card.recipe.network, len(card.data.classes)
-    with _seeded(card.recipe):
+    with seeded(card.recipe.seed, "weights"):
         unet = UNet(
             in_channels=card.data.shape[0],
             num_classes=classes or None,
@@ -67,10 +83,31 @@ def build_network(card: Card) -> UNet | Scheduled:
     return Scheduled(unet, schedule) if learned else unet
 
 
+def build_text_network(card: Card) -> TextUNet:
+    """The network of a run on captions, the same way."""
+    recipe, settings = card.recipe, card.recipe.network
+    with seeded(recipe.seed, "weights"):
+        return TextUNet(
+            in_channels=card.data.shape[0],
+            vocabulary=card.data.vocabulary,
+            context=recipe.context,
+            text_width=settings.text_width,
+            text_layers=settings.text_layers,
+            text_heads=settings.text_heads,
+            final_norm=settings.final_norm,
+            padding=settings.padding,
+            low_res=recipe.low_res is not None,
+            inpaint=recipe.inpaint,
+            learned_variance=recipe.learned_variance,
+            heads_up=settings.heads_up,
+            **_shared(settings),
+        )
+
+
 def build_encoder(card: Card) -> UNetEncoder:
     """The classifier's network with its initial weights, a function of the recipe's seed."""
     settings = card.recipe.network
-    with _seeded(card.recipe):
+    with seeded(card.recipe.seed, "weights"):
         return UNetEncoder(
             size=card.data.shape[1:],
             in_channels=card.data.shape[0],
@@ -80,7 +117,7 @@ def build_encoder(card: Card) -> UNetEncoder:
         )
 
 
-def build_denoiser(network: nn.Module, recipe: Recipe) -> NetworkDenoiser:
+def build_denoiser(network: nn.Module, recipe: Recipe | TextRecipe) -> NetworkDenoiser:
     """The network as a denoiser; λ reaches it as a time between 0 and 1000, or a timestep."""
     return NetworkDenoiser(network, recipe.predicts, _time(recipe))
 
@@ -92,6 +129,8 @@ def build_classifier(network: nn.Module, recipe: ClassifierRecipe) -> NoisyClass
 
 def build_schedule(recipe: TrainingRecipe) -> Schedule:
     """The run's noise schedule; one that is learned is as it starts."""
+    if isinstance(recipe, AdversarialRecipe):
+        return few_steps(recipe)
     ends = recipe.lam_min, recipe.lam_max
     if recipe.schedule == "truncated_cosine":
         return TruncatedCosine(*ends)
@@ -108,20 +147,15 @@ def schedule_of(network: nn.Module, recipe: TrainingRecipe) -> Schedule:
 
 
 def build_labels(card: Card) -> Labels:
-    """The run's condition space."""
+    """The run's condition space; without classes for a GAN that was never told any."""
+    if isinstance(card.recipe, AdversarialRecipe) and known_classes(card) is None:
+        return Labels(())
     return Labels(card.data.classes)
 
 
 def _time(recipe: TrainingRecipe) -> Callable[[Tensor], Tensor]:
     schedule = build_schedule(recipe)
     return schedule.time if isinstance(schedule, Timesteps) else cosine_time
-
-
-@contextmanager
-def _seeded(recipe: TrainingRecipe) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(recipe.seed, "weights"))
-        yield
 
 
 def _shared(settings: Any) -> dict[str, Any]:

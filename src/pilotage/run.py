@@ -1,4 +1,4 @@
-"""A trained run: load it, and sample from it."""
+"""A trained run, and how to sample from it."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pilotage.adversaries import build_generator
 from pilotage.conditions import Labels
 from pilotage.diffusion import (
     Denoiser,
@@ -26,16 +27,23 @@ from pilotage.diffusion import (
     sample,
 )
 from pilotage.diffusion.guidance import score
+from pilotage.diffusion.latent import direct, latent, no_latents
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, read_card
-from pilotage.model import build_denoiser, build_labels, build_network, schedule_of
+from pilotage.model import build_denoiser, build_labels, build_model, schedule_of
 from pilotage.noisy import NoisyRun, load_classifier
 from pilotage.processes import process_device
 from pilotage.request import Batch, Guidance, Request, Sampler, checked_seeds, guidance_strength
-from pilotage.settings import Recipe, SamplerSettings
+from pilotage.seeding import derived_seed
+from pilotage.settings import AdversarialRecipe, ClassifierRecipe, SamplerSettings
 from pilotage.weights import fill, stored_step
 
+DEFAULT_STEPS = 64
 SMALL_V = 0.3  # the variance fraction where none is learned (2207.12598, section 4)
+
+
+# the rows of a batch to its conditions and their null
+Conditioning = Callable[[slice], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,17 +63,22 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names; label k is classes[k]. Empty if the network knows no classes."""
-        return self.card.data.classes
+        return self.labels.classes
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image, or (D,) of a point."""
         return self.card.data.shape
 
     @property
     def labels(self) -> Labels:
         """The condition space, with its null."""
         return build_labels(self.card)
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether the network draws x, with a latent, instead of its mean."""
+        return isinstance(self.card.recipe, AdversarialRecipe)
 
     @property
     def schedule(self) -> Schedule:
@@ -87,29 +100,58 @@ class Run:
 
     @property
     def denoiser(self) -> NetworkDenoiser:
-        """The network as a denoiser, (z, lam, labels) -> Prediction."""
+        """The network as a denoiser, (z, lam, labels) -> Prediction.
+
+        Raises:
+            PilotageError: for a generator, whose draws need seeds: see `denoiser_for`.
+        """
+        if self.is_generator:
+            raise PilotageError("the run holds a generator: denoiser_for(seeds) binds its latents.")
         denoise = build_denoiser(self.network, self.card.recipe)
         return denoise if self.classes else denoise.around(_ignoring_labels(self.network))
 
-    def guided(self, guidance: float | Guidance) -> Denoiser:
+    def denoiser_for(self, seeds: Iterable[int]) -> Denoiser:
+        """The denoiser of some images; a generator's takes its next latents at every call."""
+        if not self.is_generator:
+            return self.denoiser
+        generator = build_generator(self.network, self.card.recipe)
+        latents = self._latents(tuple(seeds))
+        if self.classes:
+            return latent(generator, latents)
+        return latent(lambda z, lam, cond, n: generator(z, lam, None, n), latents)
+
+    def _latents(self, seeds: tuple[int, ...]) -> Iterator[Tensor]:
+        """Draws (B, N), each row of its image's seed, but not the numbers of its noise."""
+        dim, device = self.card.recipe.network.latent_dim, self.device
+        if not self.card.recipe.with_latent:
+            return no_latents(len(seeds), dim, torch.zeros(1, device=device))
+        own = [derived_seed(seed, "latent") % 2**32 for seed in seeds]
+        return SeededNoise(own, (dim,), device)
+
+    def guided(
+        self, guidance: float | Guidance, seeds: Iterable[int] = (), null: Any = None
+    ) -> Denoiser:
         """The denoiser guided, then clipped to [−1, 1].
 
         Args:
             guidance: a classifier-free strength, or all about it. A classifier that moves the mean
                 is left to the step.
+            seeds: of the images, for the latents of a generator.
+            null: the null condition; the null label if not given.
         """
         how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
         free_w = how.w if how.classifier is None else how.classifier_free_w
-        denoise: Denoiser = self.denoiser
+        denoise = self.denoiser_for(seeds)
         if self._knows_null:
-            denoise = classifier_free(denoise, free_w, self.labels.null)
+            denoise = classifier_free(denoise, free_w, self.labels.null if null is None else null)
         if how.classifier is not None and how.classifier_shift == "eps":
             denoise = classifier(denoise, how.classifier.classifier.log_prob, how.w)
-        return clip_x(denoise)
+        draws_z = self.is_generator and self.card.recipe.direct  # z has no bounds
+        return denoise if draws_z else clip_x(denoise)
 
     @property
     def _knows_null(self) -> bool:
-        return bool(self.classes) and self.card.recipe.network.null_class
+        return bool(self.classes) and (self.is_generator or self.card.recipe.network.null_class)
 
     def request(
         self,
@@ -137,8 +179,8 @@ class Run:
             labels=tuple(indices[i % len(indices)] for i in range(len(seeds))),
             seeds=seeds,
             guidance=self._guidance(how, guide),
-            lams=self.levels(how.steps),
-            sampler=how.sampler,
+            lams=self.levels(self.default_steps if how.steps is None else how.steps),
+            sampler=self._sampler(how.sampler),
             v=self._v(how.v),
             eta=how.eta,
             batch_size=how.batch_size,
@@ -176,6 +218,8 @@ class Run:
         if w != 0 and not self._knows_null:
             what = "no null label" if self.classes else "no classes"
             raise PilotageError(f"{name} is {w}: the run has {what}, so it must be 0.")
+        if not self.classes and self.is_generator:
+            return
         p_uncond = self.card.recipe.p_uncond
         if p_uncond == 0 and w != 0:
             warnings.warn(
@@ -205,9 +249,24 @@ class Run:
             )
         return schedule.grid(steps)
 
+    @property
+    def default_steps(self) -> int:
+        """Network levels where none are asked for."""
+        return self.card.recipe.steps_T if self.is_generator else DEFAULT_STEPS
+
+    def _sampler(self, sampler: Sampler) -> Sampler:
+        if self.is_generator and sampler != "ancestral":
+            raise PilotageError(
+                f"sampler is {sampler}: a generator draws x for the ancestral step, so it must be "
+                "ancestral."
+            )
+        return sampler
+
     def _v(self, v: float | None) -> float | Literal["learned"]:
-        if v is not None:
-            return v
+        if self.is_generator and v not in (None, 0):
+            raise PilotageError(f"v is {v}: a generator draws x for v = 0, so it must be 0.")
+        if v is not None or self.is_generator:
+            return v or 0.0
         return "learned" if self.card.recipe.learned_variance else SMALL_V
 
     def stream(
@@ -223,15 +282,33 @@ class Run:
             rows: some of ``request.batches()``, or all if None.
             on_step: called after every sampling step.
         """
-        denoise = self.guided(request.guidance)
+        conditions = self.conditioning(request)
         for part in request.batches() if rows is None else rows:
+            cond, null = conditions(part)
+            denoise = self.guided(request.guidance, request.seeds[part], null)
             noise = SeededNoise(request.seeds[part], self.shape, self.device)
-            cond = torch.tensor(request.labels[part], device=self.device)
-            draws, step = noise if request.random else None, _step(request, cond)
+            draws, step = noise if request.random else None, self._step(request, cond)
             for state in sample(denoise, next(noise), request.lams, step, cond, draws):
                 final = state
                 on_step()
             yield Batch(part, final.z)
+
+    def conditioning(self, request: Request) -> Conditioning:
+        """What tells the conditions of a request's batches, and the null beside each."""
+        labels = torch.tensor(request.labels, device=self.device)
+        return lambda part: (labels[part], self.labels.null)
+
+    def _step(self, request: Request, cond: Tensor) -> Step:
+        """The sampler's step, with the classifier's shift of the mean if that is asked for."""
+        if self.is_generator and self.card.recipe.direct:
+            return direct()
+        if request.sampler == "ddim":
+            return ddim(request.eta)
+        how = request.guidance
+        if how.classifier is None or how.classifier_shift == "eps":
+            return ancestral(request.v)
+        push = score(how.classifier.classifier.log_prob, how.w)
+        return ancestral(request.v, score=lambda z, lam: push(z, lam, cond))
 
     def sample(
         self,
@@ -243,7 +320,7 @@ class Run:
         classifier: NoisyRun | str | Path | None = None,
         classifier_free_w: float | None = None,
         classifier_shift: Literal["eps", "mean"] = "eps",
-        steps: int | str = 64,
+        steps: int | str | None = None,
         sampler: Sampler = "ancestral",
         batch_size: int = 64,
         v: float | None = None,
@@ -264,12 +341,13 @@ class Run:
                 or −1 for a run that learned no labels.
             classifier_shift: what a classifier moves: "eps", in any sampler, or the "mean" of the
                 ancestral step (2105.05233, Algorithm 1).
-            steps: network levels T; for a beta schedule also a respacing such as "ddim25".
-            sampler: "ancestral" (with ``v``) or "ddim" (with ``eta``).
+            steps: network levels T; for a beta schedule also a respacing such as "ddim25"; 64, or a
+                generator's own, if not given.
+            sampler: "ancestral" (with ``v``) or "ddim" (with ``eta``); a generator's is ancestral.
             seeds: one per image; 0, 1, ... for one image per label if not given.
             batch_size: images per network call.
             v: variance fraction of the ancestral sampler, in [0, 1]; if not given, as the network
-                learned it, or 0.3.
+                learned it, or 0.3; a generator's is 0.
             eta: randomness of the DDIM sampler, in [0, 1]; 0 is deterministic.
 
         Raises:
@@ -292,45 +370,6 @@ class Run:
         return torch.cat([batch.images for batch in self.stream(request)])
 
 
-def _step(request: Request, cond: Tensor) -> Step:
-    """The sampler's step, with the classifier's shift of the mean if that is asked for."""
-    if request.sampler == "ddim":
-        return ddim(request.eta)
-    how = request.guidance
-    if how.classifier is None or how.classifier_shift == "eps":
-        return ancestral(request.v)
-    push = score(how.classifier.classifier.log_prob, how.w)
-    return ancestral(request.v, score=lambda z, lam: push(z, lam, cond))
-
-
 def _ignoring_labels(network: nn.Module) -> Callable[..., Tensor]:
     """A network without classes, called like one with classes."""
     return lambda z, time, cond=None: network(z, time)
-
-
-def load_run(
-    path: str | Path, *, weights: Literal["ema", "model"] = "ema", device: str | None = None
-) -> Run:
-    """A run folder's model, ready to sample.
-
-    Args:
-        path: the run folder.
-        weights: the averaged ("ema") or the latest ("model") ones.
-        device: where it runs; a GPU if there is one.
-
-    Raises:
-        PilotageError: if the folder, its card or either weight file is missing or damaged, or if it
-            holds a classifier.
-    """
-    folder = Path(path)
-    card = read_card(folder)
-    if not isinstance(card.recipe, Recipe):
-        raise PilotageError(
-            f"run is {folder}: it holds a classifier, which guides a denoiser's run "
-            "(--classifier) but makes no images itself."
-        )
-    network = build_network(card)
-    step = stored_step(folder, weights)
-    fill(network, folder / f"{weights}.safetensors")
-    network = network.eval().requires_grad_(False).to(device or process_device())
-    return Run(card, network, step)

@@ -1,6 +1,8 @@
 """Randomness without state: every number is a function of the seed and of what it is for."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -20,3 +22,11 @@ def derived_generator(
 ) -> torch.Generator:
     """A generator with that seed."""
     return torch.Generator(device).manual_seed(derived_seed(seed, *purpose))
+
+
+@contextmanager
+def seeded(seed: int, *purpose: str | int) -> Iterator[None]:
+    """Torch's global generator of the CPU, seeded for one purpose and put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, *purpose))
+        yield

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from pilotage.checkpoint import read_metadata, read_tensors
 from pilotage.errors import PilotageError
 
-LABELS = "condition.label.weight"
 
 
 def stored_step(folder: Path, weights: str) -> int:
@@ -41,28 +40,30 @@ def fill(network: nn.Module, path: Path) -> None:
     network.load_state_dict(tensors)
 
 
-def fill_from(network: nn.Module, folder: Path, kept: dict[int, int]) -> None:
-    """Start a network from another run's averaged weights.
+def fill_from(network: nn.Module, path: Path, kept: dict[int, int]) -> None:
+    """Start a network from another run's weights.
 
     Args:
         network: any; its labels may be others than that run's.
-        folder: the run.
+        path: a weight file of the run.
         kept: labels of the network that the run has too, and their number there; the other rows
             of the table of labels stay as they are.
 
     Raises:
         PilotageError: if any other tensor is missing, unknown or of another shape.
     """
-    tensors, own = read_tensors(folder / "ema.safetensors"), network.state_dict()
-    old, new = tensors.pop(LABELS, None), own.get(LABELS)
-    if new is not None:
-        tensors[LABELS] = table = new.clone()
-        if old is not None and old.shape[1:] == new.shape[1:]:
-            table[list(kept)] = old[list(kept.values())]
+    tensors, own = read_tensors(path), network.state_dict()
+    tables = {name for name in own.keys() | tensors.keys() if name.endswith("label.weight")}
+    for name in tables:
+        old, new = tensors.pop(name, None), own.get(name)
+        if new is not None:
+            tensors[name] = table = new.clone()
+            if old is not None and old.shape[1:] == new.shape[1:]:
+                table[list(kept)] = old[list(kept.values())]
     wrong = [n for n in own.keys() | tensors.keys() if _shape(own, n) != _shape(tensors, n)]
     if wrong:
         raise PilotageError(
-            f"start_from is {folder}: {', '.join(sorted(wrong)[:3])} ({len(wrong)} in all) of its "
+            f"start_from is {path.parent}: {', '.join(sorted(wrong)[:3])} ({len(wrong)} in all) of its "
             "weights do not fit the recipe's network."
         )
     network.load_state_dict(tensors)

@@ -14,11 +14,13 @@ so that λ falls as noise is added. Everything else is a function of λ:
 * the *loop* (:func:`sample`) repeats the step over a grid of λ.
 
 Read the files in that order: ``logsnr``, ``schedules``, ``prediction``, ``denoiser``, ``guidance``,
-``steps``, ``sampling``; ``noise`` holds the per-image seeds and ``mixture`` the exact oracle.
+``steps``, ``sampling``; ``composition`` guides by several conditions, ``rows`` handles batches of
+them, ``noise`` holds the per-image seeds and ``mixture`` the exact oracle.
 ``timesteps`` has the published schedules of numbered timesteps, ``inversion`` the way from an image
 back to its noise.
 """
 
+from pilotage.diffusion.composition import composed, several
 from pilotage.diffusion.denoiser import Denoiser, NetworkDenoiser
 from pilotage.diffusion.guidance import between, classifier, classifier_free, clip_x, on_x
 from pilotage.diffusion.inversion import invert
@@ -50,10 +52,12 @@ __all__ = [
     "classifier",
     "classifier_free",
     "clip_x",
+    "composed",
     "ddim",
     "invert",
     "on_x",
     "respaced",
     "sample",
+    "several",
     "sigma",
 ]

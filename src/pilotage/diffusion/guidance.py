@@ -5,12 +5,13 @@ The order is always: guide, then clip x, then re-derive ε from the clipped x. F
 guides, ``classifier(clip_x(denoise), ...)``: a guided x may then leave the range of the data again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pilotage.diffusion import rows
 from pilotage.diffusion.denoiser import Denoiser
 from pilotage.diffusion.logsnr import like, sigma, spread
 from pilotage.diffusion.prediction import Prediction, move_x
@@ -23,45 +24,68 @@ class BrokenGuidanceError(PilotageError):
     """A guide's gradient is NaN or infinite."""
 
 
-def classifier_free(denoise: Denoiser, w: float | Tensor, null: int | Tensor) -> Denoiser:
+def classifier_free(denoise: Denoiser, w: float | Tensor, null: Any) -> Denoiser:
     """(1 + w) · conditional − w · unconditional, in one batched call (2207.12598, equation 6).
 
     w = 0 calls the conditional and w = −1 the unconditional model alone, exactly. x and ε are both
     guided, so neither is recovered by a division. A learned variance comes from the conditional
     branch.
 
+    Any other condition may take the place of the null, one for all or one per row: guidance then
+    leads away from it. Such a negative caption is what "negative prompt" means elsewhere.
+
     Args:
         denoise: a conditional denoiser that also knows the null condition.
         w: the strength, one number or one per example (B,).
-        null: the null condition as a value in condition space, e.g. the label K.
+        null: the null condition as a value in condition space, e.g. the label K; or of the
+            structure of the conditions, as :func:`pilotage.diffusion.rows.expanded` reads it.
 
     Raises:
-        PilotageError: if w is NaN or infinite; when called, if there is no condition to guide by.
+        PilotageError: if w is NaN or infinite; when called, if there is no condition to guide by,
+            or null is None or not of its structure.
     """
     strength = check_w(w)
 
     def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         if cond is None:
             raise PilotageError("cond is None: classifier-free guidance needs a condition.")
-        empty = null.expand_as(cond) if isinstance(null, Tensor) else torch.full_like(cond, null)
+        empty = rows.expanded(null, cond)
         if isinstance(strength, float) and strength in (0.0, -1.0):
             return denoise(z, lam, cond if strength == 0.0 else empty)
-        both = denoise(torch.cat([z, z]), spread(lam, 2 * len(z)), torch.cat([cond, empty]))
-        return _extrapolate(both, strength)
+        given, free = ask_all(denoise, z, lam, [cond, empty])
+        return toward(
+            free, given, 1 + (strength.to(z) if isinstance(strength, Tensor) else strength)
+        )
 
     return guided
 
 
-def _extrapolate(both: Prediction, w: float | Tensor) -> Prediction:
-    """(1 + w) · first half − w · second half: from the second to the first, and on by w."""
-    x, x_null = both.x.chunk(2)
-    eps, eps_null = both.eps.chunk(2)
-    reach = 1 + like(w.to(x), x) if isinstance(w, Tensor) else 1 + w
-    return Prediction(
-        x=torch.lerp(x_null, x, reach),
-        eps=torch.lerp(eps_null, eps, reach),
-        v=None if both.v is None else both.v.chunk(2)[0],
-    )
+def ask_all(denoise: Denoiser, z: Tensor, lam: Tensor, conds: Sequence[Any]) -> list[Prediction]:
+    """The predictions at (z, λ) under each of several batches of conditions, in one batched call.
+
+    Raises:
+        PilotageError: if the batches of conditions differ in structure or in the shape of a row.
+    """
+    times = len(conds)
+    if times == 1:
+        return [denoise(z, lam, conds[0])]
+    joint = denoise(torch.cat([z] * times), spread(lam, times * len(z)), rows.joined(conds))
+    v = [None] * times if joint.v is None else joint.v.chunk(times)
+    whole = zip(joint.x.chunk(times), joint.eps.chunk(times), v, strict=True)
+    return [Prediction(*fields) for fields in whole]
+
+
+def toward(start: Prediction, end: Prediction, reach: float | Tensor) -> Prediction:
+    """start + reach · (end − start), exactly start at reach 0 and end at 1; v is that of the end.
+
+    Args:
+        start: the prediction to begin at.
+        end: the prediction to go to, or on from.
+        reach: how far, one number or one per example (B,).
+    """
+    far = like(reach.to(end.x), end.x) if isinstance(reach, Tensor) else reach
+    x, eps = torch.lerp(start.x, end.x, far), torch.lerp(start.eps, end.eps, far)
+    return Prediction(x, eps, end.v)
 
 
 def classifier(denoise: Denoiser, log_prob: LogProb, w: float | Tensor) -> Denoiser:
@@ -166,12 +190,12 @@ def between(guided: Denoiser, plain: Denoiser, lam_lo: float, lam_hi: float) -> 
         if not inside.any():
             return plain(z, lam, cond)
         lam = lam.expand(len(z))
-        rows = [inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)]
+        places = [inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)]
         parts = [
-            side(z[i], lam[i], None if cond is None else cond[i])
-            for side, i in zip((guided, plain), rows, strict=True)
+            side(z[i], lam[i], rows.take(cond, i))
+            for side, i in zip((guided, plain), places, strict=True)
         ]
-        order = torch.cat(rows).argsort()
+        order = torch.cat(places).argsort()
         return Prediction(
             x=torch.cat([p.x for p in parts])[order],
             eps=torch.cat([p.eps for p in parts])[order],
@@ -203,9 +227,9 @@ def clip_x(denoise: Denoiser, bound: float = 1.0) -> Denoiser:
     return clipped
 
 
-def check_w(w: float | Tensor) -> float | Tensor:
+def check_w(w: float | Tensor, name: str = "w") -> float | Tensor:
     """A strength as a float or a tensor; NaN and infinity are refused by a PilotageError."""
     finite = torch.as_tensor(w).isfinite().all()
     if not finite:
-        raise PilotageError(f"w is {w}: the guidance strength must be a finite number.")
+        raise PilotageError(f"{name} is {w}: the guidance strength must be a finite number.")
     return w if isinstance(w, Tensor) else float(w)

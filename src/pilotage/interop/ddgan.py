@@ -70,7 +70,7 @@ def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
         PilotageError: if the file cannot be read, an argument is unknown or out of range, or
             tensors are missing, left over or of another shape.
     """
-    tensors = _stripped(weights)
+    tensors = stripped(weights)
     settings = generator_settings(tensors, config)
     if settings["time_features"] == "none":  # the published blocks keep layers that they never use
         tensors = {name: tensor for name, tensor in tensors.items() if ".Dense_0." not in name}
@@ -98,12 +98,12 @@ def load_discriminator(
     Raises:
         PilotageError: as for `load_generator`.
     """
-    tensors, config = _stripped(weights), dict(config or {})
+    tensors, config = stripped(weights), dict(config or {})
     _check_keywords(config, _DISCRIMINATOR | _GENERATOR)
     if size is None:
         size = "large" if any(name.startswith("conv5.") for name in tensors) else "small"
-    stem = _tensor(tensors, "start_conv.weight", 4)
-    embedding = _tensor(tensors, "t_embed.main.0.weight", 2)
+    stem = needed(tensors, "start_conv.weight", 4)
+    embedding = needed(tensors, "t_embed.main.0.weight", 2)
     nc, ngf = config.get("nc", stem.shape[1]), config.get("ngf", stem.shape[0] // 2)
     if nc % 2:
         raise PilotageError(f"nc is {nc}: it must be even, the channels of two images.")
@@ -155,8 +155,8 @@ def generator_settings(tensors: Mapping[str, Tensor], config: Mapping[str, Any])
 def _told(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments that tensors tell."""
     mapping = [name for name in tensors if re.fullmatch(r"z_transform\.\d+\.weight", name)]
-    first = _tensor(tensors, "z_transform.1.weight", 2)
-    number = _stem(tensors)
+    first = needed(tensors, "z_transform.1.weight", 2)
+    number = stem_number(tensors)
     stem = tensors[f"all_modules.{number}.weight"]
     return {
         "nz": first.shape[1],
@@ -168,7 +168,7 @@ def _told(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _stem(tensors: Mapping[str, Tensor]) -> int:
+def stem_number(tensors: Mapping[str, Tensor]) -> int:
     """Number of the first convolution, which follows the layers of the time."""
     for number in range(4):
         weight = tensors.get(f"all_modules.{number}.weight")
@@ -206,14 +206,16 @@ def _check_keywords(config: Mapping[str, Any], known: set[str]) -> None:
         )
 
 
-def _stripped(weights: Weights) -> dict[str, Tensor]:
+def stripped(weights: Weights) -> dict[str, Tensor]:
+    """Name every tensor, without the ``module.`` that several processes put in front."""
     named = read_weights(weights)
     if all(name.startswith("module.") for name in named):
         return {name.removeprefix("module."): tensor for name, tensor in named.items()}
     return named
 
 
-def _tensor(tensors: Mapping[str, Tensor], name: str, dims: int) -> Tensor:
+def needed(tensors: Mapping[str, Tensor], name: str, dims: int) -> Tensor:
+    """A tensor that must be there, with so many dimensions."""
     if name not in tensors or tensors[name].ndim != dims:
         raise PilotageError(f"weights have no {name} of {dims} dimensions: it must be there.")
     return tensors[name]

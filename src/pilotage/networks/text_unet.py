@@ -127,8 +127,11 @@ class TextUNet(UNetLayers):
         Raises:
             PilotageError: if a shape is wrong, or an image is missing or given in vain.
         """
-        pooled, sequence = self.text(cond.tokens, cond.mask)
-        return EncodedText(pooled, sequence, beside(self.plan, cond, size))
+        return self.encode_text(cond)._replace(image=beside(self.plan, cond, size))
+
+    def encode_text(self, cond: TextCond) -> EncodedText:
+        """What `encode` gives, but for the image."""
+        return EncodedText(*self.text(cond.tokens, cond.mask))
 
     def forward(
         self, x: Tensor, time: Tensor, cond: TextCond | EncodedText | None = None

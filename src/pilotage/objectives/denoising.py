@@ -1,13 +1,13 @@
 """The denoising objective with dropped conditions (2207.12598, Algorithm 1)."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pilotage.conditions import Labels, draw_dropped
+from pilotage.conditions import Space, draw_dropped
 from pilotage.diffusion.denoiser import NetworkDenoiser, Predicts
 from pilotage.diffusion.logsnr import diffuse
 from pilotage.diffusion.prediction import target_v
@@ -43,7 +43,7 @@ class Denoising:
     """
 
     schedule: Schedule
-    labels: Labels
+    labels: Space
     p_uncond: float
 
     def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
@@ -58,7 +58,7 @@ class Denoising:
         self,
         denoise: NetworkDenoiser,
         x: Float[Tensor, "B *shape"],
-        labels: Int[Tensor, " B"],
+        labels: Any,
         draws: Draws,
     ) -> dict[str, Tensor]:
         """``{"loss": (B,)}``: the error per example, averaged over its numbers.
@@ -66,7 +66,7 @@ class Denoising:
         Args:
             denoise: the network, and what it predicts.
             x: clean data in [−1, 1].
-            labels: its classes.
+            labels: its conditions, such as classes (B,).
             draws: the step's random numbers.
         """
         lam = self.schedule(draws.u)

@@ -1,9 +1,10 @@
 """The hybrid objective: the denoising error, and the bound for the variance alone (2102.09672)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from pilotage.diffusion.denoiser import NetworkDenoiser
@@ -55,7 +56,7 @@ class Hybrid(Denoising):
         self,
         denoise: NetworkDenoiser,
         x: Float[Tensor, "B *shape"],
-        labels: Int[Tensor, " B"],
+        labels: Any,
         draws: Draws,
     ) -> dict[str, Tensor]:
         """``loss``, ``simple`` and ``vlb``, each (B,); loss = simple + vlb_weight · T/1000 · vlb.

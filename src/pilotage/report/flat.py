@@ -14,8 +14,8 @@ from pilotage.report.read import Source
 
 def flat(groups: list[Group]) -> str:
     """Every row as it was read, numbers unrounded; empty where a row does not have the field."""
-    rows = [_flat_row(row.raw) for group in groups for row in group.rows]
-    return _csv(["id", "kind", "run", *(name for row in rows for name in row)], rows)
+    rows = [flat_row(row.raw) for group in groups for row in group.rows]
+    return csv_text(["id", "kind", "run", *(name for row in rows for name in row)], rows)
 
 
 def flat_levels(sources: list[Source]) -> str:
@@ -26,13 +26,13 @@ def flat_levels(sources: list[Source]) -> str:
         for line in source.levels
         for level in line.levels
     ]
-    return _csv(["run", "step", "images", *Level._fields], rows)
+    return csv_text(["run", "step", "images", *Level._fields], rows)
 
 
 def flat_likelihood(images: list[Coded]) -> str:
     """Every row of the tables, numbers unrounded, with the codecs of its images."""
     rows = [_flat_bound(bound, coded) for coded in images for bound in coded.bounds]
-    return _csv([name for row in rows for name in row], rows)
+    return csv_text([name for row in rows for name in row], rows)
 
 
 def _flat_bound(bound: Bound, coded: Coded) -> dict[str, Any]:
@@ -47,7 +47,8 @@ def _flat_bound(bound: Bound, coded: Coded) -> dict[str, Any]:
     return told | {name: value for name, value in raw.items() if name not in skipped}
 
 
-def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
+def csv_text(columns: list[str], rows: list[dict[str, Any]]) -> str:
+    """The rows under the columns, each of which is named once however often it is given."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(columns)), lineterminator="\n")
     writer.writeheader()
@@ -55,20 +56,21 @@ def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def _flat_row(raw: dict[str, Any]) -> dict[str, Any]:
-    flat_row: dict[str, Any] = {}
+def flat_row(raw: dict[str, Any]) -> dict[str, Any]:
+    """A row of a sweep with one number or text per field."""
+    told: dict[str, Any] = {}
     for name, value in raw.items():
         if name == "metrics":
             continue
         if isinstance(value, dict):
-            flat_row |= {f"{name}_{key}": inner for key, inner in value.items()}
+            told |= {f"{name}_{key}": inner for key, inner in value.items()}
         elif isinstance(value, list):
-            flat_row[name] = " ".join(map(str, value))
+            told[name] = " ".join(map(str, value))
         else:
-            flat_row[name] = value
+            told[name] = value
     for name, (value, error) in raw["metrics"].items():
-        flat_row |= {name: _known(value), f"{name}_se": _known(error)}
-    return flat_row
+        told |= {name: _known(value), f"{name}_se": _known(error)}
+    return told
 
 
 def _known(value: float | None) -> float | str:

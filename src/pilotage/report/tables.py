@@ -69,7 +69,7 @@ def _guidance_table(group: Group, variant: Variant) -> Table:
     metrics = [m for m in PAIR if any(curve.points(m) for curve in curves)]
     digits = digits_of(metrics, group.rows)
     columns = [{row.w: row for row in curve.rows} for curve in curves]
-    best = [{m: _best_value(curve.rows, m) for m in metrics} for curve in curves]
+    best = [{m: best_value(curve.rows, m) for m in metrics} for curve in curves]
     lines = [
         Line(
             f"{w:g}",
@@ -112,7 +112,7 @@ def _setting_table(group: Group, wanted: Sequence[str], caption: str) -> Table:
     metrics = [m for m in wanted if any(m in row.metrics for row in group.rows)]
     digits = digits_of(metrics, group.rows)
     samples = [row for curve in group.curves for row in curve.rows]
-    best = {m: _best_value(samples, m) for m in metrics}
+    best = {m: best_value(samples, m) for m in metrics}
     lines = []
     for curve in group.curves:
         if len(group.curves) > 1:
@@ -195,8 +195,8 @@ def printed(measure: Measure, digits: int, best: bool = False) -> Number:
     return Number(number_text(measure.value, digits), error, best)
 
 
-def _best_value(rows: Iterable[Row], metric: str) -> float:
-    """NaN, which equals nothing, where there is no better and worse."""
+def best_value(rows: Iterable[Row], metric: str) -> float:
+    """The best value of a metric; NaN, which equals nothing, where there is no better and worse."""
     sign = DIRECTIONS.get(metric, 0)
     values = [row.metrics[metric].value for row in rows if metric in row.metrics]
     values = [value for value in values if math.isfinite(value)]

@@ -1,11 +1,18 @@
 """Every setting, as validated pydantic models: the command line, files and Python read this list.
 
-``base`` is what all share, ``networks`` and ``recipe`` say how a run is trained, ``sampling`` what
-is asked of it then, and ``importing`` what a foreign checkpoint does not tell.
+``base`` is what all share, ``networks``, ``recipe``, ``adversarial`` and ``text`` say how a run is
+trained, ``sampling`` what is asked of it then, and ``importing`` what a foreign checkpoint does not tell.
 """
 
+from pilotage.settings.adversarial import (
+    AdversarialRecipe,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    NCSNppOptions,
+    NCSNppSettings,
+)
 from pilotage.settings.base import Positive, Settings
-from pilotage.settings.importing import ImportSettings
+from pilotage.settings.importing import ImportDdganSettings, ImportSettings
 from pilotage.settings.networks import EncoderSettings, UNetSettings
 from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, conflict
 from pilotage.settings.sampling import (
@@ -15,23 +22,36 @@ from pilotage.settings.sampling import (
     MeasureSettings,
     SamplerSettings,
     SampleSettings,
+    SeriesSettings,
+    SpeedSettings,
     SweepSettings,
 )
+from pilotage.settings.text import TextRecipe, TextUNetSettings
 
 __all__ = [
+    "AdversarialRecipe",
     "ClassifierRecipe",
+    "DiscriminatorSettings",
     "EncoderSettings",
     "EvaluateSettings",
+    "GeneratorSettings",
     "GridSettings",
+    "ImportDdganSettings",
     "ImportSettings",
     "LikelihoodSettings",
     "MeasureSettings",
+    "NCSNppOptions",
+    "NCSNppSettings",
     "Positive",
     "Recipe",
     "SampleSettings",
     "SamplerSettings",
+    "SeriesSettings",
     "Settings",
+    "SpeedSettings",
     "SweepSettings",
+    "TextRecipe",
+    "TextUNetSettings",
     "TrainingRecipe",
     "UNetSettings",
     "conflict",

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pilotage.settings.adversarial import NCSNppOptions
 from pilotage.settings.base import Positive, Settings
 
 
@@ -39,4 +40,25 @@ class ImportSettings(Settings):
     classes: tuple[str, ...] | None = Field(None, description="The class names, in order.")
     class_names: Path | None = Field(
         None, description="The same as a text file, one name per line; 0, 1, ... by default."
+    )
+
+
+class ImportDdganSettings(Settings):
+    """A generator of a denoising diffusion GAN, and what its tensors do not tell."""
+
+    checkpoint: Path = Field(description="A .pth, .pt or .safetensors file of tensors, netG_*.pth.")
+    out: Path = Field(description="The run folder to make.")
+    preset: str | None = Field(
+        None, description="The published script's --dataset: cifar10, celeba_256, lsun; tells all."
+    )
+    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
+    steps_T: Positive | None = Field(
+        None, description="Network calls per image (num_timesteps; that script's default is 4)."
+    )
+    beta_min: float = Field(0.1, gt=0, description="Rate of the noise at the data end.")
+    beta_max: float = Field(20.0, gt=0, description="Rate of the noise at the noise end.")
+    geometric: bool = Field(False, description="The two are variances (use_geometric).")
+    network: NCSNppOptions = NCSNppOptions()
+    discriminator: Path | None = Field(
+        None, description="A file of the discriminator's tensors, for training on."
     )

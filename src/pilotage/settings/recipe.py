@@ -1,5 +1,6 @@
 """The recipes: every setting of a training run, of a denoiser or of a noisy classifier."""
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -25,16 +26,6 @@ class TrainingRecipe(Settings):
     )
     flip: bool = Field(False, description="Mirror half of the training images left to right.")
     network: NetworkSettings = NetworkSettings()
-    # noise levels
-    schedule: Literal["truncated_cosine", "linear", "cosine"] = Field(
-        "truncated_cosine",
-        description="Noise levels: continuous, or the beta schedules of DDPM and improved DDPM.",
-    )
-    timesteps: int = Field(
-        1000, ge=2, description="Levels of a beta schedule, and of the hybrid objective's chain."
-    )
-    lam_min: float = Field(-20.0, description="Log-SNR of the noise end.")
-    lam_max: float = Field(20.0, description="Log-SNR of the data end.")
     start_from: str | None = Field(
         None, description="A run whose averaged weights training starts from (train --from RUN)."
     )
@@ -46,6 +37,9 @@ class TrainingRecipe(Settings):
     accumulate: Positive = Field(1, description="Parts that a batch is processed in.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's, after the warm-up.")
     warmup_steps: int = Field(100, ge=0, description="Steps of linear learning-rate warm-up.")
+    decay: Literal["none", "cosine"] = Field(
+        "none", description="How the learning rate falls: not at all, or to 0 at the last step."
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's two decay rates.")
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
@@ -61,27 +55,52 @@ class TrainingRecipe(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.lam_min < self.lam_max:
-            raise ValueError(
-                f"lam_min is {self.lam_min} and lam_max is {self.lam_max}: "
-                "lam_min must be below lam_max."
-            )
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"accumulate is {self.accumulate}: it must divide batch_size {self.batch_size}."
             )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas is {self.betas}: both must lie in [0, 1).")
+        return self
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of optimiser step ``step`` (counted from 1)."""
+        return self.learning_rate * self.rate_factor(step)
+
+    def rate_factor(self, step: int) -> float:
+        """The share of its learning rate that an optimiser has at a step, counted from 1."""
+        warm = min(1.0, step / max(1, self.warmup_steps))
+        if self.decay == "none":
+            return warm
+        return warm * (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2
+
+
+class NoiseLevelSettings(Settings):
+    """The noise levels that a network is trained at."""
+
+    schedule: Literal["truncated_cosine", "linear", "cosine"] = Field(
+        "truncated_cosine",
+        description="Noise levels: continuous, or the beta schedules of DDPM and improved DDPM.",
+    )
+    timesteps: int = Field(
+        1000, ge=2, description="Levels of a beta schedule, and of the hybrid objective's chain."
+    )
+    lam_min: float = Field(-20.0, description="Log-SNR of the noise end.")
+    lam_max: float = Field(20.0, description="Log-SNR of the data end.")
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if not self.lam_min < self.lam_max:
+            raise ValueError(
+                f"lam_min is {self.lam_min} and lam_max is {self.lam_max}: "
+                "lam_min must be below lam_max."
+            )
         if not max(abs(self.lam_min), abs(self.lam_max)) <= 60:
             raise ValueError(
                 f"lam_min is {self.lam_min} and lam_max is {self.lam_max}: "
                 "beyond 60 float32 has no signal or no noise left."
             )
         return self
-
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of optimiser step ``step`` (counted from 1)."""
-        return self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
 
     @property
     def noise_levels(self) -> dict[str, Any]:
@@ -91,7 +110,7 @@ class TrainingRecipe(Settings):
         return {"schedule": self.schedule, "timesteps": self.timesteps}
 
 
-class Recipe(TrainingRecipe):
+class Recipe(NoiseLevelSettings, TrainingRecipe):
     """A denoiser's training run (2207.12598, Algorithm 1)."""
 
     objective: Literal["simple", "hybrid", "vdm"] = Field(
@@ -149,7 +168,7 @@ class Recipe(TrainingRecipe):
         return self.objective == "hybrid"
 
 
-class ClassifierRecipe(TrainingRecipe):
+class ClassifierRecipe(NoiseLevelSettings, TrainingRecipe):
     """A classifier of noisy images (2105.05233, section 4)."""
 
     objective: Literal["classifier"] = Field("classifier", description="Cross-entropy.")
@@ -165,8 +184,9 @@ def conflict(old: TrainingRecipe, new: TrainingRecipe) -> str | None:
     """The first setting in which a resumed run may not differ but does, as a sentence; or None."""
     if type(old) is not type(new):
         return f"the run's objective is {old.objective} and {new.objective} was asked for."
+    may_change = MAY_CHANGE if old.decay == "none" else MAY_CHANGE - {"steps"}
     for name, was, asked in _differences(old.model_dump(), new.model_dump()):
-        if name not in MAY_CHANGE:
+        if name not in may_change:
             return f"{name} is {was!r} in the run and {asked!r} was asked for."
     return None
 

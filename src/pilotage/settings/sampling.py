@@ -46,9 +46,10 @@ class SamplerSettings(SteeringSettings):
     guidance_scale: float | None = Field(
         None, description="The classifier-free strength as 1 + w; never both."
     )
-    steps: int | str = Field(
-        64,
-        description="Network levels T; with a beta schedule also ddim25 or 10,10,15,15,20.",
+    steps: int | str | None = Field(
+        None,
+        description="Network levels T: 64, or a generator's own, by default; with a beta schedule "
+        "also ddim25 or 10,10,15,15,20.",
     )
     sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
     batch_size: Positive = Field(64, description="Images per network call.")
@@ -116,19 +117,35 @@ class EvaluateSettings(MeasureSettings):
     out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
 
 
-class GridSettings(MeasureSettings, SteeringSettings):
+class SeriesSettings(MeasureSettings):
+    """A series of images of a run, to be measured."""
+
+    samples: Annotated[int, Field(ge=2)] = Field(1000, description="Images per setting.")
+    first_seed: int = Field(0, ge=0, description="Images have the seeds from this one on.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+
+
+class SpeedSettings(Settings):
+    """How it is timed that models make images."""
+
+    images: Positive = Field(100, description="Images in the one batch that is timed.")
+    rounds: Positive = Field(
+        3, description="Times that each is timed, in turns; the median is told."
+    )
+
+
+class GridSettings(SeriesSettings, SteeringSettings):
     """A grid of sampling settings, each measured with the same seeds."""
 
     w: tuple[float, ...] = Field(
         (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0), min_length=1, description="Guidance strengths."
     )
-    steps: tuple[Positive, ...] = Field((64,), min_length=1, description="Numbers of steps T.")
+    steps: tuple[Positive, ...] | None = Field(
+        None, min_length=1, description="Numbers of steps T: 64, or a generator's own, by default."
+    )
     sampler: tuple[Literal["ancestral", "ddim"], ...] = Field(
         ("ancestral",), min_length=1, description="Step functions."
     )
-    samples: Annotated[int, Field(ge=2)] = Field(1000, description="Images per setting.")
-    first_seed: int = Field(0, ge=0, description="Images have the seeds from this one on.")
-    batch_size: Positive = Field(64, description="Images per network call.")
     v: Fraction | None = Field(
         None, description="Variance fraction of the ancestral sampler: 0.3, or as learned."
     )
@@ -138,7 +155,7 @@ class GridSettings(MeasureSettings, SteeringSettings):
     @model_validator(mode="after")
     def _once(self) -> Self:
         for name in ("runs", "w", "steps", "sampler"):
-            values = getattr(self, name, ())
+            values = getattr(self, name, None) or ()
             twice = [value for k, value in enumerate(values) if value in values[:k]]
             if twice:
                 raise ValueError(f"{name} has {twice[0]} twice: each value once is enough.")

@@ -14,11 +14,12 @@ from accelerate.utils import gather_object
 from pilotage.data import ImageData
 from pilotage.errors import PilotageError
 from pilotage.images import save_npz, save_png, shape_text, tile, to_uint8
-from pilotage.metrics.extractors import Extractor, load_extractor
+from pilotage.metrics.extractors import Extractor, StackedInDomain, load_extractor
 from pilotage.noisy import NoisyRun, load_classifier
 from pilotage.processes import process_state
 from pilotage.request import Request
-from pilotage.run import Run, load_run
+from pilotage.load import load_run
+from pilotage.run import Run
 from pilotage.settings import SweepSettings
 from pilotage.sweep.measure import Sample, compare, extract, join, real_sample
 from pilotage.sweep.table import Row, append_row, read_rows, row_id, table_path
@@ -45,13 +46,19 @@ class Yardstick(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One setting of one run that is still to be measured."""
+    """One setting of one run.
+
+    Attributes:
+        row: all but its numbers.
+        found: the whole row, if the run's table has it already.
+    """
 
     folder: Path
     run: Run
     request: Request
     yardstick: Yardstick
     row: Row
+    found: Row | None = None
 
 
 def sweep(
@@ -59,6 +66,7 @@ def sweep(
     say: Callable[[str], None] = print,
     on_start: Callable[[int], None] = lambda _: None,
     on_step: Callable[[], None] = lambda: None,
+    on_known: Callable[[Row], None] = lambda _: None,
 ) -> Iterator[Row]:
     """Measure every setting that is not in the runs' tables yet; yield each row once it is there.
 
@@ -69,13 +77,18 @@ def sweep(
         say: receives one-line notes, on the main process.
         on_start: is told how many sampling steps this process will do in all.
         on_step: called after every sampling step.
+        on_known: receives each row of the grid that was in the tables already, on the main process.
 
     Raises:
         PilotageError: for bad input, before anything is sampled.
     """
     state = process_state()
     say = say if state.is_main_process else (lambda _: None)
-    cells = list(_open_cells(settings, state, say))
+    every = list(_open_cells(settings, state, say))
+    cells = [cell for cell in every if cell.found is None]
+    for cell in every:
+        if cell.found is not None and state.is_main_process:
+            on_known(cell.found | {"run": str(cell.folder)})  # which may have been moved
     on_start(sum(len(_own_batches(c.request, state)) * c.request.steps for c in cells))
     for cell in cells:
         begin = time.perf_counter()
@@ -104,8 +117,13 @@ def headline(row: Row) -> str:
 def _open_cells(
     settings: SweepSettings, state: PartialState, say: Callable[[str], None]
 ) -> Iterator[Cell]:
-    """Check everything, prepare what measures, and list what is not measured yet."""
+    """Check everything, prepare what measures, and list every setting."""
     loaded = [(folder, load_run(folder, device=str(state.device))) for folder in settings.runs]
+    for folder, run in loaded:
+        if len(run.shape) == 1:
+            raise PilotageError(
+                f"runs has {folder}: its data are points, which sample (.npz) and evaluate measure."
+            )
     guide = settings.classifier and load_classifier(settings.classifier, device=str(state.device))
     for _, run in loaded:
         if guide is not None:
@@ -129,19 +147,22 @@ def _open_cells(
                 f"samples is {settings.samples}: a distance in {yardstick.extractor.dimensions} "
                 "dimensions needs at least as many (or --force)."
             )
-        known = {row["id"] for row in read_rows(table_path(folder))}
+        known = {row["id"]: row for row in read_rows(table_path(folder))}
         if state.is_main_process:
             _write_floor(folder, run, yardstick, settings, known)
         cells = [
-            _cell(folder, run, guide, yardstick, settings, *place) for place in _places(settings)
+            _cell(folder, run, guide, yardstick, settings, *place)
+            for place in _places(settings, run)
         ]
-        todo = [cell for cell in cells if cell.row["id"] not in known]
-        say(f"{folder}: {len(todo)} of {len(cells)} settings to measure")
-        yield from todo
+        cells = [cell._replace(found=known.get(cell.row["id"])) for cell in cells]
+        todo = sum(cell.found is None for cell in cells)
+        say(f"{folder}: {todo} of {len(cells)} settings to measure")
+        yield from cells
 
 
-def _places(settings: SweepSettings) -> Iterator[tuple[int, str, float]]:
-    return itertools.product(settings.steps, settings.sampler, settings.w)
+def _places(settings: SweepSettings, run: Run) -> Iterator[tuple[int, str, float]]:
+    steps = settings.steps or (run.default_steps,)
+    return itertools.product(steps, settings.sampler, settings.w)
 
 
 def _real_images(settings: SweepSettings, run: Run) -> tuple[str, ImageData, ImageData]:
@@ -169,6 +190,7 @@ def make_yardstick(
             f"held-out images, hardly better than chance ({chance:.0%}): its distances mean little"
         )
     floor = real_sample(held_out, extractor) if len(held_out) > extractor.dimensions else None
+    stacked = isinstance(extractor, StackedInDomain)
     manifest = {
         "extractor": {
             "name": extractor.name,
@@ -176,6 +198,7 @@ def make_yardstick(
             "dimensions": extractor.dimensions,
             "resize": extractor.resize,
             "accuracy": extractor.accuracy,
+            **({"digit_accuracy": extractor.planes.accuracy} if stacked else {}),
         },
         "reference": {
             "data": name,
@@ -254,7 +277,7 @@ def _run_hash(folder: Path) -> str:
 
 
 def _write_floor(
-    folder: Path, run: Run, yardstick: Yardstick, settings: SweepSettings, known: set[str]
+    folder: Path, run: Run, yardstick: Yardstick, settings: SweepSettings, known: dict[str, Row]
 ) -> None:
     """Real held-out images against real training images: no model can do better at that n."""
     if yardstick.floor is None:
@@ -291,16 +314,17 @@ def _sample(
     parts = gather_object(own) if state.num_processes > 1 else own
     parts = sorted(parts, key=lambda part: part[0])
     images = np.concatenate([arrays for _, _, arrays in parts])
-    labels = np.array(cell.request.labels)
+    labels = np.array(cell.request.labels) if cell.run.classes else None
     if keep and state.is_main_process:
         path = cell.folder / "sweep" / "images" / f"{cell.row['id']}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_npz(path, images=images, labels=labels, seeds=np.array(cell.request.seeds))
+        told = {} if labels is None else {"labels": labels}
+        save_npz(path, images=images, seeds=np.array(cell.request.seeds), **told)
     return join(part for _, part, _ in parts)._replace(labels=labels), images[:shown]
 
 
 def _preview_columns(run: Run) -> int:
-    return min(16, len(run.classes))
+    return min(16, len(run.classes) or 8)
 
 
 def _save_preview(cell: Cell, images: np.ndarray) -> str:

@@ -1,10 +1,14 @@
 """Which images a training step sees: a function of (seed, step) alone."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from pilotage.data import ImageData
+from pilotage.diffusion import rows
 from pilotage.images import from_uint8
 from pilotage.seeding import derived_generator
 
@@ -23,6 +27,7 @@ class Batches:
         process: this process's index, and
         processes: how many there are; each gets B/processes consecutive rows.
         device: where batches go.
+        conditions: image numbers to their conditions; the labels if not given.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Batches:
         process: int = 0,
         processes: int = 1,
         device: torch.device | str = "cpu",
+        conditions: Callable[[np.ndarray], Any] | None = None,
     ) -> None:
         self.data = data
         self.batch_size = batch_size
@@ -42,17 +48,19 @@ class Batches:
         self.device = device
         share = batch_size // processes
         self.own_rows = slice(process * share, (process + 1) * share)
+        self._conditions = conditions or (lambda indices: torch.from_numpy(data.labels[indices]))
         self._orders: dict[int, np.ndarray] = {}
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """This process's images in [−1, 1], (B/P, C, H, W), and labels (B/P,) of a step from 1."""
+    def at(self, step: int) -> tuple[Tensor, Any]:
+        """This process's images or points in [−1, 1], (B/P, *shape), of a step from 1; conditions."""
         first = (step - 1) * self.batch_size
         places = np.arange(first, first + self.batch_size)[self.own_rows]
         indices = self._indices(places)
-        x = from_uint8(self.data.batch(indices).to(self.device))
+        x = self.data.batch(indices).to(self.device)
+        x = x if x.is_floating_point() else from_uint8(x)
         if self.flip:
             x = torch.where(self._mirrored(step)[:, None, None, None], x.flip(-1), x)
-        return x, torch.from_numpy(self.data.labels[indices]).to(self.device)
+        return x, rows.to(self._conditions(indices), self.device)
 
     def _indices(self, places: np.ndarray) -> np.ndarray:
         epochs, offsets = np.divmod(places, len(self.data))

@@ -10,17 +10,19 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from pilotage.checkpoint import only_writer, remove_leftovers
+from pilotage.conditions import Tokens
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
 from pilotage.folder import IMPORTED, Card, DataFacts, checkpoints, read_card, write_card
 from pilotage.images import shape_text
 from pilotage.processes import process_state
-from pilotage.settings import TrainingRecipe, conflict
+from pilotage.settings import AdversarialRecipe, TextRecipe, TrainingRecipe, conflict
 from pilotage.training.batches import Batches
-from pilotage.training.kinds import build_objective, make_watch
+from pilotage.training.kinds import build_turns, make_watch
 from pilotage.training.log import MetricsLog
 from pilotage.training.loop import StepRecord, Training, train
 from pilotage.training.state import publish, restore_newest, save, set_aside_newer, start
+from pilotage.training.vocabulary import CaptionRows, make_space, save_space
 
 
 def fit(
@@ -49,16 +51,20 @@ def fit(
     say = say if accelerator.is_main_process else _silent
     with accelerator.main_process_first():  # the others then find the data in the cache
         data = load(recipe, say)
-    card = Card(recipe, facts(*data))
+    space = make_space(recipe, data[0], out) if isinstance(recipe, TextRecipe) else None
+    card = Card(recipe, facts(*data, space))
+    _check_data(card)
     _check_folder(out, card)
     training = start(card, accelerator, fresh=not checkpoints(out))
-    batches = _batches(recipe, data[0], accelerator)
-    objective = build_objective(card, training.network)
+    batches = _batches(recipe, data[0], accelerator, space)
+    turns = build_turns(card, training, space)
     with _prepared_folder(out, training, card, say):
+        if space is not None and accelerator.is_main_process:
+            save_space(space, out)
         say(_headline(training, card, out))
         log = MetricsLog(out, training.step, recipe.log_every, accelerator)
         watch = make_watch(training, card, out, data, say)
-        for record in train(training, objective, batches):
+        for record in train(training, turns, batches):
             stopped = _any_process(accelerator, stop())
             last = record.step == recipe.steps
             log.add(record)
@@ -84,6 +90,9 @@ def load(recipe: TrainingRecipe, say: Callable[[str], None]) -> tuple[ImageData,
         raise PilotageError(
             f"data is {IMPORTED!r}: the run was imported without any images; give data a folder."
         )
+    captioned = {}
+    if isinstance(recipe, TextRecipe):
+        captioned = {"captions": True, "caption_column": recipe.caption_column}
     return load_data(
         recipe.data,
         size=recipe.size,
@@ -92,17 +101,20 @@ def load(recipe: TrainingRecipe, say: Callable[[str], None]) -> tuple[ImageData,
         image_column=recipe.image_column,
         label_column=recipe.label_column,
         say=say,
+        **captioned,
     )
 
 
-def facts(train_data: ImageData, held_out: ImageData) -> DataFacts:
-    """What a run's card says of its data."""
+def facts(train_data: ImageData, held_out: ImageData, space: Tokens | None = None) -> DataFacts:
+    """What a run's card says of its data, and of the vocabulary of its captions."""
     return DataFacts(
         shape=train_data.shape,
         classes=train_data.classes,
         train=len(train_data),
         held_out=len(held_out),
         fingerprint=train_data.fingerprint,
+        tokenizer=space and space.tokenizer.hash,
+        vocabulary=space and space.tokenizer.size,
     )
 
 
@@ -124,6 +136,23 @@ def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
             f"accumulate {recipe.accumulate} need a multiple of {shares}."
         )
     return accelerator
+
+
+def _check_data(card: Card) -> None:
+    """Refuse data that the recipe cannot learn from.
+
+    Raises:
+        PilotageError: saying why.
+    """
+    low, size = getattr(card.recipe, "low_res", None), card.data.shape[1:]
+    if low and any(a >= b or b % a for a, b in zip(low, size, strict=True)):
+        raise PilotageError(
+            f"low_res is {low}: it must be smaller than the images' {size}, and divide it."
+        )
+    if len(card.data.shape) == 1 and not isinstance(card.recipe, AdversarialRecipe):
+        raise PilotageError(
+            f"data is {card.recipe.data}: it has points, which only objective ddgan learns."
+        )
 
 
 def _silent(_: str) -> None:
@@ -191,7 +220,9 @@ def _check_same(out: Path, old: Card, new: Card) -> None:
         )
 
 
-def _batches(recipe: TrainingRecipe, data: ImageData, accelerator: Accelerator) -> Batches:
+def _batches(
+    recipe: TrainingRecipe, data: ImageData, accelerator: Accelerator, space: Tokens | None
+) -> Batches:
     return Batches(
         data,
         recipe.batch_size,
@@ -200,6 +231,7 @@ def _batches(recipe: TrainingRecipe, data: ImageData, accelerator: Accelerator) 
         accelerator.process_index,
         accelerator.num_processes,
         accelerator.device,
+        space and CaptionRows(space, data.captions),
     )
 
 
@@ -208,7 +240,8 @@ def _headline(training: Training, card: Card, out: Path) -> str:
     size = sum(p.numel() for p in training.network.parameters()) / 1e6
     where = f"from step {training.step}" if training.step else "from the start"
     return (
-        f"{data.train} images of {shape_text(data.shape)} in {len(data.classes)} classes "
+        f"{data.train} {'points' if len(data.shape) == 1 else 'images'} of "
+        f"{shape_text(data.shape)} in {len(data.classes)} classes "
         f"({data.held_out} held out); {size:.1f}M weights; training {where} to step {recipe.steps} "
         f"into {out}"
     )

@@ -1,4 +1,4 @@
-"""What differs between training a denoiser and a classifier: the objective and what is shown."""
+"""What differs between kinds of training: the objectives of their turns, and what is shown."""
 
 import math
 from collections.abc import Callable
@@ -7,15 +7,25 @@ from typing import Protocol
 
 from torch import nn
 
+from pilotage.adversaries import few_steps, known_classes
+from pilotage.conditions import Tokens
 from pilotage.data import ImageData
 from pilotage.folder import Card
-from pilotage.model import build_labels, schedule_of
+from pilotage.model import build_labels, build_schedule, schedule_of
 from pilotage.objectives import Denoising, Hybrid
+from pilotage.objectives.adversarial import Adversarial
+from pilotage.objectives.beside import Beside
 from pilotage.objectives.classification import Classification
+from pilotage.objectives.players import DiscriminatorTurn, GeneratorTurn
 from pilotage.objectives.vdm import VDM
-from pilotage.training.loop import Objective, Training
+from pilotage.settings import AdversarialRecipe, TextRecipe
+from pilotage.training.loop import Objective, Training, Turn
 from pilotage.training.noise_levels import NoiseLevelWatch
+from pilotage.training.captions import CaptionWatch
+from pilotage.training.points import PointWatch
 from pilotage.training.watch import SampleWatch
+
+LOGIT_LIMITS = {"real_logit": 1e4, "fake_logit": 1e4}  # softplus has long been flat there
 
 
 class Watch(Protocol):
@@ -26,9 +36,18 @@ class Watch(Protocol):
         ...
 
 
-def build_objective(card: Card, network: nn.Module) -> Objective:
-    """What a recipe minimises; the network may hold the schedule that is learned with it."""
+def build_turns(card: Card, training: Training, space: Tokens | None = None) -> list[Turn]:
+    """The updates of a training step, the main learner's last; space is that of captions."""
+    if isinstance(card.recipe, AdversarialRecipe):
+        return _gan_turns(card, training)
+    return [Turn(training.main, build_objective(card, training.network, space))]
+
+
+def build_objective(card: Card, network: nn.Module, space: Tokens | None = None) -> Objective:
+    """What a recipe with one network minimises; it may hold the schedule learned with it."""
     recipe = card.recipe
+    if isinstance(recipe, TextRecipe):
+        return _text_objective(recipe, space)
     schedule = schedule_of(network, recipe)
     if recipe.objective == "classifier":
         return Classification(schedule)
@@ -41,6 +60,35 @@ def build_objective(card: Card, network: nn.Module) -> Objective:
     return Denoising(*how)
 
 
+def _text_objective(recipe: TextRecipe, space: Tokens) -> Objective:
+    """Denoising of captioned images, with an image beside x where the recipe has one."""
+    how = (build_schedule(recipe), space, recipe.p_uncond)
+    denoising = Denoising(*how)
+    if recipe.objective == "hybrid":
+        denoising = Hybrid(*how, steps=recipe.timesteps, vlb_weight=recipe.vlb_weight)
+    if recipe.low_res is None and not recipe.inpaint:
+        return denoising
+    return Beside(denoising, recipe.low_res, recipe.augment, recipe.inpaint, recipe.p_uncond_image)
+
+
+def _gan_turns(card: Card, training: Training) -> list[Turn]:
+    """First the discriminator's turn, then the generator's."""
+    recipe, main, opponent = card.recipe, training.main, training.opponent
+    loss = Adversarial(
+        few_steps(recipe).lams,
+        recipe.network.latent_dim,
+        conditional=known_classes(card) is not None,
+        with_latent=recipe.with_latent,
+        direct=recipe.direct,
+        r1_gamma=recipe.r1_gamma,
+        r1_every=recipe.r1_every,
+    )
+    how = (loss, build_labels(card), recipe.p_uncond)
+    judge = DiscriminatorTurn(*how, main.plain, lambda: training.step)
+    draw = GeneratorTurn(*how, opponent.plain, opponent.network)
+    return [Turn(opponent, judge, LOGIT_LIMITS), Turn(main, draw)]
+
+
 def make_watch(
     training: Training,
     card: Card,
@@ -49,5 +97,10 @@ def make_watch(
     say: Callable[[str], None],
 ) -> Watch:
     """What a recipe's run shows while it trains."""
-    kind = NoiseLevelWatch if card.recipe.objective == "classifier" else SampleWatch
+    if card.recipe.objective == "classifier":
+        kind = NoiseLevelWatch
+    elif isinstance(card.recipe, TextRecipe):
+        kind = CaptionWatch
+    else:
+        kind = PointWatch if len(card.data.shape) == 1 else SampleWatch
     return kind(training, card, out, data, say)

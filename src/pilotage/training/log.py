@@ -36,13 +36,21 @@ class MetricsLog:
             "loss": sum(r.loss for r in self.pending) / count,
             "grad_norm": sum(r.grad_norm for r in self.pending) / count,
             "learning_rate": last.learning_rate,
-            **{name: sum(r.terms[name] for r in self.pending) / count for name in last.terms},
+            **self._mean_terms(),
         }
         self.pending = []
         if self.accelerator.is_main_process:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": last.step, **values}) + "\n")
         self.accelerator.log(values, step=last.step)
+
+    def _mean_terms(self) -> dict[str, float]:
+        """Means over the steps that measured a term; some are not measured at every step."""
+        found: dict[str, list[float]] = {}
+        for record in self.pending:
+            for name, value in record.terms.items():
+                found.setdefault(name, []).append(value)
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _forget_after(path: Path, step: int) -> None:

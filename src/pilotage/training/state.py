@@ -4,20 +4,24 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
+from pilotage.adversaries import build_discriminator, build_discriminator_network
 from pilotage.checkpoint import read_tensors, whole_file, whole_folder, write_tensors, write_text
 from pilotage.errors import PilotageError
 from pilotage.folder import Card, checkpoints, read_card, state_folder
 from pilotage.model import build_model
-from pilotage.settings import Recipe
+from pilotage.settings import AdversarialRecipe, Recipe
 from pilotage.training.ema import average
+from pilotage.training.learner import Learner
 from pilotage.training.loop import Training
 from pilotage.weights import fill, fill_from
 
 KEPT_CHECKPOINTS = 2
+DISCRIMINATOR = "discriminator.safetensors"
 
 
 def start(card: Card, accelerator: Accelerator, fresh: bool = True) -> Training:
@@ -26,11 +30,34 @@ def start(card: Card, accelerator: Accelerator, fresh: bool = True) -> Training:
     Raises:
         PilotageError: if those are not there or do not fit.
     """
-    model, source = build_model(card), card.recipe.start_from
-    if source is not None and fresh:
-        fill_from(model.network, Path(source), _same_labels(card, read_card(Path(source))))
-    ema = average(model.network, card.recipe.ema_decay)
-    return Training(accelerator, card.recipe, model, ema)
+    recipe, models = card.recipe, build_models(card)
+    if recipe.start_from is not None and fresh:
+        _start_from(Path(recipe.start_from), models, card)
+    ema = average(models["model"].network, recipe.ema_decay)
+    rates = {"model": recipe.learning_rate}
+    if isinstance(recipe, AdversarialRecipe):
+        rates["discriminator"] = recipe.discriminator_learning_rate or recipe.learning_rate
+    learners = [
+        Learner(name, model, accelerator, recipe, rates[name]) for name, model in models.items()
+    ]
+    return Training(accelerator, recipe, learners[0], ema, *learners[1:])
+
+
+def build_models(card: Card) -> dict[str, Any]:
+    """What a card's run trains, by the names of the weight files, with initial weights."""
+    models = {"model": build_model(card)}
+    if isinstance(card.recipe, AdversarialRecipe):
+        network = build_discriminator_network(card)
+        models["discriminator"] = build_discriminator(network, card.recipe)
+    return models
+
+
+def _start_from(source: Path, models: dict[str, Any], card: Card) -> None:
+    """Put another run's averaged weights, and its discriminator's if it has one, into ours."""
+    kept = _same_labels(card, read_card(source))
+    fill_from(models["model"].network, source / "ema.safetensors", kept)
+    if "discriminator" in models and (source / DISCRIMINATOR).exists():
+        fill_from(models["discriminator"].network, source / DISCRIMINATOR, kept)
 
 
 def _same_labels(card: Card, source: Card) -> dict[int, int]:
@@ -43,7 +70,10 @@ def _same_labels(card: Card, source: Card) -> dict[int, int]:
 
 
 def _null_class(card: Card) -> bool:
-    return isinstance(card.recipe, Recipe) and card.recipe.network.null_class
+    recipe = card.recipe
+    if isinstance(recipe, AdversarialRecipe):
+        return recipe.p_uncond < 1
+    return isinstance(recipe, Recipe) and recipe.network.null_class
 
 
 def restore_newest(training: Training, out: Path, say: Callable[[str], None]) -> Path | None:
@@ -76,9 +106,10 @@ def restore(training: Training, checkpoint: Path) -> None:
         step, updates = int(state["step"]), int(state["ema_updates"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PilotageError(f"{checkpoint / 'state.json'} is damaged ({error!r}).") from None
-    fill(training.network, checkpoint / "model.safetensors")
     fill(training.ema.module, checkpoint / "ema.safetensors")
-    _load_optimizer(training, checkpoint / "optimizer.safetensors")
+    for learner in training.learners:
+        fill(learner.network, checkpoint / f"{learner.name}.safetensors")
+        _load_optimizer(learner, checkpoint / _optimizer_file(learner))
     training.ema.n_averaged.fill_(updates)
     training.step = step
 
@@ -105,29 +136,37 @@ def save(training: Training, out: Path) -> None:
 
 def publish(checkpoint: Path, out: Path) -> None:
     """Copy a checkpoint's weights to where readers of the run look."""
-    for name in ("model.safetensors", "ema.safetensors"):
-        with whole_file(out / name) as temporary:
-            shutil.copyfile(checkpoint / name, temporary)
+    for name in ("model.safetensors", "ema.safetensors", DISCRIMINATOR):
+        if (checkpoint / name).exists():
+            with whole_file(out / name) as temporary:
+                shutil.copyfile(checkpoint / name, temporary)
 
 
 def _write(training: Training, folder: Path) -> None:
     step = str(training.step)
-    write_tensors(folder / "model.safetensors", training.network.state_dict(), step=step)
     write_tensors(folder / "ema.safetensors", training.ema.module.state_dict(), step=step)
-    write_tensors(folder / "optimizer.safetensors", _optimizer_tensors(training), step=step)
+    for learner in training.learners:
+        weights = learner.network.state_dict()
+        write_tensors(folder / f"{learner.name}.safetensors", weights, step=step)
+        write_tensors(folder / _optimizer_file(learner), _optimizer_tensors(learner), step=step)
     state = {"step": training.step, "ema_updates": int(training.ema.n_averaged)}
     write_text(folder / "state.json", json.dumps(state))
 
 
-def _optimizer_tensors(training: Training) -> dict[str, torch.Tensor]:
-    state = training.optimizer.state_dict()["state"]
+def _optimizer_file(learner: Learner) -> str:
+    of = "" if learner.name == "model" else f"{learner.name}-"
+    return f"{of}optimizer.safetensors"
+
+
+def _optimizer_tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    state = learner.optimizer.state_dict()["state"]
     return {f"{i}.{name}": value for i, slot in state.items() for name, value in slot.items()}
 
 
-def _load_optimizer(training: Training, path: Path) -> None:
+def _load_optimizer(learner: Learner, path: Path) -> None:
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in read_tensors(path).items():
         index, name = key.split(".", 1)
         slots.setdefault(int(index), {})[name] = value
-    groups = training.optimizer.state_dict()["param_groups"]
-    training.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    groups = learner.optimizer.state_dict()["param_groups"]
+    learner.optimizer.load_state_dict({"state": slots, "param_groups": groups})

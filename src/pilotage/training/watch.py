@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,6 +10,7 @@ from pilotage.data import ImageData
 from pilotage.folder import Card
 from pilotage.images import save_grid, to_arrays
 from pilotage.run import Run
+from pilotage.settings import AdversarialRecipe
 from pilotage.training.health import RealImages, health, warnings, write_health
 from pilotage.training.loop import Training
 
@@ -45,18 +47,26 @@ class SampleWatch:
         step, classes = self.training.step, self.card.data.classes
         count, w = min(10, len(classes)), _shown_w(self.card)
         run = Run(self.card, network.eval(), step)
-        images = run.sample(range(count), seeds=range(4 * count), w=w, steps=32, sampler="ddim")
+        labels = range(count) if run.classes else "all"
+        images = run.sample(labels, seeds=range(4 * count), w=w, **_shown_how(run))
         network.train()
         save_grid(
             to_arrays(images),
             self.out / "samples" / f"step-{step:09d}-{name}.png",
             columns=count,
-            column_names=classes[:count],
+            column_names=run.classes[:count],
             title=f"step {step}, {name} weights, w = {w:g}",
         )
         return images
 
 
+def _shown_how(run: Run) -> dict[str, Any]:
+    """How the grids are sampled."""
+    return {} if run.is_generator else {"steps": 32, "sampler": "ddim"}
+
+
 def _shown_w(card: Card) -> float:
     """The strength of the grids: 1, or what the run's dropping rate has trained."""
+    if isinstance(card.recipe, AdversarialRecipe):
+        return 0.0
     return {0.0: 0.0, 1.0: -1.0}.get(card.recipe.p_uncond, 1.0)

@@ -1,12 +1,14 @@
-"""Conditions: values in condition space, among them the null condition that means "none"."""
+"""Class labels as conditions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
+from pilotage.conditions.stored import write_facts
 from pilotage.errors import PilotageError
 
 
@@ -27,6 +29,22 @@ class Labels(NamedTuple):
     def drop(self, labels: Int[Tensor, " B"], dropped: Bool[Tensor, " B"]) -> Int[Tensor, " B"]:
         """Labels with the null label where ``dropped``, each example on its own."""
         return torch.where(dropped, self.null, labels)
+
+    def collate(self, labels: Sequence[int | None]) -> Int[Tensor, " B"]:
+        """Labels as a batch; None is the null label.
+
+        Raises:
+            PilotageError: naming the number that is no label.
+        """
+        numbers = [self.null if label is None else label for label in labels]
+        for number in numbers:
+            if not 0 <= number <= self.null:
+                raise PilotageError(f"labels has {number}: numbers must lie in 0..{self.null}.")
+        return torch.tensor(numbers, dtype=torch.int64)
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write what :func:`pilotage.conditions.load_space` reads."""
+        write_facts(folder, {"kind": "labels", "classes": list(self.classes)})
 
     def indices(self, wanted: Any) -> list[int]:
         """Labels as numbers, from "all", class names, or numbers (a name goes before a number).
@@ -64,13 +82,3 @@ class Labels(NamedTuple):
 def _some(names: tuple[str, ...], most: int = 10) -> str:
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown}, ... {len(names)} in all"
-
-
-def draw_dropped(uniform: Float[Tensor, " B"], p_uncond: float) -> Bool[Tensor, " B"]:
-    """Which examples lose their condition: each with probability ``p_uncond``.
-
-    Args:
-        uniform: independent U[0, 1) numbers, one per example; 0 drops none and 1 drops all.
-        p_uncond: the dropping rate (2207.12598, Algorithm 1, line 3).
-    """
-    return uniform < p_uncond

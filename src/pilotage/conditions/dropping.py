@@ -1,0 +1,49 @@
+"""Which examples lose their condition, or parts of it."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from pilotage.conditions.several import Several
+from pilotage.conditions.space import Space
+from pilotage.errors import PilotageError
+
+
+def draw_uniform(space: Space, count: int, generator: torch.Generator) -> Float[Tensor, "B *parts"]:
+    """The U[0, 1) numbers that dropping from a space takes, on the generator's device.
+
+    One for each example (B,); where the parts of a condition are dropped independently, one for
+    each part (B, P).
+    """
+    apart = isinstance(space, Several) and not space.together
+    shape = (count, len(space.parts)) if apart else (count,)
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def draw_dropped(
+    uniform: Float[Tensor, "B *parts"], p_uncond: float | Mapping[str, float]
+) -> Bool[Tensor, "B *parts"] | dict[str, Bool[Tensor, " B"]]:
+    """Which examples lose their condition: each with probability ``p_uncond``.
+
+    Args:
+        uniform: independent U[0, 1) numbers, one per example; 0 drops none and 1 drops all. Or one
+            per example and part (B, P).
+        p_uncond: the dropping rate (2207.12598, Algorithm 1, line 3); or the rate of each part by
+            its name, in the order of the columns of ``uniform``.
+
+    Returns:
+        Bools of the shape of ``uniform``; (B,) for each part where the rates have names.
+
+    Raises:
+        PilotageError: if rates by name are not as many as the columns of ``uniform``.
+    """
+    if not isinstance(p_uncond, Mapping):
+        return uniform < p_uncond
+    if uniform.ndim != 2 or uniform.shape[1] != len(p_uncond):
+        raise PilotageError(
+            f"p_uncond has a rate for each of {list(p_uncond)}: the uniform numbers must be "
+            f"(B, {len(p_uncond)}), and are {tuple(uniform.shape)}."
+        )
+    return {name: uniform[:, i] < rate for i, (name, rate) in enumerate(p_uncond.items())}

@@ -1,0 +1,230 @@
+"""Captions as conditions, in the features of a text encoder that is never trained."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pilotage.cache import usable_folder, usual_folder
+from pilotage.conditions.stored import write_facts
+from pilotage.conditions.tokens import checked_captions, warn_of_cuts
+from pilotage.diffusion import rows
+from pilotage.errors import PilotageError
+from pilotage.networks.checks import positive_int
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH = 32  # captions that go through the encoder at once
+_NOT_HASHED = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+
+
+class FrozenFeatures(NamedTuple):
+    """A batch of captions as features.
+
+    Attributes:
+        sequence: (B, L, D), zero where padded.
+        mask: (B, L), False where padded.
+    """
+
+    sequence: Float[Tensor, "B L D"]
+    mask: Bool[Tensor, "B L"]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen text encoder.
+
+    Attributes:
+        name: the hub id or folder that it comes from.
+        hash: of all that its features depend on.
+        width: of its features, D.
+        context: most tokens of a caption, L.
+    """
+
+    name: str
+    hash: str
+    width: int
+    context: int
+
+    def lengths(self, captions: Sequence[str]) -> list[int]:
+        """How many tokens each caption has, however many."""
+        ...
+
+    def __call__(self, captions: Sequence[str]) -> list[Tensor]:
+        """The features (n, D) of each caption's tokens, the first L at most."""
+        ...
+
+
+class FrozenText:
+    """Captions as a frozen encoder's features, with those of the empty caption as the null.
+
+    Every caption is encoded once: its features stay in a cache on disk.
+
+    Args:
+        encoder: such as :func:`frozen_text` makes of a model.
+        cache: the folder of features; None is the user's, ``~/.cache/pilotage/text``.
+    """
+
+    def __init__(self, encoder: Encoder, cache: str | PathLike[str] | None = None):
+        self.encoder = encoder
+        self._cache = usual_folder("text") if cache is None else usable_folder(Path(cache))
+
+    @property
+    def null(self) -> FrozenFeatures:
+        """The empty caption, a batch of one."""
+        return self.collate([""])
+
+    def captions(self, wanted: Any) -> list[str]:
+        """Captions from one caption, or several.
+
+        Raises:
+            PilotageError: if there are none, or one is not text.
+        """
+        return checked_captions(wanted)
+
+    def collate(self, captions: Sequence[str | None]) -> FrozenFeatures:
+        """Captions as a batch; None is the empty caption.
+
+        A caption of more than L tokens is cut, and a warning counts those.
+        """
+        texts = [caption or "" for caption in captions]
+        warn_of_cuts(texts, self.encoder.lengths(texts), self.encoder.context)
+        self._encode([text for text in dict.fromkeys(texts) if not self._file(text).exists()])
+        found = [load_file(self._file(text))["sequence"] for text in texts]
+        sequence = torch.zeros(len(found), self.encoder.context, self.encoder.width)
+        for row, features in zip(sequence, found, strict=True):
+            row[: len(features)] = features
+        lengths = torch.tensor([len(features) for features in found])
+        return FrozenFeatures(sequence, torch.arange(sequence.shape[1]) < lengths[:, None])
+
+    def drop(self, batch: FrozenFeatures, dropped: Bool[Tensor, " B"]) -> FrozenFeatures:
+        """The batch with the empty caption where ``dropped``."""
+        return rows.where(dropped, rows.expanded(self.null, batch), batch)
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write the encoder's name, hash and context for ``load_space``, but not its weights."""
+        e = self.encoder
+        facts = {"kind": "frozen_text", "model": e.name, "context": e.context, "sha256": e.hash}
+        write_facts(folder, facts)
+
+    def _encode(self, texts: Sequence[str]) -> None:
+        """Put the features of captions into the cache."""
+        for start in range(0, len(texts), _BATCH):
+            part = texts[start : start + _BATCH]
+            for text, features in zip(part, self.encoder(part), strict=True):
+                _write_whole(self._file(text), features.float().cpu().contiguous())
+
+    def _file(self, text: str) -> Path:
+        key = f"{self.encoder.hash}/{self.encoder.context}/{text}"
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self._cache / name[:2] / f"{name}.safetensors"
+
+
+def _write_whole(path: Path, features: Tensor) -> None:
+    """Write a file that is there whole or not at all, whoever else writes it."""
+    path.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        save_file({"sequence": features}, Path(folder, path.name))
+        Path(folder, path.name).replace(path)
+
+
+def frozen_text(
+    name_or_path: str | PathLike[str],
+    context: int = 77,
+    device: torch.device | str = "cpu",
+    cache: str | PathLike[str] | None = None,
+) -> FrozenText:
+    """A text encoder of transformers, read from safetensors only: of CLIP, T5, BERT or their like.
+
+    Of a model with a decoder or an image encoder, the part that reads text is used.
+
+    Args:
+        name_or_path: a hub id or a folder.
+        context: most tokens of a caption, L, with those that the tokenizer puts around it.
+        device: where to run.
+        cache: as for :class:`FrozenText`.
+
+    Raises:
+        PilotageError: if transformers is not installed, the model cannot be had, or context is
+            below 1.
+    """
+    positive_int("context", context)
+    try:
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError:
+        raise PilotageError(
+            f"a text encoder ({name_or_path}) needs transformers, which is not installed; "
+            "install the extra text: pip install 'pilotage[text]'."
+        ) from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(name_or_path))
+        model = AutoModel.from_pretrained(str(name_or_path), use_safetensors=True).float()
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise PilotageError(
+            f"the text encoder {str(name_or_path)!r} cannot be loaded ({reason}); give a hub id, "
+            "or a folder with config.json, tokenizer.json and model.safetensors."
+        ) from None
+    encoder = _TransformersEncoder(str(name_or_path), tokenizer, _text_part(model), context, device)
+    return FrozenText(encoder, cache)
+
+
+def _text_part(model: nn.Module) -> nn.Module:
+    if hasattr(model, "encoder") and hasattr(model, "decoder"):
+        return model.encoder
+    return getattr(model, "text_model", model)
+
+
+class _TransformersEncoder:
+    """A model of transformers as an `Encoder`."""
+
+    def __init__(
+        self,
+        name: str,
+        tokenizer: "PreTrainedTokenizerBase",
+        model: nn.Module,
+        context: int,
+        device: torch.device | str,
+    ):
+        self.name, self.context = name, context
+        self._tokenizer = tokenizer
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        self._model = model.eval().requires_grad_(False).to(device)
+        self.width = model.config.hidden_size
+        self.hash = _hash(model, tokenizer.get_vocab())
+
+    def lengths(self, captions: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self._tokenizer(list(captions), verbose=False)["input_ids"]]
+
+    def __call__(self, captions: Sequence[str]) -> list[Tensor]:
+        cut = {"truncation": True, "max_length": self.context, "padding": True}
+        told = self._tokenizer(list(captions), return_tensors="pt", **cut)
+        ids, mask = told["input_ids"].long(), told["attention_mask"].bool()
+        if not mask.any():  # some models fail on nothing
+            return [torch.zeros(0, self.width) for _ in captions]
+        device = next(self._model.parameters()).device
+        with torch.no_grad():
+            answer = self._model(input_ids=ids.to(device), attention_mask=mask.to(device))
+        features = answer.last_hidden_state.cpu()
+        return [row[kept] for row, kept in zip(features, mask, strict=True)]
+
+
+def _hash(model: nn.Module, vocabulary: dict[str, int]) -> str:
+    """SHA-256 of the settings, the weights and the vocabulary."""
+    settings = {k: v for k, v in model.config.to_dict().items() if k not in _NOT_HASHED}
+    told = json.dumps([settings, vocabulary], sort_keys=True, default=str)
+    digest = hashlib.sha256(told.encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,37 @@
+"""A condition space on disk: a folder with ``condition.json``, and a tokenizer's file beside it."""
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pilotage.errors import PilotageError
+
+FILE = "condition.json"
+
+
+def write_facts(folder: str | PathLike[str], facts: dict[str, Any]) -> Path:
+    """Write the facts into the folder, which is made if it is not there, and give its path."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    (folder / FILE).write_text(text, encoding="utf-8")
+    return folder
+
+
+def read_facts(folder: str | PathLike[str]) -> dict[str, Any]:
+    """What was written.
+
+    Raises:
+        PilotageError: if the folder has no such file, or the file does not hold that.
+    """
+    path = Path(folder, FILE)
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PilotageError(
+            f"{str(path)!r} cannot be read ({error}); it must be the {FILE} of a condition space."
+        ) from None
+    if not isinstance(facts, dict) or "kind" not in facts:
+        raise PilotageError(f"{str(path)!r} has no 'kind': it must be that of a condition space.")
+    return facts

@@ -1,0 +1,230 @@
+"""A run on captions: images that a text asks for, alone or beside another image."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pilotage.conditions import Labels, Tokens
+from pilotage.diffusion import rows
+from pilotage.errors import PilotageError
+from pilotage.networks.text_cond import TextCond, beside
+from pilotage.noisy import NoisyRun
+from pilotage.request import Request, Sampler, checked_seeds
+from pilotage.run import Conditioning, Run
+from pilotage.settings import SamplerSettings
+
+ENCODED_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class TextRequest(Request):
+    """A checked wish for images: image i has seeds[i] and captions[i].
+
+    Attributes:
+        captions: one per image.
+        negative: the caption to lead away from, in place of the empty one; or None.
+        low_res: an image to enlarge for each image (N, C, h, w), or None.
+        known: an image to complete for each image (N, C, H, W), or None, and
+        known_mask: (N, 1, H, W), 1 where it is known.
+    """
+
+    captions: tuple[str, ...] = ()
+    negative: str | None = None
+    low_res: Float[Tensor, "N C h w"] | None = None
+    known: Float[Tensor, "N C H W"] | None = None
+    known_mask: Float[Tensor, "N 1 H W"] | None = None
+
+
+@dataclass(frozen=True)
+class TextRun(Run):
+    """A model of captioned images with what is needed to use it.
+
+    Attributes:
+        space: of its captions.
+    """
+
+    space: Tokens
+
+    @property
+    def labels(self) -> Labels:
+        """No labels."""
+        return Labels(())
+
+    def request(
+        self,
+        captions: str | Iterable[str] = "",
+        seeds: int | Iterable[int] | None = None,
+        classifier: NoisyRun | None = None,
+        negative: str | None = None,
+        low_res: Tensor | None = None,
+        known: Tensor | None = None,
+        known_mask: Tensor | None = None,
+        **settings: Any,
+    ) -> TextRequest:
+        """A checked request; the arguments are those of :meth:`sample`, which says what they mean.
+
+        Raises:
+            PilotageError: naming the setting that is wrong.
+        """
+        if classifier is not None or settings.get("classifier") is not None:
+            raise PilotageError(
+                "classifier is given: a run on captions is guided by captions only."
+            )
+        how = SamplerSettings(**settings)
+        asked = self.space.captions(captions)
+        seeds = checked_seeds(range(len(asked)) if seeds is None else seeds)
+        if len(seeds) < len(asked):
+            raise PilotageError(
+                f"seeds has {len(seeds)} for {len(asked)} captions: each image has its own seed, "
+                "so at least as many are needed."
+            )
+        count = len(seeds)
+        return TextRequest(
+            labels=(0,) * count,
+            seeds=seeds,
+            guidance=self._guidance(how, None),
+            lams=self.levels(self.default_steps if how.steps is None else how.steps),
+            sampler=how.sampler,
+            v=self._v(how.v),
+            eta=how.eta,
+            batch_size=how.batch_size,
+            classes=(),
+            captions=tuple(asked[i % len(asked)] for i in range(count)),
+            negative=negative,
+            **self._images(count, low_res, known, known_mask),
+        )
+
+    def conditioning(self, request: TextRequest) -> Conditioning:
+        """The conditions of a request's batches; every distinct caption is encoded once."""
+        nulls = [request.negative or ""]
+        distinct = list(dict.fromkeys([*request.captions, *nulls]))
+        told = self._encoded(distinct)
+        place = {caption: k for k, caption in enumerate(distinct)}
+
+        def of(part: slice) -> tuple[Any, Any]:
+            asked = torch.tensor([place[c] for c in request.captions[part]], device=self.device)
+            image = self._beside(request, part, len(asked))
+            cond, null = (rows.take(told, k) for k in (asked, asked * 0 + place[nulls[0]]))
+            return cond._replace(image=image), null._replace(image=image)
+
+        return of
+
+    def _encoded(self, captions: list[str]) -> Any:
+        """Pooled features and sequences of captions, on the device."""
+        tokens = rows.to(self.space.collate(captions), self.device)
+        parts = [slice(k, k + ENCODED_AT_ONCE) for k in range(0, len(captions), ENCODED_AT_ONCE)]
+        with torch.no_grad():
+            return rows.joined(
+                [self.network.encode_text(rows.take(tokens, part)) for part in parts]
+            )
+
+    def _beside(self, request: TextRequest, part: slice, count: int) -> Tensor | None:
+        """The channels that the network sees beside x."""
+        given = (request.low_res, request.known, request.known_mask)
+        images = [None if i is None else i[part].to(self.device) for i in given]
+        empty = torch.zeros(count, 1, dtype=torch.int64, device=self.device)
+        return beside(self.network.plan, TextCond(empty, empty.bool(), *images), self.shape[1:])
+
+    def _images(
+        self, count: int, low_res: Tensor | None, known: Tensor | None, mask: Tensor | None
+    ) -> dict[str, Tensor | None]:
+        """The images beside x, one per image to be made.
+
+        Raises:
+            PilotageError: if one is missing, given in vain, or of another shape.
+        """
+        recipe, (channels, height, width) = self.card.recipe, self.shape
+        low = recipe.low_res and (channels, *recipe.low_res)
+        if recipe.low_res and low_res is None:
+            raise PilotageError(
+                "low_res is missing: the run enlarges images of "
+                f"{recipe.low_res[0]}x{recipe.low_res[1]}, so give them."
+            )
+        if (known is None) != (mask is None):
+            raise PilotageError("known and its mask must be given together.")
+        full = recipe.inpaint and (channels, height, width)
+        return {
+            "low_res": _fitting("low_res", low_res, low, count),
+            "known": _fitting("known", known, full, count),
+            "known_mask": _fitting("known_mask", mask, full and (1, height, width), count),
+        }
+
+    @property
+    def _knows_null(self) -> bool:
+        return True
+
+    def sample(
+        self,
+        captions: str | Iterable[str] = "",
+        *,
+        seeds: int | Iterable[int] | None = None,
+        negative: str | None = None,
+        w: float | None = None,
+        guidance_scale: float | None = None,
+        low_res: Float[Tensor, "N C h w"] | None = None,
+        known: Float[Tensor, "N C H W"] | None = None,
+        known_mask: Float[Tensor, "N 1 H W"] | None = None,
+        steps: int | str | None = None,
+        sampler: Sampler = "ancestral",
+        batch_size: int = 64,
+        v: float | None = None,
+        eta: float = 0.0,
+    ) -> Float[Tensor, "N C H W"]:
+        """Images in [−1, 1] that captions ask for, one per seed (2112.10741).
+
+        Image i has seeds[i] and, with L captions, captions[i % L]. The same seed and caption give
+        the same image at any batch size and in any order. Captions are encoded once per call, and
+        a guided step is one batched network call.
+
+        Args:
+            captions: one, or several; "" asks for nothing.
+            seeds: one per image; 0, 1, ... for one image per caption if not given.
+            negative: a caption to lead away from, in place of the empty one; with w = 0 it has no
+                effect.
+            w: the guidance strength; 0 (the default) is the conditional model.
+            guidance_scale: the same in the other convention, 1 + w; never both.
+            low_res: for a run that enlarges: an image, or one per seed, in [−1, 1].
+            known: for a run that completes: an image, or one per seed, in [−1, 1]; nothing is
+                known without.
+            known_mask: 1 where it is known.
+            steps: network levels T, as for :meth:`Run.sample`; and so are the others.
+
+        Raises:
+            PilotageError: naming the setting that is wrong.
+        """
+        request = self.request(
+            captions,
+            seeds,
+            negative=negative,
+            low_res=low_res,
+            known=known,
+            known_mask=known_mask,
+            w=w,
+            guidance_scale=guidance_scale,
+            steps=steps,
+            sampler=sampler,
+            batch_size=batch_size,
+            v=v,
+            eta=eta,
+        )
+        return torch.cat([batch.images for batch in self.stream(request)])
+
+
+def _fitting(
+    name: str, images: Tensor | None, shape: tuple[int, ...] | Literal[False] | None, count: int
+) -> Tensor | None:
+    """Images of a shape, one for each to be made; a single one is for all."""
+    if images is None:
+        return None
+    if not shape:
+        raise PilotageError(f"{name} is given: the run was not trained to see such an image.")
+    if images.ndim != 4 or images.shape[1:] != shape or len(images) not in (1, count):
+        raise PilotageError(
+            f"{name} has shape {tuple(images.shape)}: it must be {(count, *shape)}, or one image "
+            "for all."
+        )
+    return images.expand(count, *shape).float()

@@ -1,0 +1,56 @@
+"""The captions of a run as tokens."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pilotage.checkpoint import whole_folder
+from pilotage.conditions import ByteLevelBPE, Tokens, load_space
+from pilotage.data import ImageData
+from pilotage.errors import PilotageError
+from pilotage.folder import CONDITIONS
+from pilotage.networks.text_cond import TextCond
+from pilotage.settings import TextRecipe
+
+
+def make_space(recipe: TextRecipe, data: ImageData, out: Path) -> Tokens:
+    """The captions' condition space: the run's own, or that of the file or the captions given.
+
+    Raises:
+        PilotageError: if the tokenizer cannot be read, or the captions do not make one.
+    """
+    if (out / CONDITIONS).exists():
+        return load_space(out / CONDITIONS)
+    if recipe.tokenizer == "bpe":
+        return Tokens(ByteLevelBPE.train(data.captions, recipe.vocabulary, recipe.context))
+    if not Path(recipe.tokenizer).is_file():
+        raise PilotageError(
+            f"tokenizer is {recipe.tokenizer!r}: it must be bpe, or a tokenizer.json that exists."
+        )
+    return Tokens(ByteLevelBPE.load(recipe.tokenizer, recipe.context))
+
+
+def save_space(space: Tokens, out: Path) -> None:
+    """Put it into the run folder, if it is not there."""
+    if not (out / CONDITIONS).exists():
+        with whole_folder(out / CONDITIONS) as folder:
+            space.save(folder)
+
+
+class CaptionRows:
+    """All captions of a data set, in tokens.
+
+    Args:
+        space: that tells them.
+        captions: one per image.
+    """
+
+    def __init__(self, space: Tokens, captions: tuple[str, ...]) -> None:
+        distinct, self._places = np.unique(np.array(captions, dtype=object), return_inverse=True)
+        self._told = space.collate(distinct.tolist())
+
+    def __call__(self, indices: np.ndarray) -> TextCond:
+        """Those of some images."""
+        rows = torch.from_numpy(self._places[indices])
+        return TextCond(self._told.tokens[rows], self._told.mask[rows])
