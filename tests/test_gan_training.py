@@ -180,7 +180,8 @@ def test_a_gan_has_no_likelihood(tiny_gan, capsys):
 def test_sweep_and_report(tiny_gan):
     flags = ["--w", "0", "1", "--samples", "20", "--force"]
     assert main(["sweep", str(tiny_gan), *flags]) == 0
-    rows = [json.loads(line) for line in (tiny_gan / "sweep" / "rows.jsonl").read_text().split("\n") if line]
+    lines = (tiny_gan / "sweep" / "rows.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     assert [row["steps"] for row in rows if row["kind"] == "sample"] == [2, 2]
     assert main(["report", str(tiny_gan)]) == 0
     assert (tiny_gan / "report.html").exists()

@@ -25,6 +25,8 @@ FLOORS = [
     {
         "progress",
         "generate",
+        "outputs",
+        "prompted",
         "evaluate",
         "likelihood",
         "study",

@@ -24,6 +24,7 @@ from pilotage.commands import (
     ExportAdmCommand,
     ImportAdmCommand,
     ImportDdganCommand,
+    InpaintCommand,
     LikelihoodCommand,
     ReportCommand,
     SampleCommand,
@@ -159,6 +160,7 @@ _OF_PRESETS = {
 }
 _PLAIN = {
     "sample": SampleCommand,
+    "inpaint": InpaintCommand,
     "sweep": SweepCommand,
     "report": ReportCommand,
     "evaluate": EvaluateCommand,

@@ -18,6 +18,7 @@ from pilotage.settings import (
     GridSettings,
     ImportDdganSettings,
     ImportSettings,
+    InpaintSettings,
     LikelihoodSettings,
     Positive,
     Recipe,
@@ -84,10 +85,10 @@ class TrainClassifierCommand(ClassifierRecipe):
 
 
 class SampleCommand(SampleSettings):
-    """Sample guided images from a run."""
+    """Sample guided images from a run, or from a cascade of runs on captions."""
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
-        description="The run folder."
+    run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
+        None, description="The run folder."
     )
 
     def run(self) -> int:
@@ -95,6 +96,21 @@ class SampleCommand(SampleSettings):
         from pilotage.generate import generate
 
         generate(self)
+        return 0
+
+
+class InpaintCommand(InpaintSettings):
+    """Complete an image where a mask is white, as a caption says, with a run trained to."""
+
+    run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(name="run")] = Field(
+        None, description="The run folder."
+    )
+
+    def run(self) -> int:
+        """Sample on all processes; the first one writes."""
+        from pilotage.prompted import inpaint
+
+        inpaint(self)
         return 0
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from pilotage.checkpoint import whole_file, write_text
 from pilotage.data import ImageData
 from pilotage.images import GAP, displayable, enlarged, save_grid, tile, to_arrays
+from pilotage.load import load_run
 from pilotage.progress import sampling_bar
 from pilotage.recipes import PRESETS
 from pilotage.report import write_report
 from pilotage.request import Request, Sampler
-from pilotage.load import load_run
 from pilotage.run import Run
 from pilotage.settings import GridSettings
 from pilotage.study import sweep_runs, train_run

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +12,20 @@ from torch import Tensor
 from pilotage.checkpoint import write_text
 from pilotage.errors import PilotageError
 from pilotage.images import save_grid, save_npz, save_png, to_arrays
+from pilotage.load import load_run
 from pilotage.noisy import load_classifier
+from pilotage.outputs import check_out, parse_seeds
 from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
+from pilotage.prompted import generate_prompted, load_runs, read_image
 from pilotage.request import Request
-from pilotage.load import load_run
 from pilotage.run import Run
 from pilotage.scatter import save_scatter
 from pilotage.settings import SamplerSettings, SampleSettings
+from pilotage.text_run import TextRun
 from pilotage.version import __version__
 
 IMAGES_PER_LABEL = 8
-OTHER_ENDINGS = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".pt", ".zip"}
 
 
 def generate(wish: SampleSettings) -> None:
@@ -36,9 +36,22 @@ def generate(wish: SampleSettings) -> None:
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    _check_out(wish.out)
+    asks = wish.prompt or wish.prompts or wish.negative is not None or wish.low_res or wish.cascade
+    check_out(wish.out, goes_on=bool(asks))
     state = process_state()
+    if wish.cascade:
+        _generate_prompted(wish, load_runs(wish.folders, wish.weights, state), state)
+        return
     run = load_run(wish.run_folder, weights=wish.weights, device=str(state.device))
+    if isinstance(run, TextRun):
+        check_out(wish.out, goes_on=True)
+        _generate_prompted(wish, [run], state)
+        return
+    if asks:
+        raise PilotageError(
+            f"run is {wish.run_folder}: it has labels, so prompt, prompts, negative and low_res "
+            "mean nothing to it; give labels."
+        )
     if len(run.shape) == 1 and wish.out.suffix.lower() not in (".png", ".npz"):
         raise PilotageError(f"out is {wish.out}: points go to a .png (a plot) or an .npz.")
     guide = wish.classifier and load_classifier(wish.classifier, device=str(state.device))
@@ -52,46 +65,20 @@ def generate(wish: SampleSettings) -> None:
     state.wait_for_everyone()
 
 
+def _generate_prompted(wish: SampleSettings, runs: list[TextRun], state: PartialState) -> None:
+    if wish.labels != ("all",):
+        raise PilotageError(f"labels is {wish.labels}: the run reads captions; give a prompt.")
+    if wish.classifier is not None:
+        raise PilotageError("classifier is given: a run on captions is guided by captions only.")
+    beside = {}
+    if wish.low_res is not None:
+        beside["low_res"] = read_image(wish.low_res, "low_res", runs[0].shape[0])
+    generate_prompted(wish, runs, parse_seeds(wish.seeds), beside, state)
+
+
 def _columns(count: int, labels: int) -> int:
     """Columns of a grid: a multiple of the labels that makes it about square, one row at least."""
     return min(count, labels * max(1, round(math.sqrt(count) / labels)))
-
-
-def parse_seeds(words: Iterable[str]) -> list[int]:
-    """Numbers from words such as "7" and "0:64" (0 to 63).
-
-    Raises:
-        PilotageError: naming the word that is neither.
-    """
-    seeds: list[int] = []
-    for word in words:
-        first, colon, end = word.partition(":")
-        if not first.isdecimal() or (colon and not end.isdecimal()):
-            raise PilotageError(f"seeds has {word!r}: allowed are numbers and ranges such as 0:64.")
-        found = range(int(first), int(end)) if colon else [int(first)]
-        if not found:
-            raise PilotageError(f"seeds has {word!r}: the range is empty.")
-        seeds.extend(found)
-    return seeds
-
-
-def _check_out(out: Path) -> None:
-    ending = out.suffix.lower()
-    if ending in OTHER_ENDINGS:
-        raise PilotageError(
-            f"out is {out}: it must end in .png (a grid) or .npz (arrays), or be a folder's name."
-        )
-    is_file = ending in (".png", ".npz")
-    above = next(folder for folder in out.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise PilotageError(f"out is {out}: {above} is not a folder that can be written to.")
-    if out.exists() and out.is_dir() == is_file:
-        kind = "a file" if is_file else "a folder"
-        raise PilotageError(
-            f"out is {out}: that name asks for {kind}, but something else is there."
-        )
-    if out.is_dir() and any(out.iterdir()):
-        raise PilotageError(f"out is {out}: the folder is not empty, and nothing is overwritten.")
 
 
 def _sample_own_share(run: Run, request: Request, state: PartialState) -> np.ndarray:

@@ -19,10 +19,10 @@ from pilotage.diffusion import Denoiser, SeededNoise, Timesteps, TruncatedCosine
 from pilotage.diffusion.learned import LinearLam
 from pilotage.errors import PilotageError
 from pilotage.images import from_uint8, shape_text
+from pilotage.load import load_run
 from pilotage.objectives.likelihood import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.processes import process_state
-from pilotage.load import load_run
 from pilotage.run import Run
 from pilotage.settings import LikelihoodSettings
 from pilotage.training.fit import load

@@ -29,14 +29,12 @@ from pilotage.diffusion import (
 from pilotage.diffusion.guidance import score
 from pilotage.diffusion.latent import direct, latent, no_latents
 from pilotage.errors import PilotageError
-from pilotage.folder import Card, read_card
-from pilotage.model import build_denoiser, build_labels, build_model, schedule_of
+from pilotage.folder import Card
+from pilotage.model import build_denoiser, build_labels, schedule_of
 from pilotage.noisy import NoisyRun, load_classifier
-from pilotage.processes import process_device
 from pilotage.request import Batch, Guidance, Request, Sampler, checked_seeds, guidance_strength
 from pilotage.seeding import derived_seed
-from pilotage.settings import AdversarialRecipe, ClassifierRecipe, SamplerSettings
-from pilotage.weights import fill, stored_step
+from pilotage.settings import AdversarialRecipe, SamplerSettings
 
 DEFAULT_STEPS = 64
 SMALL_V = 0.3  # the variance fraction where none is learned (2207.12598, section 4)

@@ -9,6 +9,7 @@ from pilotage.progress import sweep_bar, training_bar
 from pilotage.report import write_report
 from pilotage.settings import ClassifierRecipe, GridSettings, Recipe, SweepSettings, TrainingRecipe
 from pilotage.sweep.grid import headline, sweep
+from pilotage.sweep.table import Row
 from pilotage.training.fit import fit
 
 # what a classifier has to share with the model that it guides
@@ -117,9 +118,35 @@ def train_run(recipe: TrainingRecipe, out: Path, stop: Callable[[], bool] = lamb
     return step == recipe.steps
 
 
-def sweep_runs(runs: tuple[Path, ...], grid: GridSettings) -> None:
-    """Measure a grid on every run, with one progress bar over all."""
+def sweep_runs(
+    runs: tuple[Path, ...], grid: GridSettings, stop: Callable[[], bool] = lambda: False
+) -> list[Row]:
+    """Measure a grid on every run, with one progress bar over all.
+
+    Args:
+        runs: the run folders.
+        grid: the settings.
+        stop: asked after every sampling step; if true, KeyboardInterrupt is raised.
+
+    Returns:
+        All rows of the grid, on the main process; those that the tables had already come first.
+    """
     settings = SweepSettings(**{**dict(grid), "runs": runs})
+    rows: list[Row] = []
     with sweep_bar(process_state().is_main_process) as bar:
-        for row in sweep(settings, bar.say, bar.start, bar.advance):
+        step = interruptible(bar.advance, stop)
+        for row in sweep(settings, bar.say, bar.start, step, rows.append):
+            rows.append(row)
             bar.say(headline(row))
+    return rows
+
+
+def interruptible(advance: Callable[[], None], stop: Callable[[], bool]) -> Callable[[], None]:
+    """Advance, but raise KeyboardInterrupt if ``stop`` says so."""
+
+    def step() -> None:
+        advance()
+        if stop():
+            raise KeyboardInterrupt
+
+    return step

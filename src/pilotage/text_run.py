@@ -1,6 +1,6 @@
 """A run on captions: images that a text asks for, alone or beside another image."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -191,7 +191,11 @@ class TextRun(Run):
             known: for a run that completes: an image, or one per seed, in [−1, 1]; nothing is
                 known without.
             known_mask: 1 where it is known.
-            steps: network levels T, as for :meth:`Run.sample`; and so are the others.
+            steps: network levels T, as for :meth:`Run.sample`, and
+            sampler: as there, and
+            batch_size: as there, and
+            v: as there, and
+            eta: as there.
 
         Raises:
             PilotageError: naming the setting that is wrong.

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from pilotage.adversaries import few_steps
 from pilotage.data.points import is_mixture
 from pilotage.errors import PilotageError
+from pilotage.load import load_run
 from pilotage.model import build_schedule
 from pilotage.processes import process_state
 from pilotage.progress import sweep_bar
 from pilotage.report import write_report
 from pilotage.report.compared import Compared, Comparison, read_row, write_comparison
-from pilotage.load import load_run
 from pilotage.run import Run
 from pilotage.settings import (
     AdversarialRecipe,

@@ -9,7 +9,6 @@ from pilotage.checkpoint import read_metadata, read_tensors
 from pilotage.errors import PilotageError
 
 
-
 def stored_step(folder: Path, weights: str) -> int:
     """The training step of a run's weights; a damaged run is refused whichever are wanted.
 
@@ -63,8 +62,8 @@ def fill_from(network: nn.Module, path: Path, kept: dict[int, int]) -> None:
     wrong = [n for n in own.keys() | tensors.keys() if _shape(own, n) != _shape(tensors, n)]
     if wrong:
         raise PilotageError(
-            f"start_from is {path.parent}: {', '.join(sorted(wrong)[:3])} ({len(wrong)} in all) of its "
-            "weights do not fit the recipe's network."
+            f"start_from is {path.parent}: {', '.join(sorted(wrong)[:3])} ({len(wrong)} in all) of "
+            "its weights do not fit the recipe's network."
         )
     network.load_state_dict(tensors)
 

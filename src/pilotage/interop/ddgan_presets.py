@@ -1,10 +1,10 @@
 """Published trainings of denoising diffusion GANs as recipes, by the script's names of their data.
 
 The facts are those of ``readme.md`` in NVlabs/denoising-diffusion-gan (each data set's command) and
-of ``train_ddgan.py`` there (what a command leaves out: three maps of the latent after the first, 100
-numbers in it, attention at 16 pixels, an average of 0.9999; and by data set the discriminator and
-the mirroring). Batches are those of all processes together. Weights were released of ``cifar10``
-and ``celeba_256``. For its ``stackmnist`` no command is published.
+of ``train_ddgan.py`` there (what a command leaves out: three maps of the latent after the first,
+100 numbers in it, attention at 16 pixels, an average of 0.9999; and by data set the discriminator
+and the mirroring). Batches are those of all processes together. Weights were released of
+``cifar10`` and ``celeba_256``. For its ``stackmnist`` no command is published.
 """
 
 from pilotage.folder import IMPORTED

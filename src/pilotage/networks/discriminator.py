@@ -17,6 +17,7 @@ from pilotage.networks.time_class import TimeAndClass, check_classes
 
 # of each block: the output's width, in units of the base width, and whether it halves the size
 SIZES = {
+    "tiny": ((2, False), (4, True), (4, False)),
     "small": ((2, False), (4, True), (8, True), (8, True)),
     "large": ((4, True), (8, True), (8, True), (8, True), (8, True), (8, True)),
 }
@@ -30,7 +31,8 @@ class Discriminator(nn.Module):
         channels: channels of the images.
         width: base width.
         size: "small" halves three times, for images of 8 pixels a side and more (the paper: 32),
-            "large" six times, for 64 pixels and more (the paper: 256).
+            "large" six times, for 64 pixels and more (the paper: 256); "tiny", which the paper has
+            not, halves once: 8 pixels a side are then judged at 4, as 32 are by "small".
         time_width: of the time's features and vector.
         num_classes: number of classes, whose projection on the features is added to the logit
             (1802.05637), or None.
@@ -74,8 +76,8 @@ class Discriminator(nn.Module):
             uniform_init(layer, over="outputs")
         self.stem = uniform_init(nn.Conv2d(2 * channels, 2 * width, 1), over="outputs")
         self.blocks = self._blocks(width, SIZES[size], resampling(True, fir_kernel))
-        last = 8 * width
-        scale = NEARLY_ZERO if size == "small" else 1.0
+        last = SIZES[size][-1][0] * width
+        scale = 1.0 if size == "large" else NEARLY_ZERO
         self.conv = nn.Conv2d(last + 1, last, 3, padding=1)
         uniform_init(self.conv, scale, over="outputs")
         self.out = uniform_init(nn.Linear(last, 1), over="outputs")

@@ -1,7 +1,8 @@
 """Every setting, as validated pydantic models: the command line, files and Python read this list.
 
 ``base`` is what all share, ``networks``, ``recipe``, ``adversarial`` and ``text`` say how a run is
-trained, ``sampling`` what is asked of it then, and ``importing`` what a foreign checkpoint does not tell.
+trained, ``sampling`` what is asked of it then, and ``importing`` what a foreign checkpoint does not
+tell.
 """
 
 from pilotage.settings.adversarial import (
@@ -18,8 +19,10 @@ from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, c
 from pilotage.settings.sampling import (
     EvaluateSettings,
     GridSettings,
+    InpaintSettings,
     LikelihoodSettings,
     MeasureSettings,
+    PromptSettings,
     SamplerSettings,
     SampleSettings,
     SeriesSettings,
@@ -38,11 +41,13 @@ __all__ = [
     "GridSettings",
     "ImportDdganSettings",
     "ImportSettings",
+    "InpaintSettings",
     "LikelihoodSettings",
     "MeasureSettings",
     "NCSNppOptions",
     "NCSNppSettings",
     "Positive",
+    "PromptSettings",
     "Recipe",
     "SampleSettings",
     "SamplerSettings",

@@ -68,8 +68,10 @@ class GeneratorSettings(Settings):
 class DiscriminatorSettings(Settings):
     """The judge of steps D(z_s, lam_t, z_t, c)."""
 
-    size: Literal["small", "large"] = Field(
-        "small", description="Halves three times, for 8 pixels and more, or six, for 64 and more."
+    size: Literal["tiny", "small", "large"] = Field(
+        "small",
+        description="Halves once, for about 8 pixels, three times, for about 32, or six, for 64 "
+        "and more.",
     )
     channels: Positive = Field(64, description="Base width; for points, of the layers.")
     layers: Positive = Field(3, description="For points: residual layers.")

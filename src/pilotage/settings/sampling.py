@@ -74,10 +74,59 @@ class SamplerSettings(SteeringSettings):
         return self
 
 
-class SampleSettings(SamplerSettings):
+class PromptSettings(SamplerSettings):
+    """What captions ask of a run that reads them."""
+
+    run_folder: Path | None = Field(None, description="The run folder.")
+    cascade: tuple[Path, ...] = Field(
+        (), description="Instead of one run: a base, and runs that enlarge what it makes."
+    )
+    prompt: tuple[str, ...] = Field(
+        (), description="For a run on captions: what to show; dealt to the images in turn."
+    )
+    prompts: Path | None = Field(
+        None, description="A text file instead, one prompt per line, one image each."
+    )
+    negative: str | None = Field(
+        None, description="A caption to lead away from, in place of the empty one."
+    )
+    up_w: float = Field(0.0, description="Guidance strength of a cascade's enlarging runs.")
+    seeds: tuple[str, ...] = Field(
+        (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
+    )
+    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The runs in order."""
+        return self.cascade or (self.run_folder,)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.run_folder is None) == (not self.cascade):
+            raise ValueError("run is missing or given beside a cascade: give one of the two.")
+        if self.prompt and self.prompts is not None:
+            raise ValueError(f"prompts is {self.prompts}: give it or prompt, not both.")
+        return self
+
+
+class InpaintSettings(PromptSettings):
+    """An image to be completed, and where."""
+
+    image: Path = Field(description="The image.")
+    mask: Path = Field(description="An image of the same size, white where it is to be filled.")
+    out: Path = Field(
+        Path("inpainted.png"),
+        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
+    )
+
+
+class SampleSettings(PromptSettings):
     """A wish for images from a run, and where they go."""
 
-    run_folder: Path = Field(description="The run folder.")
+    low_res: Path | None = Field(
+        None, description="For a run that enlarges: the image to be enlarged."
+    )
     out: Path = Field(
         Path("samples.png"),
         description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
@@ -85,10 +134,6 @@ class SampleSettings(SamplerSettings):
     labels: tuple[str, ...] = Field(
         ("all",), description="all, class names or numbers; dealt to the images in turn."
     )
-    seeds: tuple[str, ...] = Field(
-        (), description="Numbers or ranges a:b, one image each; 8 images per label by default."
-    )
-    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
 
 
 class MeasureSettings(Settings):

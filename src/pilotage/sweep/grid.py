@@ -14,11 +14,11 @@ from accelerate.utils import gather_object
 from pilotage.data import ImageData
 from pilotage.errors import PilotageError
 from pilotage.images import save_npz, save_png, shape_text, tile, to_uint8
+from pilotage.load import load_run
 from pilotage.metrics.extractors import Extractor, StackedInDomain, load_extractor
 from pilotage.noisy import NoisyRun, load_classifier
 from pilotage.processes import process_state
 from pilotage.request import Request
-from pilotage.load import load_run
 from pilotage.run import Run
 from pilotage.settings import SweepSettings
 from pilotage.sweep.measure import Sample, compare, extract, join, real_sample

@@ -52,7 +52,7 @@ class Batches:
         self._orders: dict[int, np.ndarray] = {}
 
     def at(self, step: int) -> tuple[Tensor, Any]:
-        """This process's images or points in [−1, 1], (B/P, *shape), of a step from 1; conditions."""
+        """This process's images or points in [−1, 1], (B/P, *shape), and conditions, of a step."""
         first = (step - 1) * self.batch_size
         places = np.arange(first, first + self.batch_size)[self.own_rows]
         indices = self._indices(places)

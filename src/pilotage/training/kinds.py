@@ -19,9 +19,9 @@ from pilotage.objectives.classification import Classification
 from pilotage.objectives.players import DiscriminatorTurn, GeneratorTurn
 from pilotage.objectives.vdm import VDM
 from pilotage.settings import AdversarialRecipe, TextRecipe
+from pilotage.training.captions import CaptionWatch
 from pilotage.training.loop import Objective, Training, Turn
 from pilotage.training.noise_levels import NoiseLevelWatch
-from pilotage.training.captions import CaptionWatch
 from pilotage.training.points import PointWatch
 from pilotage.training.watch import SampleWatch
 

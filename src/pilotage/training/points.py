@@ -1,4 +1,4 @@
-"""What a run on points shows while it trains: where its samples lie, and how many modes they hit."""
+"""What a run on points shows while it trains: where samples lie, and how many modes they hit."""
 
 import json
 from collections.abc import Callable

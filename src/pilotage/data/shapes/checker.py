@@ -18,13 +18,12 @@ from pilotage.data.shapes.scenes import (
     COLOURS,
     MOST_ALIKE,
     NONE,
-    RELATIONS,
     SHAPES,
     SIZES,
     Kind,
     Scene,
 )
-from pilotage.data.shapes.words import parse
+from pilotage.data.shapes.words import parse_all
 from pilotage.errors import PilotageError
 
 ATTRIBUTES = ("size", "colour", "shape", "count", "relation")
@@ -87,7 +86,7 @@ def check(images: Tensor | np.ndarray, captions: Sequence[str]) -> Checked:
     Raises:
         PilotageError: The images or a caption cannot be judged.
     """
-    scenes = [parse(text) for text in captions]
+    scenes = parse_all(captions)
     seen = things(to_pixels(images))
     if len(seen) != len(scenes):
         raise PilotageError(

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from itertools import combinations
 
-from pilotage.data.shapes.scenes import KINDS, MOST_ALIKE, Kind, Scene, alike_scenes, related_scenes
+from pilotage.data.shapes.scenes import (
+    COLOURS,
+    KINDS,
+    MOST_ALIKE,
+    SHAPES,
+    SIZES,
+    Kind,
+    Scene,
+    alike_scenes,
+    related_scenes,
+)
 from pilotage.data.shapes.words import parse
 from pilotage.seeding import derived_seed
 
-HELD_KINDS = 12  # of 36, with one count each: a ninth of the scenes of one kind
-HELD_PAIRS = 63  # of 630 unordered pairs: a tenth
+HELD_PARTNERS = 4  # of the 35 other kinds: about a ninth of the pairs
 
 
 @cache
 def held_out_counts() -> frozenset[tuple[Kind, int]]:
-    """Kinds with the one count in which training never shows them; every count as often."""
-    order = sorted(KINDS, key=lambda kind: derived_seed(0, "held-out shapes", *kind))
-    return frozenset((kind, 1 + k % MOST_ALIKE) for k, kind in enumerate(order[:HELD_KINDS]))
+    """Kinds with the one count in which training never shows them: a ninth of these scenes.
+
+    Each size and colour has one of them, spread evenly over shapes and counts.
+    """
+    return frozenset(
+        (Kind(size, colour, SHAPES[(i + j) % 3]), 1 + (i + j // 2) % MOST_ALIKE)
+        for i, size in enumerate(SIZES)
+        for j, colour in enumerate(COLOURS)
+    )
 
 
 @cache
 def held_out_pairs() -> frozenset[frozenset[Kind]]:
-    """Pairs of kinds that training never shows together, whatever their relation."""
-    pairs = combinations(KINDS, 2)
-    order = sorted(pairs, key=lambda pair: derived_seed(0, "held-out shapes", *pair[0], *pair[1]))
-    return frozenset(map(frozenset, order[:HELD_PAIRS]))
+    """Pairs of kinds that training never shows together, whatever their relation.
+
+    A kind has at most `HELD_PARTNERS` such partners, so none is rare in training.
+    """
+    order = sorted(
+        combinations(KINDS, 2),
+        key=lambda pair: derived_seed(0, "held-out shapes", *pair[0], *pair[1]),
+    )
+    partners: Counter[Kind] = Counter()
+    held = []
+    for pair in order:
+        if all(partners[kind] < HELD_PARTNERS for kind in pair):
+            partners.update(pair)
+            held.append(frozenset(pair))
+    return frozenset(held)
 
 
 def is_held_out(text: str) -> bool:

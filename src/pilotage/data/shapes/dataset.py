@@ -19,7 +19,7 @@ from pilotage.data.shapes.combinations import scenes_of
 from pilotage.data.shapes.draw import draw
 from pilotage.data.shapes.layout import LEAST_SIZE, place, uniforms
 from pilotage.data.shapes.scenes import Codes, encode
-from pilotage.data.shapes.words import caption, parse
+from pilotage.data.shapes.words import caption, parse_all
 from pilotage.data.split import check_split
 from pilotage.errors import PilotageError
 from pilotage.seeding import derived_seed
@@ -32,8 +32,9 @@ RELATED = 0.5  # part of the images that show two kinds in relation
 class ShapesData:
     """Images of captioned shapes, by the interface of `ImageData`, with captions.
 
-    Image i and its caption depend on `seed`, `held_out` and i alone, and what the image shows and
-    where does not depend on its size: item i of two sizes is the same scene.
+    `load_shapes` makes them and judges the settings. Image i and its caption depend on `seed`,
+    `held_out` and i alone. What the image shows and where does not depend on its size: image i of
+    two sizes is the same scene.
 
     Attributes:
         size: height and width in pixels, at least `LEAST_SIZE`.
@@ -126,28 +127,20 @@ def load_shapes(
     Raises:
         PilotageError: A setting is not allowed.
     """
-    height, width = check_size((32, 32) if size is None else size)
-    if height != width or height < LEAST_SIZE:
-        raise PilotageError(
-            f"data: size={size!r} is not allowed for shapes; height and width must be equal and at "
-            f"least {LEAST_SIZE} pixels"
-        )
-    for name, number in (("count", count), ("held_out", held_out)):
-        if not is_length(number):
-            raise PilotageError(
-                f"data: {name}={number!r} is not allowed for shapes; give a positive whole number "
-                "of images"
-            )
+    side = _side(size)
+    _check_number("count", count)
+    _check_number("held_out", held_out)
     check_split(0.0, seed)
-    train = ShapesData(height, int(count), False, int(seed))
-    return train, ShapesData(height, int(held_out), True, int(seed))
+    train = ShapesData(side, int(count), False, int(seed))
+    return train, ShapesData(side, int(held_out), True, int(seed))
 
 
+@no_type_check
 def held_out_captions(count: int, seed: int = 0) -> tuple[str, ...]:
     """Captions of combinations that training never shows, to evaluate with.
 
     They are those of the held-out images of this seed, so real images of the same captions are at
-    hand.
+    hand. Captions may come several times.
 
     Args:
         count: how many.
@@ -156,16 +149,41 @@ def held_out_captions(count: int, seed: int = 0) -> tuple[str, ...]:
     Raises:
         PilotageError: A setting is not allowed.
     """
+    _check_number("count", count)
     return load_shapes(held_out=count, seed=seed)[1].captions
 
 
-def draw_captions(captions: Sequence[str], size: int = 32, seed: int = 0) -> UInt8[Tensor, "N 3 S S"]:
-    """An image of every caption, uint8 (N, 3, size, size); image i has place i of the seed.
+@no_type_check
+def draw_captions(
+    captions: Sequence[str], size: int | Sequence[int] = 32, seed: int = 0
+) -> UInt8[Tensor, "N 3 S S"]:
+    """An image of every caption, uint8 (N, 3, S, S).
+
+    Where the shapes of image i lie depends on the seed, i and the caption, not on the size.
 
     Raises:
         PilotageError: A caption is not one of these images, or a setting is not allowed.
     """
-    data, _ = load_shapes(size, seed=seed)
-    codes = encode([parse(text) for text in captions])
-    u = uniforms(derived_seed(data.seed, "shapes", "captions"), np.arange(len(captions)))
-    return torch.from_numpy(draw(place(codes, u), len(captions), data.size))
+    side = _side(size)
+    check_split(0.0, seed)
+    codes = encode(parse_all(captions))
+    u = uniforms(derived_seed(seed, "shapes", "captions"), np.arange(len(captions)))
+    return torch.from_numpy(draw(place(codes, u), len(captions), side))
+
+
+def _side(size: int | Sequence[int]) -> int:
+    """The one length in pixels of a size that is allowed."""
+    height, width = check_size(size) or (0, 0)
+    if height != width or height < LEAST_SIZE:
+        raise PilotageError(
+            f"data: size={size!r} is not allowed for shapes; height and width must be equal and at "
+            f"least {LEAST_SIZE} pixels"
+        )
+    return height
+
+
+def _check_number(name: str, value: int) -> None:
+    if not is_length(value):
+        raise PilotageError(
+            f"data: {name}={value!r} is not allowed for shapes; give a positive whole number"
+        )

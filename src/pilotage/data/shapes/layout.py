@@ -11,7 +11,7 @@ import numpy as np
 
 from pilotage.data.shapes.scenes import NONE, RELATIONS, Codes
 
-RADII = np.array([3.5, 5.25]) / 32  # of the small and the large circle
+RADII = np.array([3.25, 5.0]) / 32  # of the small and the large circle
 AREAS = np.pi * RADII**2  # of every shape: size is area, whatever the shape
 EXTENTS = np.array([2 / np.sqrt(np.pi), 1.0, np.sqrt(2.0)])  # box of a shape of area 1
 SAG = np.array([0.0, 0.0, 1 / 6])  # of the centre of mass below the box's centre, in extents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from pilotage.data.shapes.scenes import (
@@ -53,6 +54,17 @@ def parse(text: str) -> Scene:
         f"caption is {text!r}: it must read as 'two small red circles' or, of two different "
         "kinds, as 'a small red circle left of a large blue square'."
     )
+
+
+def parse_all(texts: Sequence[str]) -> list[Scene]:
+    """The scenes of several captions.
+
+    Raises:
+        PilotageError: `texts` is one string, or holds what `parse` refuses.
+    """
+    if isinstance(texts, str):
+        raise PilotageError(f"captions is {texts!r}: it must be a list of captions.")
+    return [parse(text) for text in texts]
 
 
 def _noun_phrase(kind: Kind, count: int) -> str:

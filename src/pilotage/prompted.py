@@ -1,0 +1,290 @@
+"""``pilotage sample`` with prompts: images that captions ask for, from one run or a cascade."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from pilotage.checkpoint import remove_leftovers, write_text
+from pilotage.data import read_prompts
+from pilotage.data.decode import read_header, read_pixels
+from pilotage.errors import PilotageError
+from pilotage.images import from_uint8, save_grid, save_npz, save_png, shape_text, to_arrays
+from pilotage.load import load_run
+from pilotage.outputs import check_out, parse_seeds
+from pilotage.processes import process_state
+from pilotage.progress import sampling_bar
+from pilotage.request import CONVENTION
+from pilotage.settings import InpaintSettings, PromptSettings, SamplerSettings
+from pilotage.text_run import TextRun
+from pilotage.version import __version__
+
+PER_PROMPT = 8
+RECORD = "samples.json"
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """Images to be made: image i has captions[i] and seeds[i].
+
+    Attributes:
+        runs: the run, or those of a cascade, each enlarging what the one before it made.
+        captions: one per image.
+        seeds: one per image.
+        how: sampler settings of the first run.
+        up_w: the strength of the runs that enlarge.
+        negative: the caption to lead away from, or None.
+        beside: images that the first run sees beside x, by their names; one for all.
+    """
+
+    runs: tuple[TextRun, ...]
+    captions: tuple[str, ...]
+    seeds: tuple[int, ...]
+    how: dict[str, Any]
+    up_w: float = 0.0
+    negative: str | None = None
+    beside: dict[str, Tensor] | None = None
+
+    def check(self) -> None:
+        """Refuse what no image could be made of.
+
+        Raises:
+            PilotageError: naming the setting that is wrong.
+        """
+        for lower, upper in zip(self.runs, self.runs[1:], strict=False):
+            wanted = upper.card.recipe.low_res
+            if wanted is None or tuple(wanted) != lower.shape[1:]:
+                enlarges = "nothing" if wanted is None else shape_text(wanted)
+                raise PilotageError(
+                    f"cascade has a run that enlarges {enlarges} after one that makes "
+                    f"{shape_text(lower.shape[1:])}: they must be the same size."
+                )
+            upper.levels(self._of(upper)["steps"] or upper.default_steps)
+        first = self.runs[0]
+        first.request(
+            self.captions,
+            self.seeds,
+            negative=self.negative,
+            **self._of(first),
+            **(self.beside or {}),
+        )
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        """Some of the images in [−1, 1], at the size of the last run."""
+        captions, seeds = [self.captions[k] for k in rows], [self.seeds[k] for k in rows]
+        beside = self.beside or {}
+        for run in self.runs:
+            made = run.sample(
+                captions, seeds=seeds, negative=self.negative, **self._of(run), **beside
+            )
+            beside = {"low_res": made}
+        return made
+
+    def _of(self, run: TextRun) -> dict[str, Any]:
+        return (
+            self.how
+            if run is self.runs[0]
+            else {**self.how, "w": self.up_w, "guidance_scale": None}
+        )
+
+    def record(self, wish: PromptSettings) -> dict[str, Any]:
+        """How the images are made, for a file beside them."""
+        return {
+            "runs": [str(folder) for folder in wish.folders],
+            "weights": wish.weights,
+            "training_steps": [run.step for run in self.runs],
+            **{name: value for name, value in self.how.items() if name != "classifier_shift"},
+            "convention": CONVENTION,
+            "up_w": self.up_w,
+            "negative": self.negative,
+            **wish.model_dump(mode="json", include={"low_res", "image", "mask"}),
+            "prompts": list(self.captions),
+            "seeds": list(self.seeds),
+            "pilotage": __version__,
+        }
+
+
+def generate_prompted(
+    wish: PromptSettings,
+    runs: Sequence[TextRun],
+    seeds: list[int],
+    beside: dict[str, Tensor],
+    state: PartialState,
+) -> None:
+    """Make what the command asks for; whole batches are dealt to the processes.
+
+    Into a folder, every image is written as soon as it is made, and the same command goes on.
+
+    Raises:
+        PilotageError: for bad input, before anything is sampled or written.
+    """
+    wanted = _prompted(wish, runs, seeds, beside)
+    wanted.check()
+    record = wanted.record(wish)
+    folder = wish.out if wish.out.suffix.lower() not in (".png", ".npz") else None
+    names = [f"{k:06d}-seed{seed}.png" for k, seed in enumerate(wanted.seeds)]
+    missing = list(range(len(names)))
+    if folder is not None:
+        missing = _open_folder(folder, names, record, state)
+    size = wish.batch_size
+    batches = [missing[k : k + size] for k in range(0, len(missing), size)]
+    own = []
+    mine = batches[state.process_index :: state.num_processes]
+    with sampling_bar(len(mine), state.is_main_process) as on_batch:
+        for rows, images in _made(wanted, mine, on_batch):
+            if folder is None:
+                own.append((rows[0], images))
+            for row, image in zip(rows, images, strict=True):
+                if folder is not None:
+                    save_png(image, folder / names[row])
+    state.wait_for_everyone()
+    parts = gather_object(own) if state.num_processes > 1 else own
+    if state.is_main_process:
+        if folder is None:
+            images = np.concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
+            _write_file(images, wanted, wish.out, record)
+        print(f"{len(names)} images in {wish.out} ({len(missing)} made now)")
+
+
+def _prompted(
+    wish: PromptSettings, runs: Sequence[TextRun], seeds: list[int], beside: dict[str, Tensor]
+) -> Prompted:
+    """The captions and seeds, one each per image."""
+    if wish.prompts is not None:
+        captions = read_prompts(wish.prompts)
+        seeds = seeds or list(range(len(captions)))
+        if len(seeds) != len(captions):
+            raise PilotageError(
+                f"seeds has {len(seeds)} for {len(captions)} prompts of {wish.prompts}: each "
+                "prompt gives one image, so as many are needed."
+            )
+    else:
+        asked = list(wish.prompt or ("",))
+        seeds = seeds or list(range(PER_PROMPT * len(asked)))
+        captions = [asked[k % len(asked)] for k in range(len(seeds))]
+    how = wish.model_dump(include=set(SamplerSettings.model_fields) - OF_CLASSIFIERS)
+    return Prompted(
+        tuple(runs), tuple(captions), tuple(seeds), how, wish.up_w, wish.negative, beside
+    )
+
+
+OF_CLASSIFIERS = {"classifier", "classifier_free_w", "classifier_shift"}
+
+
+def read_image(path: Path, name: str, channels: int = 3) -> Tensor:
+    """An image file as (1, C, H, W) in [−1, 1].
+
+    Raises:
+        PilotageError: if it is not there or not an image.
+    """
+    row = {"path": str(path)}
+    try:
+        header = read_header(row)
+        pixels = read_pixels(row, (channels, header.height, header.width))
+    except (OSError, ValueError) as error:
+        raise PilotageError(f"{name} is {path}: it cannot be read as an image ({error}).") from None
+    return from_uint8(torch.from_numpy(pixels.copy()))[None]
+
+
+def _open_folder(
+    folder: Path, names: list[str], record: dict[str, Any], state: PartialState
+) -> list[int]:
+    """The rows whose images are not there yet.
+
+    Raises:
+        PilotageError: if the folder holds something else, or images that were asked otherwise.
+    """
+    beside = folder / RECORD
+    told = json.loads(json.dumps(record, default=str))
+    if beside.is_file():
+        if json.loads(beside.read_text(encoding="utf-8")) != told:
+            raise PilotageError(
+                f"out is {folder}: its images were asked for in another way ({beside}); give "
+                "another folder."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise PilotageError(
+            f"out is {folder}: the folder is not empty, and nothing is overwritten."
+        )
+    state.wait_for_everyone()
+    if state.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        write_text(beside, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    state.wait_for_everyone()
+    return [k for k, name in enumerate(names) if not (folder / name).is_file()]
+
+
+def _made(
+    wanted: Prompted, batches: Sequence[list[int]], on_batch: Callable[[], None]
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    for rows in batches:
+        yield rows, to_arrays(wanted.images(rows))
+        on_batch()
+
+
+def _write_file(images: np.ndarray, wanted: Prompted, out: Path, record: dict[str, Any]) -> None:
+    """A grid or arrays, and a JSON file beside them."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    distinct = list(dict.fromkeys(wanted.captions))
+    if out.suffix.lower() == ".png":
+        columns = len(distinct) if 1 < len(distinct) <= 16 else min(8, len(images))
+        title = distinct[0] if len(distinct) == 1 else ""
+        names = [_broken(caption) for caption in distinct] if 1 < len(distinct) <= 16 else ()
+        save_grid(images, out, columns, column_names=names, title=title)
+    else:
+        captions = np.array(wanted.captions)
+        save_npz(out, images=images, captions=captions, seeds=np.array(wanted.seeds))
+    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
+    write_text(out.with_name(f"{out.name}.json"), text + "\n")
+
+
+def _broken(caption: str, width: int = 14) -> str:
+    """A caption in short lines, for the head of a column."""
+    import textwrap
+
+    return "\n".join(textwrap.wrap(caption, width)) or "(empty)"
+
+
+def load_runs(folders: Sequence[Path], weights: Any, state: PartialState) -> list[TextRun]:
+    """Runs that must all read captions.
+
+    Raises:
+        PilotageError: naming the one that does not.
+    """
+    runs = [load_run(folder, weights=weights, device=str(state.device)) for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        if not isinstance(run, TextRun):
+            raise PilotageError(f"run is {folder}: it was trained on labels, not on captions.")
+    return runs
+
+
+def inpaint(wish: InpaintSettings) -> None:
+    """``pilotage inpaint``: complete an image where its mask is white.
+
+    Raises:
+        PilotageError: for bad input, before anything is sampled or written.
+    """
+    check_out(wish.out)
+    state = process_state()
+    (run,) = load_runs(wish.folders, wish.weights, state)
+    if not run.card.recipe.inpaint:
+        raise PilotageError(f"run is {wish.run_folder}: it was not trained with inpaint.")
+    image = read_image(wish.image, "image", run.shape[0])
+    mask = read_image(wish.mask, "mask", 1)
+    for name, found in (("image", image), ("mask", mask)):
+        if found.shape[2:] != run.shape[1:]:
+            raise PilotageError(
+                f"{name} is {getattr(wish, name)}: it has {shape_text(found.shape[2:])} pixels, "
+                f"the run's images {shape_text(run.shape[1:])}."
+            )
+    known = (mask < 0).float()
+    beside = {"known": image * known, "known_mask": known}
+    generate_prompted(wish, [run], parse_seeds(wish.seeds), beside, state)
