@@ -280,6 +280,19 @@ def test_places_are_everywhere():
         assert abs(parts - 250).max() < 70
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_shapes_lie_without_a_favourite_side(count):
+    u = uniforms(1, np.arange(3_000))
+    objects = place(encode([Scene(A, count)] * 3_000), u)
+    x, y = objects.x.reshape(-1, count), objects.y.reshape(-1, count)
+    assert np.allclose([x.mean(), y.mean()], 0.5, atol=0.01)
+    assert np.isclose(np.median(x, 1).mean(), 0.5, atol=0.015)
+    assert np.isclose((np.ptp(x, 1) > np.ptp(y, 1)).mean(), 0.5, atol=0.03)
+    in_a_row = np.diff(np.sort(x, 1), axis=1).min(1) >= GAP + 2 * 3.25 / 32
+    in_a_column = np.diff(np.sort(y, 1), axis=1).min(1) >= GAP + 2 * 3.25 / 32
+    assert 0.1 < (in_a_row ^ in_a_column).mean() < 0.9
+
+
 def test_the_random_numbers_are_uniform_and_independent():
     u = uniforms(123, np.arange(20_000))
     assert u.shape == (20_000, DRAWS)
@@ -333,13 +346,23 @@ def blurred(images):
     return conv2d(wide, kernel.expand(3, 1, 9, 9), groups=3)
 
 
-@pytest.mark.parametrize("what", ["noise", "blur", "saturation", "pallor"])
-def test_the_checker_bears_what_models_do(what):
+@pytest.mark.parametrize(
+    ("what", "size"),
+    [
+        ("noise", 32),
+        ("blur", 32),
+        ("saturation", 32),
+        ("pallor", 32),
+        ("noise", 16),
+        ("pallor", 16),
+    ],
+)
+def test_the_checker_bears_what_models_do(what, size):
     texts = captions_of(300, seed=4)
-    images = from_uint8(draw_captions(texts))
+    images = from_uint8(draw_captions(texts, size))
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     marred = {
-        "noise": images + 0.1 * noise,
+        "noise": images + (0.1 if size == 32 else 0.05) * noise,
         "blur": blurred(images),
         "saturation": 2 * images,
         "pallor": 0.8 * images,
@@ -404,6 +427,15 @@ def test_nothing_is_right_in_an_image_without_shapes():
         assert checked.rates()["relation"] == 0
         assert describe(images[0] - 0.5) is None
     assert "relation" not in check(torch.zeros(1, 3, 32, 32), texts[:1]).rates()
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_that_are_no_numbers_are_black():
+    texts = captions_of(20, seed=9)
+    images = from_uint8(draw_captions(texts))
+    generator = torch.Generator().manual_seed(0)
+    beside = (images < 0) & (torch.rand(images.shape, generator=generator) < 0.1)
+    assert check(images.masked_fill(beside, torch.nan), texts).all.all()
 
 
 def test_pure_noise_and_blobs_are_no_shapes():

@@ -168,6 +168,11 @@ def _prompted(
     else:
         asked = list(wish.prompt or ("",))
         seeds = seeds or list(range(PER_PROMPT * len(asked)))
+        if len(seeds) < len(asked):
+            raise PilotageError(
+                f"seeds has {len(seeds)} for {len(asked)} prompts: each image has its own seed, so "
+                "at least as many are needed."
+            )
         captions = [asked[k % len(asked)] for k in range(len(seeds))]
     how = wish.model_dump(include=set(SamplerSettings.model_fields) - OF_CLASSIFIERS)
     return Prompted(

@@ -106,7 +106,12 @@ class Run:
         if self.is_generator:
             raise PilotageError("the run holds a generator: denoiser_for(seeds) binds its latents.")
         denoise = build_denoiser(self.network, self.card.recipe)
-        return denoise if self.classes else denoise.around(_ignoring_labels(self.network))
+        return denoise if self.reads else denoise.around(_ignoring_labels(self.network))
+
+    @property
+    def reads(self) -> bool:
+        """Whether the network is told a condition."""
+        return bool(self.classes)
 
     def denoiser_for(self, seeds: Iterable[int]) -> Denoiser:
         """The denoiser of some images; a generator's takes its next latents at every call."""

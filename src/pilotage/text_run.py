@@ -154,6 +154,11 @@ class TextRun(Run):
         }
 
     @property
+    def reads(self) -> bool:
+        """It is: a caption."""
+        return True
+
+    @property
     def _knows_null(self) -> bool:
         return True
 

@@ -3,25 +3,23 @@
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
-
+from pilotage.conditions import ByteLevelBPE
 from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
-from pilotage.networks.text_cond import TextCond
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
 
+# GLIDE makes a text small as Unicode does, where a sigma that ends a word has a letter of its own
+_LAST_SIGMA = r"(?<=\p{Cased}\p{Case_Ignorable}*)Σ(?!\p{Case_Ignorable}*\p{Cased})"
 
-class GlideTokenizer:
-    """Captions to tokens, as GLIDE (2112.10741) was trained with.
+
+def glide_tokenizer(
+    vocabulary: str | PathLike[str], merges: str | PathLike[str], context: int = 128
+) -> ByteLevelBPE:
+    """The tokenizer that GLIDE (2112.10741) was trained with, from its two published files.
 
     There is no token at the start or the end. A caption keeps its first ``context`` tokens; the
     rest is padded with the id of the end of text, and the mask is False there. The empty caption is
@@ -32,67 +30,26 @@ class GlideTokenizer:
         merges: the file of merges, ``vocab.bpe`` or ``vocab.bpe.gz``.
         context: number of tokens of a padded caption.
 
-    Attributes:
-        size: number of ids.
-        end: the id that pads.
-
     Raises:
         PilotageError: if a file cannot be read or does not hold that, or context is below 1.
     """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    def __init__(
-        self, vocabulary: str | PathLike[str], merges: str | PathLike[str], context: int = 128
-    ):
-        self.context = positive_int("context", context)
-        ids = _read_ids(Path(vocabulary))
-        self.end = ids.get(END_OF_TEXT, len(ids))
-        self.size = max(len(ids), self.end + 1)
-        self._bpe = _bpe(ids, _read_merges(Path(merges)))
-
-    def ids(self, caption: str) -> list[int]:
-        """All tokens of a caption, however many.
-
-        Raises:
-            PilotageError: if it is not text that UTF-8 can hold.
-        """
-        try:
-            caption.encode()
-        except UnicodeEncodeError:
-            raise PilotageError(
-                f"caption is {caption!r}: it must be text, without halves of surrogate pairs."
-            ) from None
-        return self._bpe.encode(caption.lower()).ids
-
-    def __call__(self, captions: Sequence[str]) -> TextCond:
-        """Tokens (B, context) int64 and mask (B, context) bool of B captions.
-
-        Raises:
-            PilotageError: if captions is one string, or a caption is not text.
-        """
-        if isinstance(captions, str):
-            raise PilotageError(f"captions is {captions!r}: it must be a list of captions.")
-        rows = [self.ids(caption)[: self.context] for caption in captions]
-        tokens = torch.full((len(rows), self.context), self.end)
-        mask = torch.zeros(tokens.shape, dtype=torch.bool)
-        for index, row in enumerate(rows):
-            tokens[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
-            mask[index, : len(row)] = True
-        return TextCond(tokens, mask)
-
-
-def _bpe(ids: dict[str, int], merges: list[tuple[str, str]]) -> "Tokenizer":
-    """The merges of GPT-2 after its division into words, bytes standing for themselves."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import BPE
-    from tokenizers.pre_tokenizers import ByteLevel
-
+    positive_int("context", context)
+    ids = _read_ids(Path(vocabulary))
+    end = ids.setdefault(END_OF_TEXT, len(ids))
+    pairs = _read_merges(Path(merges))
     try:
-        model = BPE(ids, merges)
+        bpe = Tokenizer(models.BPE(ids, pairs))
     except Exception as error:  # the library raises nothing more precise
         raise PilotageError(f"merges must be those of the vocabulary ({error}).") from None
-    tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=True)
-    return tokenizer
+    small = [normalizers.Replace(Regex(_LAST_SIGMA), "ς"), normalizers.Lowercase()]
+    bpe.normalizer = normalizers.Sequence(small)
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.enable_padding(pad_id=end, pad_token=END_OF_TEXT, length=context)
+    bpe.enable_truncation(context)
+    return ByteLevelBPE(bpe.to_str())
 
 
 def _read_ids(path: Path) -> dict[str, int]:

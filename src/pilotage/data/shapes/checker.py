@@ -133,7 +133,7 @@ def to_pixels(images: Tensor | np.ndarray) -> np.ndarray:
         return images.float().numpy()
     if not images.is_floating_point():
         raise PilotageError(f"images has dtype {images.dtype}: it must be uint8 or floats.")
-    return ((images.float().nan_to_num(-1).clamp(-1, 1) + 1) * 127.5).numpy()
+    return ((images.float().nan_to_num(-1) + 1) * 127.5).numpy()
 
 
 def things(pixels: np.ndarray) -> list[list[Thing]]:

@@ -14,6 +14,7 @@ from pilotage.data.shapes.segment import BACKGROUND, regions, widened
 SPECK = AREAS[0] / 4  # smaller regions are no shapes
 MOST = 8  # regions of one image that are looked at, the largest first
 SOFTEST = 2  # times that an outline is softened to meet a blurred shape
+CONTRASTS = (0.7, 1.3)  # of a shape, from the faintest to the strongest that are borne with
 WORST_FIT = 0.25  # of a region's squared pixels, what its best outline may leave over
 CHUNK = 64  # images at a time
 
@@ -42,8 +43,8 @@ def find(pixels: np.ndarray) -> Found:
     """Find the shapes of images, at most `MOST` of each.
 
     A shape is a connected region of one colour. Its area, with the partly covered pixels around it,
-    tells its size; its outline is the one that, drawn with this area at this centre of mass, and
-    softened or not, is the nearest to it in squared distance.
+    tells its size; its outline is the one that, drawn with this area at this centre of mass, softened
+    or not, and at the best contrast, is the nearest to it in squared distance.
 
     Args:
         pixels: float32 (N, 3, S, S), 0 to 255.
@@ -60,7 +61,7 @@ def _find(pixels: np.ndarray, first: int) -> Found:
     image = roots // labels[0].size
     lit = (codes.reshape(-1)[roots][:, None] >> np.arange(3)) & 1
     own = labels[image] == roots[:, None, None]
-    near = own | _fringe(own, codes[image] > 0)
+    near = own | (widened(own) & (codes[image] == 0))
     weights = (lit / lit.sum(1, keepdims=True)).astype(np.float32)
     covered = np.einsum("mchw,mc->mhw", light[image], weights) * near
     area, x, y = moments(covered)
@@ -94,13 +95,6 @@ def large_regions(labels: np.ndarray) -> np.ndarray:
     return np.sort(roots[order[rank < MOST]])
 
 
-def _fringe(own: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """Background pixels that a region may cover in part: two around it, one beside another."""
-    other = shapes & ~own
-    touching = widened(own)
-    return (touching | (widened(touching) & ~widened(other))) & ~shapes
-
-
 def moments(covered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Area and centre of mass of shapes (M, S, S), in units of the image and of its side."""
     side = covered.shape[-1]
@@ -132,11 +126,18 @@ def outline(
         drawn = coverage(np.full(len(area), shape), area, x, middle, covered.shape[-1])
         tried = []
         for _ in range(SOFTEST + 1):
-            tried.append(np.square(covered - drawn * near).sum((1, 2)))
+            tried.append(_misfit(covered, drawn * near))
             drawn = softened(drawn)
         misfits.append(np.min(tried, axis=0))
     fits = np.min(misfits, axis=0) <= WORST_FIT * np.square(covered).sum((1, 2))
     return np.where(fits, np.argmin(misfits, axis=0), NONE)
+
+
+def _misfit(covered: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Squared distance (M,) to a drawing at the best contrast."""
+    fitting = (covered * drawn).sum((1, 2)) / np.square(drawn).sum((1, 2))
+    contrast = np.clip(fitting, *CONTRASTS)[:, None, None]
+    return np.square(covered - contrast * drawn).sum((1, 2))
 
 
 def softened(drawn: np.ndarray) -> np.ndarray:
