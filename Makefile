@@ -29,6 +29,7 @@ bench: install
 	$(BIN)/python benchmarks/measuring.py --out results/benchmarks-sweep.md
 	$(BIN)/python benchmarks/unet.py --out results/benchmarks-unet.md
 	$(BIN)/python benchmarks/objectives.py --out results/benchmarks-objectives.md
+	$(BIN)/python benchmarks/adversarial.py --out results/benchmarks-adversarial.md
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

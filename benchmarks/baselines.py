@@ -6,7 +6,7 @@ import torch
 from subject import Subject, W
 from torch.nn.functional import mse_loss
 
-from pilotage.training.loop import adamw
+from pilotage.training.learner import adamw
 
 
 def bare_network_calls(subject: Subject, steps: int) -> Callable[[], None]:

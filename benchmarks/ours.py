@@ -8,7 +8,7 @@ from subject import Subject, W
 from pilotage.diffusion import classifier_free, clip_x, ddim, sample
 from pilotage.model import build_denoiser, build_schedule
 from pilotage.training.batches import Batches
-from pilotage.training.kinds import build_objective
+from pilotage.training.kinds import build_turns
 from pilotage.training.loop import train
 from pilotage.training.state import start
 
@@ -31,7 +31,7 @@ def training_step(subject: Subject) -> Callable[[], None]:
     training = start(subject.card, Accelerator())
     recipe = subject.recipe
     batches = Batches(subject.data, recipe.batch_size, recipe.seed, device=subject.device)
-    records = train(training, build_objective(subject.card, training.network), batches)
+    records = train(training, build_turns(subject.card, training), batches)
 
     def run() -> None:
         next(records)

@@ -14,7 +14,7 @@ from pilotage.model import build_labels, build_schedule
 from pilotage.objectives import Denoising
 from pilotage.settings import Recipe, UNetSettings
 from pilotage.training.batches import Batches
-from pilotage.training.loop import train
+from pilotage.training.loop import Turn, train
 from pilotage.training.state import start
 
 
@@ -36,7 +36,7 @@ report = {"start": digest(training.ema.module)}
 rank = accelerator.process_index
 batches = Batches(data, 8, 0, process=rank, processes=accelerator.num_processes)
 objective = Denoising(build_schedule(recipe), build_labels(card), recipe.p_uncond)
-for _ in train(training, objective, batches):
+for _ in train(training, [Turn(training.main, objective)], batches):
     pass
 report |= {
     "ema": digest(training.ema.module),
