@@ -27,7 +27,7 @@ from pilotage.conditions import (
 )
 from pilotage.diffusion import NetworkDenoiser, classifier_free, several
 from pilotage.errors import PilotageError
-from pilotage.interop.glide_tokens import GlideTokenizer
+from pilotage.interop.glide_tokens import glide_tokenizer
 from pilotage.networks.text_unet import TextUNet
 
 CAPTIONS = [
@@ -288,16 +288,30 @@ def test_captions_as_a_user_writes_them(bpe):
             space.captions(wrong)
 
 
-def test_glides_tokens_are_the_same_in_this_space(tmp_path):
+def test_glides_tokens_are_kept(tmp_path):
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     ids = {token: number for number, token in enumerate([*alphabet, "re", "red"])}
     (tmp_path / "encoder.json").write_text(json.dumps({**ids, "<|endoftext|>": len(ids)}))
     (tmp_path / "vocab.bpe").write_text("#version: 0.2\nr e\nre d\n")
-    glide = GlideTokenizer(tmp_path / "encoder.json", tmp_path / "vocab.bpe", context=20)
-    captions = ["a Red square", "", "red"]
-    assert same_batch(Tokens(glide).collate(captions), glide(captions))
-    with pytest.raises(PilotageError, match="GlideTokenizer, which cannot be saved"):
-        Tokens(glide).save(tmp_path / "condition")
+    glide = glide_tokenizer(tmp_path / "encoder.json", tmp_path / "vocab.bpe", context=20)
+    batch = Tokens(glide).collate(["a Red square", "", "red"])
+    assert batch.tokens[2].tolist() == [257, *[258] * 19]
+    Tokens(glide).save(tmp_path / "condition")
+    kept = load_space(tmp_path / "condition")
+    assert same_batch(kept.collate(["a Red square", "", "red"]), batch)
+
+
+def test_a_tokenizer_that_cannot_be_saved(tmp_path):
+    class Letters:
+        size, end, context = 256, 0, 4
+
+        def ids(self, caption):
+            return list(caption.encode())
+
+    space = Tokens(Letters())
+    assert space.collate(["ab"]).tokens.tolist() == [[97, 98, 0, 0]]
+    with pytest.raises(PilotageError, match="a Letters, which cannot be saved"):
+        space.save(tmp_path)
 
 
 def test_a_tokenizer_that_was_changed_is_refused(bpe, tmp_path):

@@ -170,9 +170,8 @@ def test_every_combination_of_training_has_its_share():
 def test_the_interface_of_image_data():
     train, held = load_shapes()
     assert (len(train), len(held)) == (50_000, 2_000)
-    assert (train.classes, train.shape, train.in_memory) == (("all",), (3, 32, 32), True)
+    assert (train.shape, train.in_memory) == ((3, 32, 32), True)
     assert train.labels.shape == (50_000,)
-    assert not train.labels.any()
     images = train.batch(torch.tensor([3, 0, 3]))
     assert images.dtype == torch.uint8
     assert torch.equal(images[0], images[2])
@@ -180,6 +179,16 @@ def test_the_interface_of_image_data():
     assert train.batch([]).shape == (0, 3, 32, 32)
     with pytest.raises(IndexError):
         train.batch([50_000])
+
+
+def test_the_class_is_that_of_the_kind_above_or_left():
+    for data in load_shapes(count=500):
+        assert len(data.classes) == len(set(data.classes)) == len(COLOURS) * len(SHAPES)
+        for label, text in zip(data.labels[:500], data.captions[:500], strict=True):
+            scene = parse(text)
+            scene = scene.turned() if scene.relation in ("below", "right of") else scene
+            assert data.classes[label] == f"{scene.kind.colour} {scene.kind.shape}"
+        assert set(data.labels) == set(range(len(data.classes)))
 
 
 def test_an_image_depends_on_seed_and_index_alone():
@@ -288,9 +297,14 @@ def test_several_shapes_lie_without_a_favourite_side(count):
     assert np.allclose([x.mean(), y.mean()], 0.5, atol=0.01)
     assert np.isclose(np.median(x, 1).mean(), 0.5, atol=0.015)
     assert np.isclose((np.ptp(x, 1) > np.ptp(y, 1)).mean(), 0.5, atol=0.03)
-    in_a_row = np.diff(np.sort(x, 1), axis=1).min(1) >= GAP + 2 * 3.25 / 32
-    in_a_column = np.diff(np.sort(y, 1), axis=1).min(1) >= GAP + 2 * 3.25 / 32
-    assert 0.1 < (in_a_row ^ in_a_column).mean() < 0.9
+
+
+def test_three_lie_in_a_line_or_not():
+    objects = place(encode([Scene(A, 3)] * 2_000), uniforms(2, np.arange(2_000)))
+    steps = [np.diff(np.sort(v.reshape(-1, 3), 1), axis=1) for v in (objects.x, objects.y)]
+    apart = EXTENTS[0] * np.sqrt(AREAS[0]) + GAP - 1e-9
+    in_line = np.any([step.min(1) >= apart for step in steps], axis=0).mean()
+    assert 0.2 < in_line < 0.5
 
 
 def test_the_random_numbers_are_uniform_and_independent():
@@ -362,12 +376,12 @@ def test_the_checker_bears_what_models_do(what, size):
     images = from_uint8(draw_captions(texts, size))
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     marred = {
-        "noise": images + (0.1 if size == 32 else 0.05) * noise,
+        "noise": images + 0.1 * noise,
         "blur": blurred(images),
         "saturation": 2 * images,
         "pallor": 0.8 * images,
     }
-    assert check(marred[what], texts).all.mean() >= 0.99
+    assert check(marred[what], texts).all.mean() >= 0.98
 
 
 def changed(scene, attribute, rng):

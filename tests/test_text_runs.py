@@ -263,3 +263,35 @@ def test_sizes_that_cannot_be_enlarged_to(tmp_path, capsys):
     flags = ["--size", "32", "32", "--low-res", "12", "12"]
     assert train_text(tmp_path / "run", *flags, steps=1) == 2
     assert "low_res is (12, 12): it must be smaller" in capsys.readouterr().err
+
+
+def test_a_composition_of_one_caption_is_guidance_by_it(tiny_text):
+    run, how = load_run(tiny_text), {"seeds": range(3), "steps": 3}
+    asked = "a small red circle"
+    one = run.sample(compose=[(asked, 3.0)], **how)
+    torch.testing.assert_close(one, run.sample(asked, w=2.0, **how), atol=1e-5, rtol=0)
+    both = run.sample(compose=[(asked, 3.0), ("a large blue square", 2.0)], **how)
+    assert not torch.allclose(both, one)
+    none = run.sample(compose=[(asked, 0.0)], **how)
+    torch.testing.assert_close(none, run.sample("", **how))
+    with pytest.raises(PilotageError, match="compose is given"):
+        run.sample(compose=[(asked, 1.0)], w=1.0, **how)
+
+
+def test_text_and_image_have_strengths_of_their_own(tiny_up):
+    run = load_run(tiny_up)
+    low = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
+    how = {"seeds": range(2), "steps": 3, "low_res": low}
+    asked = "a small red circle"
+    plain = run.sample(asked, **how)
+    torch.testing.assert_close(run.sample(asked, w=0, image_w=0.0, **how), plain)
+    text_alone = run.sample(asked, w=2, image_w=0.0, **how)
+    torch.testing.assert_close(text_alone, run.sample(asked, w=2, **how), atol=1e-5, rtol=0)
+    without_text = run.sample(asked, w=-1, image_w=0.0, **how)
+    torch.testing.assert_close(without_text, run.sample("", **how))
+    nothing = run.sample(asked, w=-1, image_w=-1.0, **how)
+    grey = run.sample("", **{**how, "low_res": torch.zeros_like(low)})
+    torch.testing.assert_close(nothing, grey, atol=1e-5, rtol=0)
+    assert not torch.allclose(run.sample(asked, image_w=3.0, **how), plain)
+    with pytest.raises(PilotageError, match="must be given"):
+        run.network(low, torch.zeros(1))

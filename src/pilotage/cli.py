@@ -24,6 +24,7 @@ from pilotage.commands import (
     ExportAdmCommand,
     ImportAdmCommand,
     ImportDdganCommand,
+    ImportGlideCommand,
     InpaintCommand,
     LikelihoodCommand,
     ReportCommand,
@@ -167,6 +168,7 @@ _PLAIN = {
     "likelihood": LikelihoodCommand,
     "import-adm": ImportAdmCommand,
     "import-ddgan": ImportDdganCommand,
+    "import-glide": ImportGlideCommand,
     "export-adm": ExportAdmCommand,
     "demo": DemoCommand,
 }

@@ -17,6 +17,7 @@ from pilotage.settings import (
     EvaluateSettings,
     GridSettings,
     ImportDdganSettings,
+    ImportGlideSettings,
     ImportSettings,
     InpaintSettings,
     LikelihoodSettings,
@@ -185,7 +186,7 @@ class StudyTrilemmaCommand(AdversarialRecipe):
         "GANs'.",
     )
     ancestral_steps: tuple[Positive, ...] = Field(
-        (1000, 250), description="Numbers of ancestral steps of the denoiser."
+        (1000, 250), min_length=1, description="Numbers of ancestral steps of the denoiser."
     )
     ddim_steps: tuple[Positive, ...] = Field(
         (50, 10), description="Numbers of DDIM steps of the denoiser."
@@ -299,6 +300,24 @@ class ImportDdganCommand(ImportDdganSettings):
 
         card = import_ddgan(self)
         print(f"{self.out}: a generator of {card.recipe.steps_T} steps, {card.data.shape}")
+        return 0
+
+
+class ImportGlideCommand(ImportGlideSettings):
+    """Make a run folder on captions of one of OpenAI's GLIDE networks."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
+        description="A .pt, .pth or .safetensors file of tensors."
+    )
+
+    def run(self) -> int:
+        """Import, and say what it is."""
+        from pilotage.interop.glide_runs import import_glide
+
+        card = import_glide(self)
+        does = ["enlarges"] * bool(card.recipe.low_res) + ["completes"] * card.recipe.inpaint
+        what = f" that {' and '.join(does)}" if does else ""
+        print(f"{self.out}: a denoiser{what}, on captions, {card.data.shape}")
         return 0
 
 

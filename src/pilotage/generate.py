@@ -36,7 +36,7 @@ def generate(wish: SampleSettings) -> None:
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    asks = wish.prompt or wish.prompts or wish.negative is not None or wish.low_res or wish.cascade
+    asks = wish.for_captions or wish.low_res
     check_out(wish.out, goes_on=bool(asks))
     state = process_state()
     if wish.cascade:

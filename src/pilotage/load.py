@@ -40,11 +40,11 @@ def load_run(
     fill(network, folder / f"{weights}.safetensors")
     network = network.eval().requires_grad_(False).to(device or process_device())
     if isinstance(card.recipe, TextRecipe):
-        return TextRun(card, network, step, _captions_space(folder, card))
+        return TextRun(card, network, step, captions_space(folder, card))
     return Run(card, network, step)
 
 
-def _captions_space(folder: Path, card: Card) -> Tokens:
+def captions_space(folder: Path, card: Card) -> Tokens:
     """The condition space that the run was trained with.
 
     Raises:

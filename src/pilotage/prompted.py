@@ -41,6 +41,8 @@ class Prompted:
         how: sampler settings of the first run.
         up_w: the strength of the runs that enlarge.
         negative: the caption to lead away from, or None.
+        compose: captions with weights for the first run, in place of a caption and w.
+        image_w: the first run's strength for the image beside x, or None.
         beside: images that the first run sees beside x, by their names; one for all.
     """
 
@@ -50,6 +52,8 @@ class Prompted:
     how: dict[str, Any]
     up_w: float = 0.0
     negative: str | None = None
+    compose: tuple[tuple[str, float], ...] = ()
+    image_w: float | None = None
     beside: dict[str, Tensor] | None = None
 
     def check(self) -> None:
@@ -68,31 +72,23 @@ class Prompted:
                 )
             upper.levels(self._of(upper)["steps"] or upper.default_steps)
         first = self.runs[0]
-        first.request(
-            self.captions,
-            self.seeds,
-            negative=self.negative,
-            **self._of(first),
-            **(self.beside or {}),
-        )
+        first.request(self.captions, self.seeds, **self._of(first), **(self.beside or {}))
 
     def images(self, rows: Sequence[int]) -> Tensor:
         """Some of the images in [−1, 1], at the size of the last run."""
         captions, seeds = [self.captions[k] for k in rows], [self.seeds[k] for k in rows]
         beside = self.beside or {}
         for run in self.runs:
-            made = run.sample(
-                captions, seeds=seeds, negative=self.negative, **self._of(run), **beside
-            )
+            made = run.sample(captions, seeds=seeds, **self._of(run), **beside)
             beside = {"low_res": made}
         return made
 
     def _of(self, run: TextRun) -> dict[str, Any]:
-        return (
-            self.how
-            if run is self.runs[0]
-            else {**self.how, "w": self.up_w, "guidance_scale": None}
-        )
+        """The settings of a run: those asked for, or of one that enlarges."""
+        shared = {**self.how, "negative": self.negative}
+        if run is self.runs[0]:
+            return {**shared, "compose": self.compose, "image_w": self.image_w}
+        return {**shared, "w": self.up_w, "guidance_scale": None}
 
     def record(self, wish: PromptSettings) -> dict[str, Any]:
         """How the images are made, for a file beside them."""
@@ -104,6 +100,8 @@ class Prompted:
             "convention": CONVENTION,
             "up_w": self.up_w,
             "negative": self.negative,
+            "compose": [list(part) for part in self.compose],
+            "image_w": self.image_w,
             **wish.model_dump(mode="json", include={"low_res", "image", "mask"}),
             "prompts": list(self.captions),
             "seeds": list(self.seeds),
@@ -176,7 +174,15 @@ def _prompted(
         captions = [asked[k % len(asked)] for k in range(len(seeds))]
     how = wish.model_dump(include=set(SamplerSettings.model_fields) - OF_CLASSIFIERS)
     return Prompted(
-        tuple(runs), tuple(captions), tuple(seeds), how, wish.up_w, wish.negative, beside
+        tuple(runs),
+        tuple(captions),
+        tuple(seeds),
+        how,
+        up_w=wish.up_w,
+        negative=wish.negative,
+        compose=wish.compose,
+        image_w=wish.image_w,
+        beside=beside,
     )
 
 

@@ -42,6 +42,7 @@ SMALL_V = 0.3  # the variance fraction where none is learned (2207.12598, sectio
 
 # the rows of a batch to its conditions and their null
 Conditioning = Callable[[slice], tuple[Any, Any]]
+Steered = tuple[Denoiser, Any]
 
 
 @dataclass(frozen=True)
@@ -288,13 +289,17 @@ class Run:
         conditions = self.conditioning(request)
         for part in request.batches() if rows is None else rows:
             cond, null = conditions(part)
-            denoise = self.guided(request.guidance, request.seeds[part], null)
+            denoise, cond = self.steered(request, part, cond, null)
             noise = SeededNoise(request.seeds[part], self.shape, self.device)
             draws, step = noise if request.random else None, self._step(request, cond)
             for state in sample(denoise, next(noise), request.lams, step, cond, draws):
                 final = state
                 on_step()
             yield Batch(part, final.z)
+
+    def steered(self, request: Request, part: slice, cond: Any, null: Any) -> Steered:
+        """The guided denoiser of a batch, and the conditions that it is called with."""
+        return self.guided(request.guidance, request.seeds[part], null), cond
 
     def conditioning(self, request: Request) -> Conditioning:
         """What tells the conditions of a request's batches, and the null beside each."""

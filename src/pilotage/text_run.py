@@ -1,6 +1,6 @@
 """A run on captions: images that a text asks for, alone or beside another image."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,12 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pilotage.conditions import Labels, Tokens
-from pilotage.diffusion import rows
+from pilotage.diffusion import clip_x, rows
+from pilotage.diffusion.composition import composed, several
+from pilotage.diffusion.prediction import Prediction
 from pilotage.errors import PilotageError
-from pilotage.networks.text_cond import TextCond, beside
+from pilotage.networks.text_cond import EncodedText, TextCond, beside
 from pilotage.noisy import NoisyRun
 from pilotage.request import Request, Sampler, checked_seeds
-from pilotage.run import Conditioning, Run
+from pilotage.run import Conditioning, Run, Steered
 from pilotage.settings import SamplerSettings
 
 ENCODED_AT_ONCE = 256
@@ -30,6 +32,8 @@ class TextRequest(Request):
         low_res: an image to enlarge for each image (N, C, h, w), or None.
         known: an image to complete for each image (N, C, H, W), or None, and
         known_mask: (N, 1, H, W), 1 where it is known.
+        image_w: a strength of its own for the image beside x; or None.
+        compose: captions with weights, in place of one caption per image.
     """
 
     captions: tuple[str, ...] = ()
@@ -37,6 +41,8 @@ class TextRequest(Request):
     low_res: Float[Tensor, "N C h w"] | None = None
     known: Float[Tensor, "N C H W"] | None = None
     known_mask: Float[Tensor, "N 1 H W"] | None = None
+    image_w: float | None = None
+    compose: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class TextRun(Run):
         low_res: Tensor | None = None,
         known: Tensor | None = None,
         known_mask: Tensor | None = None,
+        image_w: float | None = None,
+        compose: Iterable[tuple[str, float]] = (),
         **settings: Any,
     ) -> TextRequest:
         """A checked request; the arguments are those of :meth:`sample`, which says what they mean.
@@ -82,7 +90,8 @@ class TextRun(Run):
                 f"seeds has {len(seeds)} for {len(asked)} captions: each image has its own seed, "
                 "so at least as many are needed."
             )
-        count = len(seeds)
+        count, compose = len(seeds), tuple(compose)
+        self._check_strengths(how, image_w, compose, asked)
         return TextRequest(
             labels=(0,) * count,
             seeds=seeds,
@@ -95,23 +104,68 @@ class TextRun(Run):
             classes=(),
             captions=tuple(asked[i % len(asked)] for i in range(count)),
             negative=negative,
+            image_w=image_w,
+            compose=compose,
             **self._images(count, low_res, known, known_mask),
         )
 
+    def _check_strengths(
+        self,
+        how: SamplerSettings,
+        image_w: float | None,
+        compose: tuple[tuple[str, float], ...],
+        captions: list[str],
+    ) -> None:
+        """Refuse strengths that do not go together.
+
+        Raises:
+            PilotageError: naming them.
+        """
+        if image_w is not None and not self.network.plan.beside:
+            raise PilotageError(f"image_w is {image_w}: the run sees no image beside x.")
+        strength = how.w if how.w is not None else how.guidance_scale
+        if compose and (strength is not None or image_w is not None or set(captions) != {""}):
+            raise PilotageError(
+                "compose is given: its weights take the place of w, image_w and the captions."
+            )
+
     def conditioning(self, request: TextRequest) -> Conditioning:
         """The conditions of a request's batches; every distinct caption is encoded once."""
-        nulls = [request.negative or ""]
-        distinct = list(dict.fromkeys([*request.captions, *nulls]))
+        negative = request.negative or ""
+        composed = [caption for caption, _ in request.compose]
+        distinct = list(dict.fromkeys([*request.captions, negative, *composed]))
         told = self._encoded(distinct)
         place = {caption: k for k, caption in enumerate(distinct)}
 
         def of(part: slice) -> tuple[Any, Any]:
-            asked = torch.tensor([place[c] for c in request.captions[part]], device=self.device)
-            image = self._beside(request, part, len(asked))
-            cond, null = (rows.take(told, k) for k in (asked, asked * 0 + place[nulls[0]]))
-            return cond._replace(image=image), null._replace(image=image)
+            image = self._beside(request, part, len(request.seeds[part]))
+
+            def encoded(captions: Sequence[str]) -> EncodedText:
+                at = torch.tensor([place[c] for c in captions], device=self.device)
+                return rows.take(told, at)._replace(image=image)
+
+            count = len(request.seeds[part])
+            null = encoded([negative] * count)
+            if request.compose:
+                return [(encoded([c] * count), weight) for c, weight in request.compose], null
+            return encoded(request.captions[part]), null
 
         return of
+
+    def steered(self, request: TextRequest, part: slice, cond: Any, null: Any) -> Steered:
+        """The guided denoiser of a batch, and the conditions that it is called with."""
+        if request.compose:
+            return clip_x(composed(self.denoiser, cond, null)), None
+        if request.image_w is None:
+            return super().steered(request, part, cond, null)
+        strengths = {"image": request.image_w, "text": request.guidance.w}
+        nulls = {"image": torch.zeros_like(cond.image), "text": null[:2]}
+        parts = {"image": cond.image, "text": cond[:2]}
+        return clip_x(several(self._of_parts, strengths, nulls)), parts
+
+    def _of_parts(self, z: Tensor, lam: Tensor, cond: Any) -> Prediction:
+        """The denoiser of a condition in parts, pooled text and sequence, and image."""
+        return self.denoiser(z, lam, EncodedText(*cond["text"], cond["image"]))
 
     def _encoded(self, captions: list[str]) -> Any:
         """Pooled features and sequences of captions, on the device."""
@@ -173,6 +227,8 @@ class TextRun(Run):
         low_res: Float[Tensor, "N C h w"] | None = None,
         known: Float[Tensor, "N C H W"] | None = None,
         known_mask: Float[Tensor, "N 1 H W"] | None = None,
+        image_w: float | None = None,
+        compose: Iterable[tuple[str, float]] = (),
         steps: int | str | None = None,
         sampler: Sampler = "ancestral",
         batch_size: int = 64,
@@ -196,6 +252,10 @@ class TextRun(Run):
             known: for a run that completes: an image, or one per seed, in [−1, 1]; nothing is
                 known without.
             known_mask: 1 where it is known.
+            image_w: a strength of its own for the image beside x (2211.09800, equation 3, the image
+                first); without one it is always seen.
+            compose: captions with weights instead, such as [("a cat", 3), ("red", 2)] (2206.01714);
+                each weight is 1 + w of a guidance by that caption alone.
             steps: network levels T, as for :meth:`Run.sample`, and
             sampler: as there, and
             batch_size: as there, and
@@ -212,6 +272,8 @@ class TextRun(Run):
             low_res=low_res,
             known=known,
             known_mask=known_mask,
+            image_w=image_w,
+            compose=compose,
             w=w,
             guidance_scale=guidance_scale,
             steps=steps,

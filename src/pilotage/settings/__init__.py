@@ -13,7 +13,11 @@ from pilotage.settings.adversarial import (
     NCSNppSettings,
 )
 from pilotage.settings.base import Positive, Settings
-from pilotage.settings.importing import ImportDdganSettings, ImportSettings
+from pilotage.settings.importing import (
+    ImportDdganSettings,
+    ImportGlideSettings,
+    ImportSettings,
+)
 from pilotage.settings.networks import EncoderSettings, UNetSettings
 from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, conflict
 from pilotage.settings.sampling import (
@@ -40,6 +44,7 @@ __all__ = [
     "GeneratorSettings",
     "GridSettings",
     "ImportDdganSettings",
+    "ImportGlideSettings",
     "ImportSettings",
     "InpaintSettings",
     "LikelihoodSettings",

@@ -62,3 +62,43 @@ class ImportDdganSettings(Settings):
     discriminator: Path | None = Field(
         None, description="A file of the discriminator's tensors, for training on."
     )
+
+
+class ImportGlideSettings(Settings):
+    """A network of GLIDE, its tokenizer, and what its tensors do not tell."""
+
+    checkpoint: Path = Field(description="A .pt, .pth or .safetensors file of tensors.")
+    out: Path = Field(description="The run folder to make.")
+    vocabulary: Path = Field(description="The tokenizer's ids, encoder.json or encoder.json.gz.")
+    merges: Path = Field(description="The tokenizer's merges, vocab.bpe or vocab.bpe.gz.")
+    preset: str | None = Field(
+        None,
+        description="A published network: base, upsample, base-inpaint or upsample-inpaint; "
+        "answers all below.",
+    )
+    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
+    low_res: tuple[Positive, Positive] | None = Field(
+        None, description="Of a network that enlarges: height and width of what it is given."
+    )
+    head_channels: Positive | None = Field(None, description="Channels per attention head.")
+    heads: Positive | None = Field(None, description="Attention heads, instead of head_channels.")
+    heads_up: Positive | None = Field(None, description="Heads on the way up, if others.")
+    text_heads: Positive | None = Field(
+        None, description="Attention heads of the text transformer (xf_heads)."
+    )
+    in_channels: Positive | None = Field(
+        None, description="Channels of an image, where they are not half of the output's."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout, for training on.")
+    schedule: Literal["linear", "cosine"] | None = Field(
+        None,
+        description="Noise levels: cosine, and linear of a network that enlarges, if not given.",
+    )
+    timesteps: int = Field(1000, ge=2, description="Levels of the schedule.")
+    p_uncond: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Rate at which captions were dropped: 0.2, and 0 of a network that enlarges, "
+        "if not given.",
+    )

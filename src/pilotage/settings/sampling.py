@@ -90,6 +90,12 @@ class PromptSettings(SamplerSettings):
     negative: str | None = Field(
         None, description="A caption to lead away from, in place of the empty one."
     )
+    compose: tuple[tuple[str, float], ...] = Field(
+        (), description="Captions with weights instead of a prompt and w: CAPTION WEIGHT ..."
+    )
+    image_w: float | None = Field(
+        None, description="A strength of its own for the image beside x; w is then the text's."
+    )
     up_w: float = Field(0.0, description="Guidance strength of a cascade's enlarging runs.")
     seeds: tuple[str, ...] = Field(
         (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
@@ -100,6 +106,12 @@ class PromptSettings(SamplerSettings):
     def folders(self) -> tuple[Path, ...]:
         """The runs in order."""
         return self.cascade or (self.run_folder,)
+
+    @property
+    def for_captions(self) -> bool:
+        """Whether something is asked that only a run on captions understands."""
+        words = (self.cascade, self.prompt, self.prompts, self.negative, self.compose, self.image_w)
+        return any(word not in (None, ()) for word in words)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

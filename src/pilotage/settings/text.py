@@ -30,7 +30,9 @@ class TextRecipe(NoiseLevelSettings, TrainingRecipe):
         None, description="Column of the captions; found if not given."
     )
     tokenizer: str = Field(
-        "bpe", description="bpe, trained on the run's captions, or a tokenizer.json file."
+        "bpe",
+        description="bpe, trained on the run's captions, or a tokenizer.json file; with "
+        "start_from, that run's.",
     )
     vocabulary: Positive = Field(1024, description="Tokens of a trained tokenizer, at most.")
     context: Positive = Field(64, description="Tokens of a caption; longer ones are cut.")

@@ -9,19 +9,26 @@ from pilotage.checkpoint import whole_folder
 from pilotage.conditions import ByteLevelBPE, Tokens, load_space
 from pilotage.data import ImageData
 from pilotage.errors import PilotageError
-from pilotage.folder import CONDITIONS
+from pilotage.folder import CONDITIONS, read_card
+from pilotage.load import captions_space
 from pilotage.networks.text_cond import TextCond
 from pilotage.settings import TextRecipe
 
 
 def make_space(recipe: TextRecipe, data: ImageData, out: Path) -> Tokens:
-    """The captions' condition space: the run's own, or that of the file or the captions given.
+    """The captions' condition space.
+
+    It is the run's own, else that of the run whose weights it starts from, else that of the file or
+    the captions given.
 
     Raises:
-        PilotageError: if the tokenizer cannot be read, or the captions do not make one.
+        PilotageError: if the tokenizer cannot be read or is not that of the weights, or the
+            captions do not make one.
     """
     if (out / CONDITIONS).exists():
         return load_space(out / CONDITIONS)
+    if recipe.start_from is not None:
+        return _space_of(Path(recipe.start_from), recipe)
     if recipe.tokenizer == "bpe":
         return Tokens(ByteLevelBPE.train(data.captions, recipe.vocabulary, recipe.context))
     if not Path(recipe.tokenizer).is_file():
@@ -29,6 +36,21 @@ def make_space(recipe: TextRecipe, data: ImageData, out: Path) -> Tokens:
             f"tokenizer is {recipe.tokenizer!r}: it must be bpe, or a tokenizer.json that exists."
         )
     return Tokens(ByteLevelBPE.load(recipe.tokenizer, recipe.context))
+
+
+def _space_of(source: Path, recipe: TextRecipe) -> Tokens:
+    """The space that another run's weights were trained with."""
+    card = read_card(source)
+    if not isinstance(card.recipe, TextRecipe):
+        raise PilotageError(f"start_from is {source}: it was not trained on captions.")
+    for name in ("tokenizer", "context"):
+        asked, known = getattr(recipe, name), getattr(card.recipe, name)
+        if asked != known:
+            raise PilotageError(
+                f"{name} is {asked!r}: it must be {known!r}, that of {source}, whose weights "
+                "training starts from."
+            )
+    return captions_space(source, card)
 
 
 def save_space(space: Tokens, out: Path) -> None:

@@ -18,13 +18,13 @@ from pilotage.data.shape import check_size, is_length
 from pilotage.data.shapes.combinations import scenes_of
 from pilotage.data.shapes.draw import draw
 from pilotage.data.shapes.layout import LEAST_SIZE, place, uniforms
-from pilotage.data.shapes.scenes import Codes, encode
+from pilotage.data.shapes.scenes import COLOURS, RELATIONS, SHAPES, Codes, encode
 from pilotage.data.shapes.words import caption, parse_all
 from pilotage.data.split import check_split
 from pilotage.errors import PilotageError
 from pilotage.seeding import derived_seed
 
-CODE_VERSION = 1  # raised whenever an image or a caption of the same settings changes
+CODE_VERSION = 2  # raised whenever an image, caption or class of the same settings changes
 RELATED = 0.5  # part of the images that show two kinds in relation
 
 
@@ -34,7 +34,8 @@ class ShapesData:
 
     `load_shapes` makes them and judges the settings. Image i and its caption depend on `seed`,
     `held_out` and i alone. What the image shows and where does not depend on its size: image i of
-    two sizes is the same scene.
+    two sizes is the same scene. Its class is the colour and shape of its one kind; of two kinds,
+    that of the one above, or left of, the other: so the image alone decides it.
 
     Attributes:
         size: height and width in pixels, at least `LEAST_SIZE`.
@@ -48,7 +49,7 @@ class ShapesData:
     held_out: bool = False
     seed: int = 0
 
-    classes = ("all",)
+    classes = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
     in_memory = True
 
     def __len__(self) -> int:
@@ -61,8 +62,9 @@ class ShapesData:
 
     @cached_property
     def labels(self) -> Int64[np.ndarray, " N"]:
-        """int64 (N,), read-only; all are of class "all"."""
-        labels = np.zeros(self.count, np.int64)
+        """int64 (N,), read-only."""
+        _, codes = _table(self.held_out)
+        labels = _classes(codes)[self._rows(np.arange(self.count))]
         labels.setflags(write=False)
         return labels
 
@@ -103,6 +105,13 @@ def _table(held_out: bool) -> tuple[tuple[str, ...], Codes]:
     """All scenes of the training or the held-out data, in words and in numbers."""
     scenes = sum(scenes_of(held_out), ())
     return tuple(map(caption, scenes)), encode(scenes)
+
+
+def _classes(codes: Codes) -> np.ndarray:
+    """The class of every scene."""
+    turned = np.isin(codes.relation, [RELATIONS.index(word) for word in ("below", "right of")])
+    kind = np.arange(len(turned)), turned.astype(np.int64)
+    return codes.colour[kind] * len(SHAPES) + codes.shape[kind]
 
 
 @no_type_check  # settings are judged here, in a sentence

@@ -42,9 +42,9 @@ class Found(NamedTuple):
 def find(pixels: np.ndarray) -> Found:
     """Find the shapes of images, at most `MOST` of each.
 
-    A shape is a connected region of one colour. Its area, with the partly covered pixels around it,
-    tells its size; its outline is the one that, drawn with this area at this centre of mass, softened
-    or not, and at the best contrast, is the nearest to it in squared distance.
+    A shape is a connected region of one colour. Its area, with the partly covered pixels around
+    it, tells its size. Its outline is the one that, drawn with this area at this centre of mass,
+    softened or not and at the best contrast, is the nearest to it in squared distance.
 
     Args:
         pixels: float32 (N, 3, S, S), 0 to 255.
