@@ -187,6 +187,8 @@ def test_in_painting_sees_what_is_known(tmp_path, capsys):
     run = load_run(out)
     wanted = run.sample("a red circle", seeds=range(2), steps=2, known=pixels, known_mask=known)
     made = torch.from_numpy(np.load(tmp_path / "a.npz")["images"]).permute(0, 3, 1, 2)
+    assert (made[:, :, mask == 0] == 200).all(), "what is known is kept"
+    assert (made[:, :, mask > 0] != 200).any()
     assert (made - ((wanted + 1) * 127.5).round().clamp(0, 255)).abs().max() <= 1
     Image.fromarray(mask[:8]).save(tmp_path / "small.png")
     assert main([*command, "--mask", str(tmp_path / "small.png")]) == 2

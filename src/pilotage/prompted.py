@@ -298,4 +298,6 @@ def inpaint(wish: InpaintSettings) -> None:
             )
     known = (mask < 0).float()
     beside = {"known": image * known, "known_mask": known}
+    if wish.low_res is not None:
+        beside["low_res"] = read_image(wish.low_res, "low_res", run.shape[0])
     generate_prompted(wish, [run], parse_seeds(wish.seeds), beside, state)

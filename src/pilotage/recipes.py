@@ -207,12 +207,18 @@ ADVERSARIAL_PRESETS: dict[str, AdversarialPreset] = {
     "25-gaussians": AdversarialPreset(
         AdversarialRecipe(
             data="25-gaussians",
-            network=GeneratorSettings(channels=128, num_res_blocks=3, latent_dim=8),
+            network=GeneratorSettings(channels=128, num_res_blocks=3, latent_dim=2),
             discriminator=DiscriminatorSettings(channels=128, layers=3),
+            # each step's noise is below the distance of the bells but for the first
+            beta_min=5e-4,
+            beta_max=0.9995,
+            geometric=True,
             p_uncond=1.0,
-            steps=10_000,
-            batch_size=512,
-            learning_rate=1e-3,
+            steps=6000,
+            batch_size=256,
+            learning_rate=2e-3,
+            r1_gamma=1e-3,
+            r1_every=2,
             checkpoint_every=1000,
             sample_every=2000,
         ),

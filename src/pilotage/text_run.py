@@ -11,6 +11,7 @@ from torch import Tensor
 from pilotage.conditions import Labels, Tokens
 from pilotage.diffusion import clip_x, rows
 from pilotage.diffusion.composition import composed, several
+from pilotage.diffusion.guidance import keep_known
 from pilotage.diffusion.prediction import Prediction
 from pilotage.errors import PilotageError
 from pilotage.networks.text_cond import EncodedText, TextCond, beside
@@ -154,6 +155,13 @@ class TextRun(Run):
 
     def steered(self, request: TextRequest, part: slice, cond: Any, null: Any) -> Steered:
         """The guided denoiser of a batch, and the conditions that it is called with."""
+        denoise, cond = self._guided_by(request, part, cond, null)
+        if request.known is None:
+            return denoise, cond
+        known, mask = (i[part].to(self.device) for i in (request.known, request.known_mask))
+        return keep_known(denoise, known, mask), cond
+
+    def _guided_by(self, request: TextRequest, part: slice, cond: Any, null: Any) -> Steered:
         if request.compose:
             return clip_x(composed(self.denoiser, cond, null)), None
         if request.image_w is None:
@@ -249,8 +257,8 @@ class TextRun(Run):
             w: the guidance strength; 0 (the default) is the conditional model.
             guidance_scale: the same in the other convention, 1 + w; never both.
             low_res: for a run that enlarges: an image, or one per seed, in [−1, 1].
-            known: for a run that completes: an image, or one per seed, in [−1, 1]; nothing is
-                known without.
+            known: for a run that completes: an image, or one per seed, in [−1, 1], whose known
+                pixels the result keeps; nothing is known without.
             known_mask: 1 where it is known.
             image_w: a strength of its own for the image beside x (2211.09800, equation 3, the image
                 first); without one it is always seen.

@@ -22,7 +22,14 @@ back to its noise.
 
 from pilotage.diffusion.composition import composed, several
 from pilotage.diffusion.denoiser import Denoiser, NetworkDenoiser
-from pilotage.diffusion.guidance import between, classifier, classifier_free, clip_x, on_x
+from pilotage.diffusion.guidance import (
+    between,
+    classifier,
+    classifier_free,
+    clip_x,
+    keep_known,
+    on_x,
+)
 from pilotage.diffusion.inversion import invert
 from pilotage.diffusion.logsnr import alpha, sigma
 from pilotage.diffusion.mixture import GaussianMixture
@@ -55,6 +62,7 @@ __all__ = [
     "composed",
     "ddim",
     "invert",
+    "keep_known",
     "on_x",
     "respaced",
     "sample",

@@ -227,6 +227,24 @@ def clip_x(denoise: Denoiser, bound: float = 1.0) -> Denoiser:
     return clipped
 
 
+def keep_known(denoise: Denoiser, known: Tensor, mask: Tensor) -> Denoiser:
+    """x replaced by what is known of it, and ε re-derived (2112.10741, section 4.3).
+
+    So the image ends with exactly its known pixels.
+
+    Args:
+        denoise: a denoiser, usually clipped.
+        known: (B, C, H, W).
+        mask: (B, 1, H, W), 1 where known.
+    """
+
+    def kept(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
+        prediction = denoise(z, lam, cond)
+        return move_x(prediction, lam, torch.where(mask > 0, known, prediction.x))
+
+    return kept
+
+
 def check_w(w: float | Tensor, name: str = "w") -> float | Tensor:
     """A strength as a float or a tensor; NaN and infinity are refused by a PilotageError."""
     finite = torch.as_tensor(w).isfinite().all()

@@ -96,6 +96,9 @@ class PromptSettings(SamplerSettings):
     image_w: float | None = Field(
         None, description="A strength of its own for the image beside x; w is then the text's."
     )
+    low_res: Path | None = Field(
+        None, description="For a run that enlarges: the image to be enlarged."
+    )
     up_w: float = Field(0.0, description="Guidance strength of a cascade's enlarging runs.")
     seeds: tuple[str, ...] = Field(
         (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
@@ -136,9 +139,6 @@ class InpaintSettings(PromptSettings):
 class SampleSettings(PromptSettings):
     """A wish for images from a run, and where they go."""
 
-    low_res: Path | None = Field(
-        None, description="For a run that enlarges: the image to be enlarged."
-    )
     out: Path = Field(
         Path("samples.png"),
         description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
