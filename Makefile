@@ -15,7 +15,7 @@ demo: install
 	$(BIN)/pilotage demo --out demo
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: test
 	$(BIN)/ruff check .

@@ -163,7 +163,7 @@ class AdversarialPreset(NamedTuple):
 _TINY = AdversarialRecipe(
     data="digits",
     network=GeneratorSettings(
-        channels=16,
+        channels=24,
         channel_mult=(1, 2),
         num_res_blocks=1,
         attention_resolutions=(2,),
@@ -171,9 +171,8 @@ _TINY = AdversarialRecipe(
         latent_width=64,
         latent_layers=2,
     ),
-    discriminator=DiscriminatorSettings(size="tiny", channels=16, time_width=64),
-    p_uncond=1.0,
-    steps=2500,
+    discriminator=DiscriminatorSettings(size="tiny", channels=32, time_width=64),
+    steps=1500,
     batch_size=64,
     learning_rate=5e-4,
     discriminator_learning_rate=4e-4,
@@ -201,7 +200,7 @@ _PAPER = AdversarialRecipe(
 ADVERSARIAL_PRESETS: dict[str, AdversarialPreset] = {
     "digits": AdversarialPreset(_TINY, about="scikit-learn's 8x8 digits, in four network calls"),
     "stacked-digits": AdversarialPreset(
-        _TINY.replace(data="stacked:digits"),
+        _TINY.replace(data="stacked:digits", p_uncond=1.0),
         about="three of them as three channels: 1000 modes",
     ),
     "25-gaussians": AdversarialPreset(
