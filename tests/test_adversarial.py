@@ -24,10 +24,11 @@ from pilotage.objectives.adversarial import Adversarial
 STEPS = [1, 2, 4, 8]
 
 
-def networks(steps, classes=None, predicts="x"):
+def networks(steps, classes=None, predicts="x", **settings):
     torch.manual_seed(0)
-    g = VectorGenerator(2, hidden=32, layers=2, latent_dim=4, num_classes=classes)
-    d = VectorDiscriminator(2, hidden=32, layers=2, num_classes=classes)
+    settings = {"hidden": 32, "layers": 2, "num_classes": classes} | settings
+    g = VectorGenerator(2, latent_dim=4, **settings)
+    d = VectorDiscriminator(2, **settings)
     return NetworkGenerator(g, predicts, steps.time), NetworkDiscriminator(d, steps.time)
 
 
@@ -216,6 +217,7 @@ def train(objective, generator, discriminator, data, updates):
     adams = [torch.optim.Adam(p.parameters(), lr=2e-3, betas=(0.5, 0.9)) for p in parts]
     random = torch.Generator().manual_seed(5)
     for update, (adam, play) in itertools.product(range(updates), zip(adams, "dg", strict=True)):
+        adam.param_groups[0]["lr"] = 2e-3 * (1 - update / updates)
         x = data(random)
         draws = objective.draw(len(x), (2,), random)
         if play == "d":
@@ -236,8 +238,9 @@ def test_two_steps_learn_two_modes():
         return centres[rows] + 0.1 * torch.randn(128, 2, generator=random)
 
     steps = FewSteps(2)
-    generator, discriminator = networks(steps)
-    train(Adversarial(steps.lams, 4), generator, discriminator, data, 300)
+    generator, discriminator = networks(steps, hidden=64, fourier=None)
+    objective = Adversarial(steps.lams, 4, r1_gamma=0.2)
+    train(objective, generator, discriminator, data, 500)
     denoise = latent(generator, SeededNoise(range(1000), (4,)))
     noise = SeededNoise(range(1000, 2000), (2,))
     *_, last = sample(denoise, next(noise), steps.lams, ancestral(v=0), noise=noise)

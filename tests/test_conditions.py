@@ -500,20 +500,21 @@ def test_features_are_encoded_once(tmp_path):
     encoder = Letters()
     space = FrozenText(encoder, cache=tmp_path / "cache")
     batch = space.collate(["ab", "", "ab"])
-    assert batch.sequence.shape == (3, 5, 2)
-    assert batch.sequence[0, :, 0].tolist() == [0, 97, 98, 0, 0]
-    assert batch.mask.sum(1).tolist() == [3, 1, 3]
-    assert encoder.asked == ["ab", ""]
-    again = FrozenText(encoder, cache=tmp_path / "cache").collate(["", "ab", None])
-    assert encoder.asked == ["ab", ""]
-    assert torch.equal(again.sequence[1], batch.sequence[0])
+    assert batch.tokens.shape == (3, 5, 2)
+    assert batch.tokens[0, :, 0].tolist() == [0, 97, 98, 0, 0]
+    assert batch.mask.sum(1).tolist() == [3, 0, 3]
+    assert encoder.asked == ["ab"]
+    again = FrozenText(encoder, cache=tmp_path / "cache").collate([" ", "ab", None])
+    assert encoder.asked == ["ab"]
+    assert torch.equal(again.tokens[1], batch.tokens[0])
+    assert not again.tokens[::2].any(), "the empty caption is all padding"
     assert same_batch(
         space.drop(batch, torch.tensor([True, False, False])), space.collate(["", "", "ab"])
     )
     (file, *_) = (tmp_path / "cache").rglob("*.safetensors")
     assert load_file(file)["sequence"].shape[1] == 2
-    with pytest.warns(UserWarning, match="1 of 1 captions is longer than 5 tokens"):
-        space.collate(["abcde"])
+    with pytest.warns(UserWarning, match="1 of 2 captions is longer than 5 tokens"):
+        space.collate(["abcde", ""])
 
 
 def test_other_encoders_have_other_features(tmp_path):
@@ -564,13 +565,13 @@ def test_an_encoder_of_transformers(tiny_encoder, bpe, tmp_path, monkeypatch):
     space = frozen_text(tiny_encoder, context=9)
     null = space.null
     batch = space.collate(["a small red square", "blue", ""])
-    assert batch.sequence.shape == (3, 9, 8)
+    assert batch.tokens.shape == (3, 9, 8)
     assert batch.mask.sum(1).tolist() == [
         len(bpe.ids(c)) for c in ("a small red square", "blue", "")
     ]
     alone = frozen_text(tiny_encoder, context=9, cache=tmp_path / "other").collate(["blue"])
-    torch.testing.assert_close(alone.sequence[0], batch.sequence[1])
-    assert torch.equal(null.sequence[0], batch.sequence[2])
+    torch.testing.assert_close(alone.tokens[0], batch.tokens[1])
+    assert torch.equal(null.tokens[0], batch.tokens[2])
     space.save(tmp_path / "condition")
     again = load_space(tmp_path / "condition")
     assert same_batch(again.collate(["blue"]), space.collate(["blue"]))

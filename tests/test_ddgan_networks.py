@@ -64,6 +64,7 @@ GENERATORS = {
     "ncsnpp": (ncsnpp, (3, 8, 8)),
     "latent_unet": (latent_unet, (3, 8, 8)),
     "vector": (vector_generator, (2,)),
+    "vector_without_features": (lambda **s: vector_generator(fourier=None, **s), (2,)),
 }
 JUDGES = {
     "small": (discriminator, (3, 8, 8)),
@@ -261,6 +262,8 @@ def test_wrong_input_is_refused():
         (lambda: vector_generator()(z, time, latent), "z has shape"),
         (lambda: VectorDiscriminator(2)(latent[:, :2], time, latent), "z has shape"),
         (lambda: VectorGenerator(0), "dim is 0"),
+        (lambda: VectorGenerator(2, latent_dim=0), "latent_dim is 0"),
+        (lambda: VectorDiscriminator(2, fourier=(2, 1)), r"fourier is \(2, 1\)"),
     ]:
         with pytest.raises(PilotageError, match=words):
             call()

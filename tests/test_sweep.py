@@ -70,6 +70,9 @@ def test_rows_previews_and_manifest(run):
     assert row["extractor"]["accuracy"] > 0.9
     assert row["reference"]["n"] == 1618
     assert len(row["extractor"]["hash"]) == len(row["reference"]["hash"]) == 64
+    decides = ("kind", "run_hash", "step", "w", "steps", "sampler", "v", "eta", "n", "seeds")
+    decides += ("force", "extractor", "reference", "code")
+    assert row["id"] == row_id({name: row[name] for name in decides})
     assert {"frechet", "precision", "recall", "inception_score", "kernel"} <= set(row["metrics"])
     # 12 training steps make no digits: the real ones are much nearer to the real ones
     assert rows["real", None, None]["metrics"]["frechet"][0] < row["metrics"]["frechet"][0] / 3

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from pilotage.conditions import Tokens
 from pilotage.errors import PilotageError
 from pilotage.interop.glide import (
     PUBLISHED_FLAGS,
@@ -14,7 +15,7 @@ from pilotage.interop.glide import (
     load_text_unet,
     text_unet_settings,
 )
-from pilotage.interop.glide_tokens import GlideTokenizer
+from pilotage.interop.glide_tokens import glide_tokenizer
 from pilotage.networks import UNet
 from pilotage.networks.attention import Attention
 from pilotage.networks.text import TextTransformer
@@ -413,14 +414,16 @@ def files(tmp_path):
 
 def test_tokens_are_merged_in_lower_case_and_padded(files):
     vocabulary, merges, ids = files
-    tokenizer = GlideTokenizer(vocabulary, merges, context=5)
+    tokenizer = glide_tokenizer(vocabulary, merges, context=5)
     assert tokenizer.ids("Hello É") == [ids[p] for p in ("he", "ll", "o", "Ġ", "Ã", "©")]
-    cond = tokenizer(["", "hell", "bad cable ade"])
+    with pytest.warns(UserWarning, match="longer than 5 tokens"):
+        cond = Tokens(tokenizer).collate(["", "hell", "bad cable ade"])
     assert cond.tokens.tolist()[0] == [13] * 5
     assert cond.tokens.tolist()[1] == [11, 12, 13, 13, 13]
     assert cond.mask.tolist() == [[False] * 5, [True, True, False, False, False], [True] * 5]
     assert (cond.tokens.dtype, cond.mask.dtype) == (torch.int64, torch.bool)
-    assert tokenizer([]).tokens.shape == (0, 5)
+    assert Tokens(tokenizer).collate([]).tokens.shape == (0, 5)
+    assert glide_tokenizer(vocabulary, merges).context == 128
 
 
 def test_files_may_be_compressed(files, tmp_path):
@@ -428,7 +431,7 @@ def test_files_may_be_compressed(files, tmp_path):
     for path in files[:2]:
         packed.append(tmp_path / f"{path.name}.gz")
         packed[-1].write_bytes(gzip.compress(path.read_bytes()))
-    assert GlideTokenizer(*packed).ids("hello") == GlideTokenizer(*files[:2]).ids("hello")
+    assert glide_tokenizer(*packed).ids("hello") == glide_tokenizer(*files[:2]).ids("hello")
 
 
 def test_wrong_files_and_captions_are_named(files, tmp_path):
@@ -442,17 +445,15 @@ def test_wrong_files_and_captions_are_named(files, tmp_path):
     ]:
         broken.write_bytes(content)
         with pytest.raises(PilotageError, match=words):
-            GlideTokenizer(broken, merges)
+            glide_tokenizer(broken, merges)
     for content, words in [(b"", "two tokens"), (b"a b c", "two tokens"), (b"x y", "vocabulary")]:
         broken.write_bytes(content)
         with pytest.raises(PilotageError, match=words):
-            GlideTokenizer(vocabulary, broken)
+            glide_tokenizer(vocabulary, broken)
     with pytest.raises(PilotageError, match="no such file"):
-        GlideTokenizer(tmp_path / "absent", merges)
+        glide_tokenizer(tmp_path / "absent", merges)
     with pytest.raises(PilotageError, match="context is 0"):
-        GlideTokenizer(vocabulary, merges, context=0)
-    tokenizer = GlideTokenizer(vocabulary, merges)
-    with pytest.raises(PilotageError, match="must be a list"):
-        tokenizer("hello")
+        glide_tokenizer(vocabulary, merges, context=0)
+    tokenizer = glide_tokenizer(vocabulary, merges)
     with pytest.raises(PilotageError, match="surrogate"):
-        tokenizer(["\ud800"])
+        tokenizer.ids("\ud800")

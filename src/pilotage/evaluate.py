@@ -12,9 +12,9 @@ from pilotage.errors import PilotageError
 from pilotage.images import shape_text
 from pilotage.metrics.modes import gaussian_modes
 from pilotage.settings import EvaluateSettings
-from pilotage.sweep.grid import make_yardstick
 from pilotage.sweep.measure import compare, extract, join
 from pilotage.sweep.table import Row, append_row, row_id
+from pilotage.sweep.yardstick import make_yardstick
 
 BATCH = 256
 

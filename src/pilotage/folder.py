@@ -41,8 +41,8 @@ class DataFacts(Settings):
         train: number of training images; 0 for imported weights, whose data is not there.
         held_out: number of images kept aside.
         fingerprint: of the training images, labels and captions.
-        tokenizer: SHA-256 of the tokenizer that captions were told by, and
-        vocabulary: number of its ids; None without captions.
+        tokenizer: SHA-256 of the tokenizer or frozen encoder that captions were told by, and
+        vocabulary: number of its ids, or width of its features; None without captions.
     """
 
     shape: tuple[int, ...]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pilotage.conditions import Tokens, load_space
+from pilotage.conditions import CaptionSpace, load_space
 from pilotage.errors import PilotageError
 from pilotage.folder import CONDITIONS, Card, read_card
 from pilotage.model import build_model
@@ -44,16 +44,17 @@ def load_run(
     return Run(card, network, step)
 
 
-def captions_space(folder: Path, card: Card) -> Tokens:
+def captions_space(folder: Path, card: Card) -> CaptionSpace:
     """The condition space that the run was trained with.
 
     Raises:
         PilotageError: if it is not there, or another.
     """
     space = load_space(folder / CONDITIONS)
-    if space.tokenizer.hash != card.data.tokenizer:
+    if space.hash != card.data.tokenizer:
+        what = "tokenizer" if card.recipe.encoder is None else "text encoder"
         raise PilotageError(
-            f"{folder / CONDITIONS} has a tokenizer of SHA-256 {space.tokenizer.hash[:12]}…: it "
-            f"does not belong to the run, whose tokenizer is {card.data.tokenizer[:12]}…."
+            f"{folder / CONDITIONS} has a {what} of SHA-256 {space.hash[:12]}…: it does not belong "
+            f"to the run, whose {what} is {card.data.tokenizer[:12]}…."
         )
     return space

@@ -86,10 +86,10 @@ def build_network(card: Card) -> UNet | Scheduled | TextUNet:
 def build_text_network(card: Card) -> TextUNet:
     """The network of a run on captions, the same way."""
     recipe, settings = card.recipe, card.recipe.network
+    reads = "vocabulary" if recipe.encoder is None else "encoder_width"
     with seeded(recipe.seed, "weights"):
         return TextUNet(
             in_channels=card.data.shape[0],
-            vocabulary=card.data.vocabulary,
             context=recipe.context,
             text_width=settings.text_width,
             text_layers=settings.text_layers,
@@ -100,6 +100,7 @@ def build_text_network(card: Card) -> TextUNet:
             inpaint=recipe.inpaint,
             learned_variance=recipe.learned_variance,
             heads_up=settings.heads_up,
+            **{"vocabulary": None, reads: card.data.vocabulary},
             **_shared(settings),
         )
 

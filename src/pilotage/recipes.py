@@ -299,7 +299,9 @@ TEXT_PRESETS: dict[str, TextPreset] = {
     "shapes": TextPreset(_SHAPES, about="captioned shapes, drawn on the fly at 32x32"),
     "shapes-small": TextPreset(
         _SHAPES.replace(
-            size=(16, 16), network=_SHAPES.network.replace(channels=48, channel_mult=(1, 2))
+            size=(16, 16),
+            network=_SHAPES.network.replace(channel_mult=(1, 2)),
+            batch_size=32,
         ),
         about="the same at 16x16: the base of a cascade",
     ),
@@ -307,8 +309,14 @@ TEXT_PRESETS: dict[str, TextPreset] = {
         _SHAPES.replace(
             size=(64, 64),
             low_res=(16, 16),
-            network=_SHAPES.network.replace(channels=16, channel_mult=(1, 2, 4, 4)),
-            batch_size=16,
+            network=_SHAPES.network.replace(
+                channels=16,
+                channel_mult=(1, 2, 2, 2),
+                attention_resolutions=(8,),
+                head_channels=16,
+            ),
+            steps=2500,
+            batch_size=8,
         ),
         about="from 16x16 to 64x64, with the caption",
     ),

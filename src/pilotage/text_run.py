@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pilotage.conditions import Labels, Tokens
+from pilotage.conditions import CaptionSpace, Labels
 from pilotage.diffusion import clip_x, rows
 from pilotage.diffusion.composition import composed, several
 from pilotage.diffusion.guidance import keep_known
@@ -54,7 +54,7 @@ class TextRun(Run):
         space: of its captions.
     """
 
-    space: Tokens
+    space: CaptionSpace
 
     @property
     def labels(self) -> Labels:
@@ -177,11 +177,11 @@ class TextRun(Run):
 
     def _encoded(self, captions: list[str]) -> Any:
         """Pooled features and sequences of captions, on the device."""
-        tokens = rows.to(self.space.collate(captions), self.device)
+        told = self.space.collate(captions)
         parts = [slice(k, k + ENCODED_AT_ONCE) for k in range(0, len(captions), ENCODED_AT_ONCE)]
         with torch.no_grad():
             return rows.joined(
-                [self.network.encode_text(rows.take(tokens, part)) for part in parts]
+                [self.network.encode_text(rows.to(rows.take(told, p), self.device)) for p in parts]
             )
 
     def _beside(self, request: TextRequest, part: slice, count: int) -> Tensor | None:

@@ -186,9 +186,9 @@ def _check_trilemma(study: TrilemmaStudy) -> None:
         if name != "denoiser":
             few_steps(recipe)
     levels = build_schedule(study.denoiser)
-    _ = study.grids  # refuses what is there twice
-    for steps in (*study.ancestral_steps, *study.ddim_steps):
-        levels.grid(steps)
+    for grid in study.grids:
+        for steps in grid.steps:
+            levels.grid(steps)
 
 
 def _check_full(recipe: AdversarialRecipe) -> None:

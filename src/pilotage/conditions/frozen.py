@@ -3,13 +3,13 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -19,24 +19,13 @@ from pilotage.conditions.tokens import checked_captions, warn_of_cuts
 from pilotage.diffusion import rows
 from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
+from pilotage.networks.text_cond import TextCond
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _BATCH = 32  # captions that go through the encoder at once
 _NOT_HASHED = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
-
-
-class FrozenFeatures(NamedTuple):
-    """A batch of captions as features.
-
-    Attributes:
-        sequence: (B, L, D), zero where padded.
-        mask: (B, L), False where padded.
-    """
-
-    sequence: Float[Tensor, "B L D"]
-    mask: Bool[Tensor, "B L"]
 
 
 @runtime_checkable
@@ -59,15 +48,17 @@ class Encoder(Protocol):
         """How many tokens each caption has, however many."""
         ...
 
-    def __call__(self, captions: Sequence[str]) -> list[Tensor]:
-        """The features (n, D) of each caption's tokens, the first L at most."""
+    def __call__(self, captions: Sequence[str]) -> Iterable[Tensor]:
+        """The features (n, D) of each caption's tokens, the first L at most, in order."""
         ...
 
 
 class FrozenText:
-    """Captions as a frozen encoder's features, with those of the empty caption as the null.
+    """Captions as a frozen encoder's features; the null is the empty caption, which has none.
 
-    Every caption is encoded once: its features stay in a cache on disk.
+    A batch is a :class:`~pilotage.networks.text_cond.TextCond` without images, whose ``tokens`` are
+    features (B, L, D), zero where padded. The empty caption is all padding. Every other is encoded
+    once: its features stay in a cache on disk.
 
     Args:
         encoder: such as :func:`frozen_text` makes of a model.
@@ -79,7 +70,17 @@ class FrozenText:
         self._cache = usual_folder("text") if cache is None else usable_folder(Path(cache))
 
     @property
-    def null(self) -> FrozenFeatures:
+    def hash(self) -> str:
+        """SHA-256 of the encoder."""
+        return self.encoder.hash
+
+    @property
+    def size(self) -> int:
+        """Width of the features, D."""
+        return self.encoder.width
+
+    @property
+    def null(self) -> TextCond:
         """The empty caption, a batch of one."""
         return self.collate([""])
 
@@ -91,23 +92,26 @@ class FrozenText:
         """
         return checked_captions(wanted)
 
-    def collate(self, captions: Sequence[str | None]) -> FrozenFeatures:
+    def collate(self, captions: Sequence[str | None]) -> TextCond:
         """Captions as a batch; None is the empty caption.
 
         A caption of more than L tokens is cut, and a warning counts those.
         """
-        texts = [caption or "" for caption in captions]
-        warn_of_cuts(texts, self.encoder.lengths(texts), self.encoder.context)
-        self._encode([text for text in dict.fromkeys(texts) if not self._file(text).exists()])
-        found = [load_file(self._file(text))["sequence"] for text in texts]
-        sequence = torch.zeros(len(found), self.encoder.context, self.encoder.width)
-        for row, features in zip(sequence, found, strict=True):
-            row[: len(features)] = features
-        lengths = torch.tensor([len(features) for features in found])
-        return FrozenFeatures(sequence, torch.arange(sequence.shape[1]) < lengths[:, None])
+        texts, context = [caption or "" for caption in captions], self.encoder.context
+        files = {text: self._file(text) for text in texts if text.strip()}
+        self._encode({text: file for text, file in files.items() if not file.exists()})
+        lengths = self._lengths(list(files))
+        warn_of_cuts(texts, [lengths.get(text, 0) for text in texts], context)
+        features = torch.zeros(len(texts), context, self.encoder.width)
+        mask = torch.zeros(len(texts), context, dtype=torch.bool)
+        for k, text in enumerate(texts):
+            if text in files:
+                found = load_file(files[text])["sequence"]
+                features[k, : len(found)], mask[k, : len(found)] = found, True
+        return TextCond(features, mask)
 
-    def drop(self, batch: FrozenFeatures, dropped: Bool[Tensor, " B"]) -> FrozenFeatures:
-        """The batch with the empty caption where ``dropped``."""
+    def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
+        """The batch with the empty caption where ``dropped``; its images stay."""
         return rows.where(dropped, rows.expanded(self.null, batch), batch)
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -116,12 +120,15 @@ class FrozenText:
         facts = {"kind": "frozen_text", "model": e.name, "context": e.context, "sha256": e.hash}
         write_facts(folder, facts)
 
-    def _encode(self, texts: Sequence[str]) -> None:
-        """Put the features of captions into the cache."""
-        for start in range(0, len(texts), _BATCH):
-            part = texts[start : start + _BATCH]
-            for text, features in zip(part, self.encoder(part), strict=True):
-                _write_whole(self._file(text), features.float().cpu().contiguous())
+    def _encode(self, files: dict[str, Path]) -> None:
+        """Put the features of captions into their files."""
+        if files:
+            for file, features in zip(files.values(), self.encoder(list(files)), strict=True):
+                _write_whole(file, features.float().cpu().contiguous())
+
+    def _lengths(self, texts: list[str]) -> dict[str, int]:
+        """How many tokens each has, however many."""
+        return dict(zip(texts, self.encoder.lengths(texts), strict=True)) if texts else {}
 
     def _file(self, text: str) -> Path:
         key = f"{self.encoder.hash}/{self.encoder.context}/{text}"
@@ -150,12 +157,12 @@ def frozen_text(
     Args:
         name_or_path: a hub id or a folder.
         context: most tokens of a caption, L, with those that the tokenizer puts around it.
-        device: where to run.
+        device: where to run; only meanwhile is the model there.
         cache: as for :class:`FrozenText`.
 
     Raises:
         PilotageError: if transformers is not installed, the model cannot be had, or context is
-            below 1.
+            below 1 or more than the model reads.
     """
     positive_int("context", context)
     try:
@@ -174,8 +181,14 @@ def frozen_text(
             f"the text encoder {str(name_or_path)!r} cannot be loaded ({reason}); give a hub id, "
             "or a folder with config.json, tokenizer.json and model.safetensors."
         ) from None
-    encoder = _TransformersEncoder(str(name_or_path), tokenizer, _text_part(model), context, device)
-    return FrozenText(encoder, cache)
+    name = Path(name_or_path).resolve() if Path(name_or_path).is_dir() else name_or_path
+    part = _text_part(model)
+    longest = getattr(part.config, "max_position_embeddings", None) or context
+    if context > longest:
+        raise PilotageError(
+            f"context is {context}: it must be at most {longest}, as the text encoder {name} reads."
+        )
+    return FrozenText(_TransformersEncoder(str(name), tokenizer, part, context, device), cache)
 
 
 def _text_part(model: nn.Module) -> nn.Module:
@@ -199,20 +212,26 @@ class _TransformersEncoder:
         self._tokenizer = tokenizer
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        self._model = model.eval().requires_grad_(False).to(device)
+        self._model, self._device = model.eval().requires_grad_(False), device
         self.width = model.config.hidden_size
         self.hash = _hash(model, tokenizer.get_vocab())
 
     def lengths(self, captions: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._tokenizer(list(captions), verbose=False)["input_ids"]]
 
-    def __call__(self, captions: Sequence[str]) -> list[Tensor]:
+    def __call__(self, captions: Sequence[str]) -> Iterator[Tensor]:
+        self._model.to(self._device)
+        for start in range(0, len(captions), _BATCH):
+            yield from self._features(captions[start : start + _BATCH])
+        self._model.cpu()
+
+    def _features(self, captions: Sequence[str]) -> list[Tensor]:
         cut = {"truncation": True, "max_length": self.context, "padding": True}
         told = self._tokenizer(list(captions), return_tensors="pt", **cut)
         ids, mask = told["input_ids"].long(), told["attention_mask"].bool()
         if not mask.any():  # some models fail on nothing
             return [torch.zeros(0, self.width) for _ in captions]
-        device = next(self._model.parameters()).device
+        device = self._device
         with torch.no_grad():
             answer = self._model(input_ids=ids.to(device), attention_mask=mask.to(device))
         features = answer.last_hidden_state.cpu()

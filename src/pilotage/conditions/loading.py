@@ -51,9 +51,9 @@ def _tokens(facts: dict[str, Any], folder: Path) -> Tokens:
 
 def _frozen_text(facts: dict[str, Any], folder: Path) -> FrozenText:
     space = frozen_text(facts["model"], facts["context"])
-    if space.encoder.hash != facts["sha256"]:
+    if space.hash != facts["sha256"]:
         raise PilotageError(
-            f"the text encoder {facts['model']!r} has the SHA-256 {space.encoder.hash}: it must be "
+            f"the text encoder {facts['model']!r} has the SHA-256 {space.hash}: it must be "
             f"the one that was saved, {facts['sha256']}."
         )
     return space

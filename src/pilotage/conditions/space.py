@@ -1,4 +1,4 @@
-"""What every condition space can do."""
+"""What every condition space can do, and what one of captions can do beside."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -33,4 +33,30 @@ class Space(Protocol):
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write what :func:`pilotage.conditions.load_space` reads."""
+        ...
+
+
+@runtime_checkable
+class CaptionSpace(Space, Protocol):
+    """Captions, whose batches are a :class:`~pilotage.networks.text_cond.TextCond` without images.
+
+    Its null is the empty caption: all padding, and its mask False.
+
+    Attributes:
+        hash: SHA-256 of what tells the captions.
+        size: number of token ids, or width of an encoder's features.
+    """
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what tells the captions."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of token ids, or width of an encoder's features."""
+        ...
+
+    def captions(self, wanted: Any) -> list[str]:
+        """Captions from one caption, or several."""
         ...

@@ -55,6 +55,16 @@ class Tokens:
         self.context = positive_int("context", tokenizer.context if context is None else context)
 
     @property
+    def hash(self) -> str:
+        """SHA-256 of the tokenizer."""
+        return self.tokenizer.hash
+
+    @property
+    def size(self) -> int:
+        """Number of token ids."""
+        return self.tokenizer.size
+
+    @property
     def null(self) -> TextCond:
         """The empty caption, a batch of one."""
         return self.collate([""])
@@ -100,7 +110,7 @@ class Tokens:
                 f"tokenizer is a {type(self.tokenizer).__name__}, which cannot be saved: it must "
                 "be a ByteLevelBPE."
             )
-        facts = {"kind": "tokens", "context": self.context, "sha256": self.tokenizer.hash}
+        facts = {"kind": "tokens", "context": self.context, "sha256": self.hash}
         folder = write_facts(folder, facts)
         self.tokenizer.save(folder / TOKENIZER_FILE)
 
@@ -115,8 +125,10 @@ def checked_captions(wanted: Any) -> list[str]:
     if not captions:
         raise PilotageError("captions is empty: give at least one; '' is the null.")
     for caption in captions:
-        if not isinstance(caption, str):
-            raise PilotageError(f"captions has {caption!r}: each must be text.")
+        if not isinstance(caption, str) or any("\ud800" <= c <= "\udfff" for c in caption):
+            raise PilotageError(
+                f"captions has {caption!r}: each must be text, without halves of surrogate pairs."
+            )
     return captions
 
 

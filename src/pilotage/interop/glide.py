@@ -67,7 +67,13 @@ def load_text_unet(weights: Weights, **flags: Any) -> TextUNet:
 
 
 def export_text_unet(network: TextUNet) -> dict[str, Tensor]:
-    """Copy the weights under GLIDE's parameter names and in its layout."""
+    """Copy the weights under GLIDE's parameter names and in its layout.
+
+    Raises:
+        PilotageError: if the network reads the features of a frozen encoder.
+    """
+    if network.plan.encoder_width is not None:
+        raise PilotageError("network reads a frozen encoder's features: GLIDE's reads tokens.")
     own = network.state_dict()
     return {
         pair.adm: pair.export(own[pair.ours]).clone(memory_format=torch.contiguous_format)

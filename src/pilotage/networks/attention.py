@@ -14,7 +14,7 @@ class Attention(nn.Module):
     interleave the heads are permuted when they are loaded.
 
     With ``text_width``, pixels also attend to a text: its keys and values come before theirs
-    (GLIDE, 2112.10741, section 2.1). The rows of that projection are [all k | all v].
+    (GLIDE, 2112.10741, section 4.1). The rows of that projection are [all k | all v].
     """
 
     def __init__(self, channels: int, heads: int, groups: int, text_width: int | None = None):

@@ -1,4 +1,4 @@
-"""The text transformer of GLIDE (Nichol et al., 2112.10741, section 3.1)."""
+"""The text transformer of GLIDE (Nichol et al., 2112.10741, section 4.1)."""
 
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ from pilotage.errors import PilotageError
 from pilotage.networks.attention import split_heads
 from pilotage.networks.checks import positive_int
 from pilotage.networks.embedding import Conditioning, timestep_embedding
+
+_WHOLE = (torch.int64, torch.int32)
 
 
 class TextFeatures(NamedTuple):
@@ -25,13 +27,13 @@ class TextFeatures(NamedTuple):
 
 
 class TextTransformer(nn.Module):
-    """Tokens to one vector and a sequence.
+    """Tokens, or their features of a frozen encoder, to one vector and a sequence.
 
     Every position sees every other: there is no attention mask. Instead a padded position is the
     learned embedding of padding at that position, whatever its token.
 
     Args:
-        vocabulary: number of token ids.
+        vocabulary: number of token ids; None with features.
         context: number of positions L.
         width: of the sequence.
         layers: number of blocks.
@@ -39,14 +41,16 @@ class TextTransformer(nn.Module):
         pooled_width: of the vector, E.
         final_norm: the sequence ends in a layer norm.
         padding: there is an embedding of padding; without one the mask has no effect.
+        encoder_width: of the features, D; None with tokens.
 
     Raises:
-        PilotageError: if a setting is out of range, or heads do not divide the width.
+        PilotageError: if a setting is out of range, heads do not divide the width, or both a
+            vocabulary and an encoder's width are given.
     """
 
     def __init__(
         self,
-        vocabulary: int,
+        vocabulary: int | None,
         context: int,
         width: int,
         layers: int,
@@ -54,11 +58,15 @@ class TextTransformer(nn.Module):
         pooled_width: int,
         final_norm: bool = True,
         padding: bool = True,
+        encoder_width: int | None = None,
     ):
         super().__init__()
-        check_text_settings(vocabulary, context, width, layers, heads)
-        self.token = nn.Embedding(vocabulary, width)
-        nn.init.normal_(self.token.weight, std=0.02)
+        check_text_settings(vocabulary, context, width, layers, heads, encoder_width)
+        if encoder_width is None:
+            self.token = nn.Embedding(vocabulary, width)
+            nn.init.normal_(self.token.weight, std=0.02)
+        else:
+            self.token = nn.Linear(encoder_width, width)
         self.position = nn.Parameter(0.01 * torch.randn(context, width))
         self.padding = nn.Parameter(0.01 * torch.randn(context, width)) if padding else None
         self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(layers))
@@ -69,13 +77,15 @@ class TextTransformer(nn.Module):
         """Encode captions.
 
         Args:
-            tokens: (B, L) int64 ids in [0, vocabulary).
+            tokens: (B, L) int64 ids in [0, vocabulary), or features (B, L, D).
             mask: (B, L) bool, False where padded.
 
         Raises:
             PilotageError: if a shape or type is wrong, or an id is not in the vocabulary.
         """
         self._check(tokens, mask)
+        if tokens.is_floating_point():
+            tokens = tokens.to(self.token.weight.dtype)
         h = self.token(tokens) + self.position
         if self.padding is not None:
             h = torch.where(mask[:, :, None], h, self.padding)
@@ -85,17 +95,23 @@ class TextTransformer(nn.Module):
         return TextFeatures(self.proj(h[:, -1]), h)
 
     def _check(self, tokens: Tensor, mask: Tensor) -> None:
-        context = len(self.position)
-        if tokens.ndim != 2 or tokens.shape[1] != context or mask.shape != tokens.shape:
+        features = isinstance(self.token, nn.Linear)
+        row = (len(self.position), self.token.in_features) if features else (len(self.position),)
+        if tokens.shape[1:] != row or mask.shape != tokens.shape[:2]:
             raise PilotageError(
-                f"tokens have shape {tuple(tokens.shape)} and mask {tuple(mask.shape)}: both must "
-                f"be (B, {context})."
+                f"tokens have shape {tuple(tokens.shape)} and mask {tuple(mask.shape)}: they must "
+                f"be (B, {', '.join(map(str, row))}) and (B, {row[0]})."
             )
-        if tokens.dtype not in (torch.int64, torch.int32) or mask.dtype != torch.bool:
+        allowed = torch.is_floating_point(tokens) if features else tokens.dtype in _WHOLE
+        if not allowed or mask.dtype != torch.bool:
             raise PilotageError(
-                f"tokens are {tokens.dtype} and mask is {mask.dtype}: they must be torch.int64 and "
-                "torch.bool."
+                f"tokens are {tokens.dtype} and mask is {mask.dtype}: they must be "
+                f"{'torch.float32' if features else 'torch.int64'} and torch.bool."
             )
+        if not features:
+            self._check_ids(tokens)
+
+    def _check_ids(self, tokens: Tensor) -> None:
         vocabulary = self.token.num_embeddings
         outside = (tokens < 0) | (tokens >= vocabulary)
         if outside.any():
@@ -140,10 +156,16 @@ class TextConditioning(Conditioning):
         return silu(self.time(features) + cond)
 
 
-def check_text_settings(vocabulary: Any, context: Any, width: Any, layers: Any, heads: Any) -> None:
-    """Raise a `PilotageError` unless these are whole numbers and heads divide the width."""
+def check_text_settings(
+    vocabulary: Any, context: Any, width: Any, layers: Any, heads: Any, encoder_width: Any
+) -> None:
+    """Raise a `PilotageError` unless these are whole numbers that fit together."""
+    if vocabulary is not None and encoder_width is not None:
+        raise PilotageError(
+            f"vocabulary is {vocabulary} and encoder_width is {encoder_width}: one must be None."
+        )
     for name, value in (
-        ("vocabulary", vocabulary),
+        ("vocabulary", vocabulary) if encoder_width is None else ("encoder_width", encoder_width),
         ("context", context),
         ("text_width", width),
         ("text_layers", layers),

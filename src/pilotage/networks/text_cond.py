@@ -15,7 +15,7 @@ class TextCond(NamedTuple):
     """A batch of captions, with images where the network asks for them.
 
     Attributes:
-        tokens: (B, L) int64.
+        tokens: (B, L) int64, or the features (B, L, D) that a frozen encoder has made of them.
         mask: (B, L) bool, False where padded. All False is the empty caption.
         low_res: (B, C, h, w), the image to be enlarged, or None.
         known: (B, C, H, W), the image to be completed, or None; only its known pixels count.

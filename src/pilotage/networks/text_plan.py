@@ -18,7 +18,7 @@ class TextPlan(UNetPlan):
         PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
-    vocabulary: int
+    vocabulary: int | None
     context: int
     text_width: int
     text_layers: int
@@ -27,6 +27,7 @@ class TextPlan(UNetPlan):
     padding: bool
     low_res: bool
     inpaint: bool
+    encoder_width: int | None = None
     num_classes: None = None
     null_class: bool = False
     fourier: None = None
@@ -34,7 +35,12 @@ class TextPlan(UNetPlan):
     def __post_init__(self):
         super().__post_init__()
         check_text_settings(
-            self.vocabulary, self.context, self.text_width, self.text_layers, self.text_heads
+            self.vocabulary,
+            self.context,
+            self.text_width,
+            self.text_layers,
+            self.text_heads,
+            self.encoder_width,
         )
 
     @property

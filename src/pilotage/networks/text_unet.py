@@ -20,7 +20,7 @@ class TextUNet(UNetLayers):
     Args:
         in_channels: channels C of the noisy image alone.
         out_channels: channels of the prediction; as many as ``in_channels`` if None.
-        vocabulary: number of token ids.
+        vocabulary: number of token ids; None with an encoder.
         context: number of tokens L of a caption, padding included.
         text_width: width of the text transformer.
         text_layers: its number of blocks.
@@ -29,6 +29,8 @@ class TextUNet(UNetLayers):
         padding: it has an embedding of padding; without one masks have no effect.
         low_res: the network enlarges an image, and sees it up-sampled beside x.
         inpaint: the network completes an image, and sees what is known of it, and where, beside x.
+        encoder_width: width D of the features of a frozen encoder, which then take the place of
+            tokens; None without one.
         learned_variance: as for `UNet`, and so are all others: ``channels``, ``channel_mult``,
             ``num_res_blocks``, ``attention_resolutions``, ``head_channels``, ``heads``,
             ``heads_up``, ``scale_shift_norm``, ``resblock_updown``, ``conv_resample``,
@@ -46,7 +48,7 @@ class TextUNet(UNetLayers):
         self,
         in_channels: int = 3,
         out_channels: int | None = None,
-        vocabulary: int = 50257,
+        vocabulary: int | None = 50257,
         context: int = 128,
         text_width: int = 512,
         text_layers: int = 16,
@@ -55,6 +57,7 @@ class TextUNet(UNetLayers):
         padding: bool = True,
         low_res: bool = False,
         inpaint: bool = False,
+        encoder_width: int | None = None,
         learned_variance: bool = False,
         channels: int = 64,
         channel_mult: Sequence[float] = (1, 2, 2),
@@ -82,6 +85,7 @@ class TextUNet(UNetLayers):
             padding=padding,
             low_res=low_res,
             inpaint=inpaint,
+            encoder_width=encoder_width,
             learned_variance=learned_variance,
             channels=channels,
             channel_mult=channel_mult,
@@ -108,13 +112,17 @@ class TextUNet(UNetLayers):
             self.condition.width,
             final_norm,
             padding,
+            encoder_width,
         )
 
     def empty(self, count: int) -> TextCond:
-        """The null condition ``count`` times: empty captions, padded with the last id."""
-        shape = (count, self.plan.context)
+        """The null condition ``count`` times: empty captions, padded with the last id or zeros."""
+        shape, plan = (count, self.plan.context), self.plan
         device = self.stem.weight.device
-        tokens = torch.full(shape, self.plan.vocabulary - 1, device=device)
+        if plan.encoder_width is None:
+            tokens = torch.full(shape, plan.vocabulary - 1, device=device)
+        else:
+            tokens = torch.zeros(*shape, plan.encoder_width, device=device)
         return TextCond(tokens, torch.zeros(shape, dtype=torch.bool, device=device))
 
     def encode(self, cond: TextCond, size: Sequence[int] | None = None) -> EncodedText:

@@ -43,7 +43,7 @@ class Beside:
 
     For super-resolution that is x at a low resolution, with Gaussian noise of a random deviation
     up to ``augment`` (2106.15282, section 4.2), so that at sampling time it may come from another
-    model. For in-painting (2112.10741, section 3.4) it is x without some random boxes.
+    model. For in-painting (2112.10741, section 4.3) it is x without some random boxes.
 
     Attributes:
         inner: the denoising objective.

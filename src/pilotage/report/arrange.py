@@ -52,6 +52,7 @@ class Group(NamedTuple):
     Attributes:
         models: by their label, in the order of the report's runs.
         floors: rows of real images against real images.
+        baselines: rows of images that bicubic interpolation has enlarged.
         images: rows of images from elsewhere.
     """
 
@@ -60,6 +61,7 @@ class Group(NamedTuple):
     models: dict[Model, str]
     curves: tuple[Curve, ...]
     floors: tuple[Row, ...]
+    baselines: tuple[Row, ...]
     images: tuple[Row, ...]
 
     @property
@@ -85,7 +87,8 @@ class Group(NamedTuple):
     @property
     def rows(self) -> list[Row]:
         """Everything measured."""
-        return [*(row for curve in self.curves for row in curve.rows), *self.floors, *self.images]
+        sampled = [row for curve in self.curves for row in curve.rows]
+        return [*sampled, *self.baselines, *self.floors, *self.images]
 
 
 def arrange(sources: list[Source]) -> list[Group]:
@@ -107,9 +110,14 @@ def _group(rows: list[tuple[Source, Row]]) -> Group:
         reference=first.reference,
         models=models,
         curves=tuple(_curves(samples, models)),
-        floors=tuple(row for _, row in rows if row.kind == "real"),
-        images=tuple(row for _, row in rows if row.kind == "images"),
+        floors=_of_kind(rows, "real"),
+        baselines=_of_kind(rows, "bicubic"),
+        images=_of_kind(rows, "images"),
     )
+
+
+def _of_kind(rows: list[tuple[Source, Row]], kind: str) -> tuple[Row, ...]:
+    return tuple(row for _, row in rows if row.kind == kind)
 
 
 def _model(source: Source, row: Row) -> Model:

@@ -8,7 +8,7 @@ from pilotage.report.arrange import Curve
 from pilotage.report.names import DIRECTIONS, listed
 from pilotage.report.rows import Measure
 
-AIMS = ("frechet", "inception_score", "precision", "recall")
+AIMS = ("frechet", "inception_score", "precision", "recall", "attribute_all", "condition_psnr")
 
 
 class Best(NamedTuple):

@@ -9,6 +9,7 @@ from pilotage.report.figures import INK, MUTED, PAPER, SERIES, Panel, legend_nam
 from pilotage.report.guidance import KINDS
 from pilotage.report.names import with_arrow
 from pilotage.report.rows import Row
+from pilotage.report.tables import floor_name
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D")
@@ -24,11 +25,15 @@ def sweep_panels(group: Group) -> list[Panel]:
         if any(curve.points(x, y) for curve in group.curves)
     ]
     for metric in ("frechet", "inception_score"):
-        for kind in kinds_of(group):  # strengths of two kinds share no axis
-            curves = [curve for curve in group.curves if curve.guidance.kind == kind]
-            if any(curve.points(metric) for curve in curves):
-                panels.append(_panel(group, "w", metric, curves))
+        panels += over_w(group, metric, group.curves)
     return panels
+
+
+def over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[Panel]:
+    """A metric over w, for each kind of guidance: strengths of two kinds share no axis."""
+    found = [[c for c in curves if c.guidance.kind == kind] for kind in kinds_of(group)]
+    shown = [part for part in found if any(curve.points(metric) for curve in part)]
+    return [_panel(group, "w", metric, part) for part in shown]
 
 
 def kinds_of(group: Group) -> list[str]:
@@ -47,6 +52,8 @@ def charts_caption(group: Group) -> str:
         )
     if group.floors:
         said += " Grey dashes: real against real, which no model can beat at that n."
+    if group.baselines:
+        said += " Dots or a star: bicubic enlargement, which needs no model."
     return said
 
 
@@ -63,6 +70,7 @@ def _panel(group: Group, x: str, y: str, curves: Sequence[Curve]) -> Panel:
         for curve in curves:
             _draw_curve(axis, group, curve, x, y)
         _draw_images(axis, group.images, x, y)
+        _draw_baselines(axis, group.baselines, x, y)
         if _log_needed(group, y):
             axis.set_yscale("log")
             log_ticks(axis.yaxis)
@@ -128,6 +136,17 @@ def _draw_images(axis: Any, rows: Iterable[Row], x: str, y: str) -> None:
         if x in row.metrics and y in row.metrics:
             at = row.metrics[x].value, row.metrics[y].value
             axis.plot(*at, "*", color=SERIES[-1 - k % 2], markersize=8, label=legend_name(row.name))
+
+
+def _draw_baselines(axis: Any, rows: Iterable[Row], x: str, y: str) -> None:
+    """A line across w, else a star."""
+    for row in rows:
+        label = {"label": floor_name(row), "color": MUTED}
+        if x == "w" and y in row.metrics:
+            axis.axhline(row.metrics[y].value, linestyle=":", linewidth=1.2, **label)
+        elif x in row.metrics and y in row.metrics:
+            at = row.metrics[x].value, row.metrics[y].value
+            axis.plot(*at, "*", markersize=8, **label)
 
 
 def _draw_floor(axis: Any, row: Row, x: str, y: str, named: bool) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from pilotage.report import tables
 from pilotage.report.arrange import Curve, Group, arrange, notes
 from pilotage.report.best import AIMS, Best, best_over
+from pilotage.report.captioned import Captioned, captioned
 from pilotage.report.charts import charts_caption, sweep_panels
 from pilotage.report.classifiers import level_panels, level_tables
 from pilotage.report.figures import Panel
@@ -35,6 +36,7 @@ class Section(NamedTuple):
     Attributes:
         aims: for each kind of guidance.
         curves: a table of the best w of every curve, if there are several.
+        captioned: what the captions ask for, if there are any.
         matched: both kinds of guidance at the same inception score.
         caption: of the panels.
         samples: curves with their pictures, the best one first.
@@ -44,6 +46,7 @@ class Section(NamedTuple):
     notes: list[str]
     aims: list[Aims]
     curves: Table | None
+    captioned: Captioned | None
     guidance: list[Table]
     matched: list[Table]
     metrics: Table
@@ -107,6 +110,7 @@ def _section(group: Group) -> Section:
         notes=notes(group),
         aims=_aims(group),
         curves=tables.best_table(group) if len(group.curves) > 1 else None,
+        captioned=captioned(group),
         guidance=tables.guidance_tables(group),
         matched=matched_tables(group),
         metrics=tables.metrics_table(group),

@@ -9,6 +9,7 @@ from pilotage.report.guidance import BY_CLASSIFIER, FREE, KINDS
 from pilotage.report.names import STANDARD, features_name, listed
 from pilotage.report.read import Source
 from pilotage.report.rows import Row
+from pilotage.report.tables import floor_name
 from pilotage.report.variants import seeds_text, variant_text
 
 Facts = list[tuple[str, str]]
@@ -82,7 +83,9 @@ def group_facts(group: Group) -> Facts:
         ("reference hash", ref["hash"]),
         *(("sampling", variant_text(variant)) for variant in group.variants),
         ("steps T", ", ".join(str(t) for t in sorted({c.steps for c in group.curves}))),
+        *(("captions' hash", text) for text in _caption_hashes(group)),
         *(("real against real", f"n = {row.n}") for row in group.floors),
+        *(("enlarged without a model", floor_name(row)) for row in group.baselines),
         *(("other images", f"{row.name}, n = {row.n}") for row in group.images),
         *_classifier_facts(group),
         ("code version", ", ".join(_values(group.rows, "code"))),
@@ -90,6 +93,10 @@ def group_facts(group: Group) -> Facts:
         ("time of sampling and measuring", _duration(group)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _caption_hashes(group: Group) -> list[str]:
+    return list(dict.fromkeys(v.asked.hash for v in group.variants if v.asked))
 
 
 def _classifier_facts(group: Group) -> Facts:

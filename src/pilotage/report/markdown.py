@@ -5,14 +5,19 @@ from collections.abc import Mapping
 
 from pilotage.report.arrange import Group
 from pilotage.report.best import Best
+from pilotage.report.captioned import TITLE as CAPTIONED
+from pilotage.report.captioned import Captioned
 from pilotage.report.classifiers import CAPTION
 from pilotage.report.content import Aims, Content, Section
 from pilotage.report.likelihood import Likelihoods
 from pilotage.report.manifest import Facts, group_facts, source_facts
 from pilotage.report.matched import TITLE as MATCHED
 from pilotage.report.names import capital
+from pilotage.report.samples import captions_text
 from pilotage.report.tables import Line, Number, Table, aim_text, best_text
 from pilotage.version import __version__
+
+OF_SECTIONS = ("curves", "captions", "samples")
 
 
 def markdown(content: Content, figures: Mapping[str, str]) -> str:
@@ -21,12 +26,12 @@ def markdown(content: Content, figures: Mapping[str, str]) -> str:
     Args:
         content: what to say.
         figures: file names by figure: ``curves-1`` and ``samples-1`` of the first section,
-            ``likelihood``, ``levels``, ``training``, ``health``.
+            ``captions-1`` too, ``likelihood``, ``levels``, ``training``, ``health``.
     """
     groups = [section.group for section in content.sections]
     parts = [f"# {plain(content.title)}", plain(content.lead)]
     for k, section in enumerate(content.sections, 1):
-        parts += _section(section, figures.get(f"curves-{k}"), figures.get(f"samples-{k}"))
+        parts += _section(section, {n: figures.get(f"{n}-{k}") for n in OF_SECTIONS})
     if content.unswept:
         verb = "has" if len(content.unswept) == 1 else "have"
         parts.append(f"{plain(', '.join(content.unswept))} {verb} no sweep yet.")
@@ -48,13 +53,14 @@ def markdown(content: Content, figures: Mapping[str, str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _section(section: Section, curves: str | None, samples: str | None) -> list[str]:
-    group = section.group
+def _section(section: Section, figures: Mapping[str, str | None]) -> list[str]:
+    group, curves, samples = section.group, figures["curves"], figures["samples"]
     parts = [f"## {plain(group.title)}", *map(plain, section.notes)]
     if section.aims:
         parts += ["### Best w for each aim", *(_aims(aims, group) for aims in section.aims)]
     if section.curves:
         parts.append(table_markdown(section.curves))
+    parts += _captioned(section.captioned, figures["captions"])
     if section.guidance:
         parts += ["### Over w", *map(table_markdown, section.guidance)]
     if section.matched:
@@ -66,7 +72,16 @@ def _section(section: Section, curves: str | None, samples: str | None) -> list[
         parts.append(table_markdown(section.further))
     if samples:
         parts += ["### The same seeds at each w", _image("samples at each w", samples)]
+        parts.append(plain(captions_text(section.samples[0][0])))
     return parts
+
+
+def _captioned(found: Captioned | None, figure: str | None) -> list[str]:
+    if not found:
+        return []
+    table = [table_markdown(found.table)] if found.table else []
+    image = _image("what the captions ask for, over w", figure)
+    return [f"### {CAPTIONED}", *map(plain, found.said), image, plain(found.caption), *table]
 
 
 def _likelihood(found: Likelihoods | None, figure: str | None) -> list[str]:

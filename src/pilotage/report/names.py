@@ -20,7 +20,20 @@ OTHER_NAMES = {
     "kernel": "KD",
 }
 FEATURES = {"dinov2": "DINOv2", "stacked-in-domain": "in-domain, per channel"}
-SPOKEN = {"modes": "modes hit", "modes_kl": "KL over modes"}
+SPOKEN = {
+    "modes": "modes hit",
+    "modes_kl": "KL over modes",
+    "attribute_all": "caption accuracy",
+    "attribute_size": "size accuracy",
+    "attribute_colour": "colour accuracy",
+    "attribute_shape": "shape accuracy",
+    "attribute_count": "count accuracy",
+    "attribute_relation": "relation accuracy",
+    "condition_psnr": "PSNR of the condition (dB)",
+    "known_psnr": "PSNR of the known part (dB)",
+}
+ATTRIBUTES = tuple(name for name in SPOKEN if name.startswith("attribute_"))
+PSNRS = ("condition_psnr", "known_psnr")
 
 # +1: higher is better, −1: lower is better
 DIRECTIONS = {
@@ -35,6 +48,7 @@ DIRECTIONS = {
     "accuracy": 1,
     "modes": 1,
     "modes_kl": -1,
+    **dict.fromkeys((*ATTRIBUTES, *PSNRS), 1),
 }
 ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 MISSING = "–"

@@ -6,19 +6,21 @@ from pathlib import Path
 
 from pilotage.report.arrange import Group
 from pilotage.report.best import Best
+from pilotage.report.captioned import TITLE as CAPTIONED
+from pilotage.report.captioned import Captioned
 from pilotage.report.classifiers import CAPTION
 from pilotage.report.content import Aims, Content, Section
-from pilotage.report.figures import Panel, legend_svg, svg
+from pilotage.report.figures import Panel
 from pilotage.report.likelihood import Likelihoods
-from pilotage.report.manifest import Facts, group_facts, source_facts
+from pilotage.report.manifest import group_facts, source_facts
 from pilotage.report.matched import TITLE as MATCHED
 from pilotage.report.names import capital
-from pilotage.report.samples import Strip
-from pilotage.report.tables import Line, Number, Table, aim_text, best_text
+from pilotage.report.parts import charts_html, facts_html, folded, table_html
+from pilotage.report.samples import Strip, captions_text
+from pilotage.report.tables import aim_text, best_text
 from pilotage.version import __version__
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-LONG = 16  # characters of a row's head that may be broken on a narrow screen
 
 
 def page(content: Content) -> str:
@@ -86,11 +88,12 @@ def _section(section: Section, number: int) -> str:
         f"<h2>{escape(capital(section.group.title))}</h2>",
         said,
         _best(section),
+        _captioned(section.captioned, number),
         f"<h3>Over w</h3>{guidance}" if guidance else "",
         f"<h3>{escape(MATCHED)}</h3>{matched}" if matched else "",
-        _charts("Trade-off", section.panels, f"g{number}", section.caption),
+        charts_html("Trade-off", section.panels, f"g{number}", section.caption),
         "<h3>Every setting</h3>" + table_html(section.metrics),
-        _folded("Further numbers", table_html(section.further)) if section.further else "",
+        folded("Further numbers", table_html(section.further)) if section.further else "",
         _samples(section),
     ]
     return "<section>" + "\n".join(part for part in parts if part) + "</section>"
@@ -102,6 +105,15 @@ def _best(section: Section) -> str:
     cards = "".join(_cards(aims, section.group) for aims in section.aims)
     curves = table_html(section.curves) if section.curves else ""
     return f"<h3>Best w for each aim</h3>{cards}{curves}"
+
+
+def _captioned(found: Captioned | None, number: int) -> str:
+    if not found:
+        return ""
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in found.said)
+    charts = charts_html("", found.panels, f"c{number}", found.caption).removeprefix("<h3></h3>")
+    table = table_html(found.table) if found.table else ""
+    return f"<h3>{escape(CAPTIONED)}</h3>{said}{charts}{table}"
 
 
 def _cards(aims: Aims, group: Group) -> str:
@@ -120,59 +132,8 @@ def _card(best: Best, group: Group) -> str:
     )
 
 
-def table_html(table: Table) -> str:
-    """A table in a box of its own that scrolls where the page is narrow."""
-    width = max((len(cell) for line in table.lines for cell in line.cells), default=1)
-    columns = len(table.columns) * width
-    lines = "\n".join(_line(line, columns) for line in table.lines)
-    heads = "".join(_head(name, width) for name in table.columns)
-    corner = f'<th scope="col" class="corner">{escape(table.corner)}</th>'
-    spans = "".join(_head(name, count * width, "span") for name, count in table.spans)
-    above = f'<tr><td class="corner"></td>{spans}</tr>' if spans else ""
-    return (
-        f'<figure class="table"><div class="scroll" tabindex="0"><table>'
-        f"<thead>{above}<tr>{corner}{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"
-        f"<figcaption>{escape(table.caption)}</figcaption></figure>"
-    )
-
-
-def _head(name: str, width: int, kind: str = "") -> str:
-    span = f' colspan="{width}"' if width > 1 else ""
-    name_class = f' class="{kind}"' if kind else ""
-    return f'<th scope="col"{span}{name_class}>{escape(name)}</th>'
-
-
-def _line(line: Line, columns: int) -> str:
-    if line.kind == "title":
-        head = f'<th scope="rowgroup" colspan="{columns + 1}"><span>{escape(line.head)}</span></th>'
-        return f'<tr class="title">{head}</tr>'
-    cells = "".join(_number(n, k) for cell in line.cells for k, n in enumerate(cell))
-    long = ' class="long"' if len(line.head) > LONG else ""
-    return f'<tr class="{line.kind}"><th scope="row"{long}>{escape(line.head)}</th>{cells}</tr>'
-
-
-def _number(number: Number, place: int) -> str:
-    text = f"<b>{escape(number.text)}</b>" if number.best else escape(number.text)
-    error = f" <small>{escape(number.error)}</small>" if number.error else ""
-    return f'<td class="second">{text}{error}</td>' if place else f"<td>{text}{error}</td>"
-
-
-def _charts(name: str, panels: Sequence[Panel], prefix: str, caption: str = "") -> str:
-    if not panels:
-        return ""
-    drawn = "".join(
-        f'<div class="chart" role="img" aria-label="{escape(panel.name)}">'
-        f"{svg(panel, f'{prefix}-{k}')}</div>"
-        for k, panel in enumerate(panels)
-    )
-    legend = legend_svg(panels, f"{prefix}-legend")
-    drawn += f'<div class="chart legend">{legend}</div>' if legend else ""
-    said = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<h3>{escape(name)}</h3><figure><div class="charts">{drawn}</div>{said}</figure>'
-
-
 def _panels(name: str, panels: Sequence[Panel], prefix: str) -> str:
-    charts = _charts(name, panels, prefix).replace("h3>", "h2>", 2)
+    charts = charts_html(name, panels, prefix).replace("h3>", "h2>", 2)
     return f"<section>{charts}</section>" if charts else ""
 
 
@@ -181,7 +142,7 @@ def _likelihood(found: Likelihoods | None) -> str:
         return ""
     tables = "".join(map(table_html, found.tables))
     figures = "".join(
-        _charts(name, panels, f"likelihood-{k}", caption)
+        charts_html(name, panels, f"likelihood-{k}", caption)
         for k, (name, panels, caption) in enumerate(found.figures, 1)
     )
     return f"<section><h2>Likelihood</h2>{tables}{figures}</section>"
@@ -191,7 +152,7 @@ def _classifiers(content: Content) -> str:
     panels, tables = content.levels
     if not panels:
         return ""
-    charts = _charts("", panels, "levels", CAPTION).removeprefix("<h3></h3>")
+    charts = charts_html("", panels, "levels", CAPTION).removeprefix("<h3></h3>")
     numbers = "".join(map(table_html, tables))
     return f"<section><h2>Noisy classifiers</h2>{charts}{numbers}</section>"
 
@@ -199,7 +160,7 @@ def _classifiers(content: Content) -> str:
 def _health(content: Content) -> str:
     if not content.health and not content.warnings:
         return ""
-    charts = _charts("", content.health, "health").removeprefix("<h3></h3>")
+    charts = charts_html("", content.health, "health").removeprefix("<h3></h3>")
     items = "".join(
         f"<li><b>{escape(run)}</b>, {escape(when)}: {escape(said)}.</li>"
         for run, when, said in content.warnings
@@ -212,8 +173,9 @@ def _samples(section: Section) -> str:
     if not section.samples:
         return ""
     (curve, first), *others = section.samples
-    shown = _strips(first, f"{curve.label}: each column is one seed, each row one w.")
-    rest = "".join(_folded(curve.label, _strips(found)) for curve, found in others)
+    said = f"{curve.label}: each column is one seed, each row one w. {captions_text(curve)}"
+    shown = _strips(first, said.rstrip())
+    rest = "".join(folded(curve.label, _strips(found)) for curve, found in others)
     return f"<h3>The same seeds at each w</h3>{shown}{rest}"
 
 
@@ -229,23 +191,11 @@ def _picture(strip: Strip) -> str:
     return f'<img src="{strip.uri}" alt="samples at w = {strip.w:g}">'
 
 
-def _folded(name: str, inside: str) -> str:
-    return f"<details><summary>{escape(name)}</summary>{inside}</details>"
-
-
 def _manifest(content: Content, groups: list[Group]) -> str:
-    blocks = [f"<h3>{escape(capital(g.title))}</h3>{_facts(group_facts(g))}" for g in groups]
+    blocks = [f"<h3>{escape(capital(g.title))}</h3>{facts_html(group_facts(g))}" for g in groups]
     for source in content.sources:
-        recipe = _folded("recipe.yaml", f"<pre>{escape(source.card)}</pre>")
+        recipe = folded("recipe.yaml", f"<pre>{escape(source.card)}</pre>")
         blocks.append(
-            f"<h3>{escape(source.label)}</h3>{_facts(source_facts(source, groups))}{recipe}"
+            f"<h3>{escape(source.label)}</h3>{facts_html(source_facts(source, groups))}{recipe}"
         )
     return f'<section class="manifest"><h2>Manifest</h2>{"".join(blocks)}</section>'
-
-
-def _facts(facts: Facts) -> str:
-    return (
-        "<dl>"
-        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
-        + "</dl>"
-    )

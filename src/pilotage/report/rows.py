@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pilotage.errors import PilotageError
+from pilotage.report.asked import Asked, parse_asked
 from pilotage.report.guidance import BY_CLASSIFIER, FREE, SHIFTS, Guidance
 from pilotage.report.guidance import KINDS as GUIDANCE_KINDS
 from pilotage.report.lines import Line, is_pair, known
 
-KINDS = ("sample", "real", "images")
+KINDS = ("sample", "real", "bicubic", "images")
 
 
 class Measure(NamedTuple):
@@ -30,6 +31,7 @@ class Row(NamedTuple):
         line: where it was read, for messages.
         name: what was measured, as the row says.
         raw: everything that the line holds.
+        asked: the captions that images were asked for by, if they were.
         v: the variance fraction, or "learned".
     """
 
@@ -43,6 +45,7 @@ class Row(NamedTuple):
     reference: dict[str, Any]
     metrics: dict[str, Measure]
     raw: dict[str, Any]
+    asked: Asked | None = None
     run_hash: str | None = None
     step: int | None = None
     w: float | None = None
@@ -73,6 +76,7 @@ def parse_row(line: Line, folder: Path) -> Row:
         reference=_part(line, "reference", "hash"),
         metrics=_metrics(line),
         raw=content,
+        asked=parse_asked(line),
     )
     if kind != "sample":
         return row

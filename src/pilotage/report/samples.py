@@ -22,6 +22,14 @@ class Strip(NamedTuple):
         return "data:image/png;base64," + base64.b64encode(self.picture or b"").decode()
 
 
+def captions_text(curve: Curve) -> str:
+    """The captions of the pictures, in reading order; empty without any."""
+    found = curve.rows[0].raw.get("first_captions")
+    found = found if isinstance(found, list) else []
+    said = "; ".join(f"{k}. {caption}" for k, caption in enumerate(found, 1))
+    return f"Row by row they were asked for by: {said}" if said else ""
+
+
 def strips(curve: Curve) -> list[Strip]:
     """In order of w; empty if the sweep kept no pictures."""
     return [Strip(row.w, _picture(row)) for row in curve.rows if row.raw.get("preview")]

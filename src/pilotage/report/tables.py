@@ -5,11 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pilotage.report.arrange import Curve, Group
+from pilotage.report.asked import size_text
 from pilotage.report.best import AIMS, Best, best_of
 from pilotage.report.guidance import w_text
 from pilotage.report.names import (
+    ATTRIBUTES,
     DIRECTIONS,
     MISSING,
+    PSNRS,
     decimals,
     measure_text,
     metric_name,
@@ -20,7 +23,7 @@ from pilotage.report.rows import UNKNOWN, Measure, Row
 from pilotage.report.variants import Variant, variant_text
 
 PAIR = ("frechet", "inception_score")
-MAIN = ("frechet", "spatial_frechet", "inception_score", "precision", "recall")
+MAIN = ("frechet", "spatial_frechet", "inception_score", "precision", "recall", *PSNRS)
 FURTHER = ("density", "coverage", "kernel", "accuracy", "clipped_fraction")
 
 
@@ -80,9 +83,9 @@ def _guidance_table(group: Group, variant: Variant) -> Table:
         )
         for w in sorted({w for column in columns for w in column})
     ]
-    for floor in group.floors:
-        cells = (_numbers(floor, metrics, digits),) * len(columns)
-        lines.append(Line(floor_name(floor), cells, "floor"))
+    for row in (*group.baselines, *group.floors):
+        cells = (_numbers(row, metrics, digits),) * len(columns)
+        lines.append(Line(floor_name(row), cells, "floor"))
     steps = list(dict.fromkeys(curve.steps for curve in curves))
     spans, names = (), tuple(f"T = {curve.steps}" for curve in curves)
     if len(group.models) > 1:
@@ -98,17 +101,19 @@ def metrics_table(group: Group) -> Table:
     caption = "Every setting, with the numbers that the papers give."
     if any(guidance.by_classifier for guidance in group.guidances):
         caption += " A classifier at w = 0 does not guide."
-    return _setting_table(group, MAIN, caption)
+    return setting_table(group, MAIN, caption)
 
 
 def further_table(group: Group) -> Table | None:
-    """What else was measured, if anything."""
-    seen = dict.fromkeys(m for row in group.rows for m in row.metrics if m not in MAIN)
+    """What else was measured, if anything; attributes have a table of their own."""
+    told = (*MAIN, *ATTRIBUTES)
+    seen = dict.fromkeys(m for row in group.rows for m in row.metrics if m not in told)
     metrics = [m for m in FURTHER if m in seen] + [m for m in seen if m not in FURTHER]
-    return _setting_table(group, metrics, "Further numbers of every setting.") if metrics else None
+    return setting_table(group, metrics, "Further numbers of every setting.") if metrics else None
 
 
-def _setting_table(group: Group, wanted: Sequence[str], caption: str) -> Table:
+def setting_table(group: Group, wanted: Sequence[str], caption: str) -> Table:
+    """A row per setting, a column for each of these metrics that was measured."""
     metrics = [m for m in wanted if any(m in row.metrics for row in group.rows)]
     digits = digits_of(metrics, group.rows)
     samples = [row for curve in group.curves for row in curve.rows]
@@ -126,7 +131,8 @@ def _setting_table(group: Group, wanted: Sequence[str], caption: str) -> Table:
         _single(f"{row.name} (n = {row.n})", row, metrics, digits, kind="images")
         for row in group.images
     ]
-    lines += [_single(floor_name(row), row, metrics, digits, kind="floor") for row in group.floors]
+    below = (*group.baselines, *group.floors)
+    lines += [_single(floor_name(row), row, metrics, digits, kind="floor") for row in below]
     columns = tuple(with_arrow(m, group.extractor) for m in metrics)
     return Table(caption, "w" if group.curves else "images", columns, tuple(lines))
 
@@ -161,8 +167,9 @@ def best_text(best: Best, group: Group) -> str:
 
 
 def floor_name(row: Row) -> str:
-    """How the floor is called."""
-    return f"real (n = {row.n})"
+    """How the floor, or what no model has enlarged, is called."""
+    size = row.asked.low_res if row.kind != "real" and row.asked else None
+    return f"{row.kind}{f' from {size_text(size)}' if size else ''} (n = {row.n})"
 
 
 def _single(

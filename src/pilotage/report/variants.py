@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pilotage.report.asked import Asked, asked_names, asked_text
 from pilotage.report.guidance import Guidance, guidance_names, guidance_text
 from pilotage.report.rows import Row
 
@@ -17,23 +18,24 @@ class Variant(NamedTuple):
     n: int
     seeds: tuple[int, ...]
     code: str
+    asked: Asked | None = None
 
 
 def variant_of(row: Row) -> Variant:
     """How a row was sampled."""
     seeds = tuple(row.raw.get("seeds") or ())
     code = str(row.raw.get("code", ""))
-    return Variant(row.guidance, row.sampler, row.v, row.eta, row.n, seeds, code)
+    return Variant(row.guidance, row.sampler, row.v, row.eta, row.n, seeds, code, row.asked)
 
 
 def variant_names(variants: list[Variant], free_w: bool | None = None) -> dict[Variant, str]:
     """Short names that tell the variants apart; ``free_w`` as in :func:`guidance_names`."""
     guides = guidance_names((variant.guidance for variant in variants), free_w)
     several = len(set(guides.values())) > 1
-    names = {}
+    asked, names = asked_names(variant.asked for variant in variants), {}
     for variant in variants:
         parts = [guides[variant.guidance]] if several else []
-        parts.append(_way(variant, variants))
+        parts += [asked[variant.asked], _way(variant, variants)]
         names[variant] = ", ".join(filter(None, parts))
     return names
 
@@ -64,4 +66,5 @@ def variant_text(variant: Variant) -> str:
     details = ", ".join(f"{k} = {x}" if isinstance(x, str) else f"{k} = {x:g}" for k, x in known)
     way = f"{variant.sampler} ({details})" if details else variant.sampler
     fixed = f"{way}, n = {variant.n}, {seeds_text(variant.seeds)}"
+    fixed += f", {asked_text(variant.asked)}" if variant.asked else ""
     return f"{fixed}; {guidance_text(variant.guidance)}"

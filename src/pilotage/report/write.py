@@ -62,6 +62,9 @@ def _save_figures(content: Content, out: Path) -> dict[str, Path]:
     for k, section in enumerate(content.sections, 1):
         if section.panels:
             save_png(section.panels, place(f"curves-{k}"))
+        if section.captioned:
+            panels = section.captioned.panels
+            save_png(panels, place(f"captions-{k}"), columns=2 if len(panels) == 4 else 3)
         if section.samples:
             curve, found = section.samples[0]
             if any(strip.picture for strip in found):

@@ -34,6 +34,11 @@ class TextRecipe(NoiseLevelSettings, TrainingRecipe):
         description="bpe, trained on the run's captions, or a tokenizer.json file; with "
         "start_from, that run's.",
     )
+    encoder: str | None = Field(
+        None,
+        description="In place of a tokenizer: a text encoder of transformers, a folder or hub id, "
+        "that is not trained.",
+    )
     vocabulary: Positive = Field(1024, description="Tokens of a trained tokenizer, at most.")
     context: Positive = Field(64, description="Tokens of a caption; longer ones are cut.")
     low_res: tuple[Positive, Positive] | None = Field(
@@ -60,6 +65,15 @@ class TextRecipe(NoiseLevelSettings, TrainingRecipe):
     p_uncond: float = Field(
         0.1, ge=0, le=1, description="Probability of dropping the caption of an example."
     )
+
+    @model_validator(mode="after")
+    def _tells_once(self) -> Self:
+        if self.encoder is not None and self.tokenizer != "bpe":
+            raise ValueError(
+                f"encoder is {self.encoder!r} and tokenizer is {self.tokenizer!r}: an encoder has "
+                "its own tokenizer, so give one of the two."
+            )
+        return self
 
     @model_validator(mode="after")
     def _enlarges(self) -> Self:

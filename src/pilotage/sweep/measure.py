@@ -41,6 +41,8 @@ class Sample(NamedTuple):
         labels: the class that was asked for, (N,), or None.
         modes: of stacked images, the mode that each is counted to, (N,); else None.
         mode_shares: of real stacked images, the probability of each mode, (M,); else None.
+        marks: numbers of each image (N,) by the metric that their mean is, NaN where an image has
+            none; None where nothing but labels was asked for.
     """
 
     features: Features
@@ -48,6 +50,7 @@ class Sample(NamedTuple):
     labels: np.ndarray | None = None
     modes: np.ndarray | None = None
     mode_shares: np.ndarray | None = None
+    marks: dict[str, np.ndarray] | None = None
 
 
 def extract(images: Tensor, extractor: Extractor) -> Sample:
@@ -66,7 +69,10 @@ def join(parts: Iterable[Sample]) -> Sample:
     parts = list(parts)
     features = Features(*map(_rows, zip(*(part.features for part in parts), strict=True)))
     clipped = np.concatenate([part.clipped for part in parts])
-    return Sample(features, clipped, modes=_rows([part.modes for part in parts]))
+    modes, marks = _rows([part.modes for part in parts]), [part.marks or {} for part in parts]
+    names = dict.fromkeys(name for part in marks for name in part)
+    joined = {name: np.concatenate([part[name] for part in marks]) for name in names}
+    return Sample(features, clipped, modes=modes, marks=joined or None)
 
 
 def _rows(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -135,7 +141,13 @@ def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -
         if fake.labels is not None:
             numbers["accuracy"] = _share(fake.modes == fake.labels)
     numbers["clipped_fraction"] = _share(fake.clipped)
-    return numbers
+    return numbers | _marked(fake.marks or {})
+
+
+def _marked(marks: dict[str, np.ndarray]) -> dict[str, Number]:
+    """The mean of each mark over the images that have it; for shares the error is binomial."""
+    found = {name: values[~np.isnan(values)] for name, values in marks.items()}
+    return {name: _share(values) for name, values in found.items() if len(values)}
 
 
 def _distances(real: Features, fake: Features, force: bool, seed: int) -> dict[str, Number]:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pilotage.checkpoint import write_text
-from pilotage.conditions import load_space
-from pilotage.folder import CONDITIONS
+from pilotage.conditions import CaptionSpace
 from pilotage.images import from_uint8, save_grid, to_arrays
 from pilotage.objectives.beside import known_mask, shrunk
 from pilotage.seeding import derived_generator
@@ -21,10 +20,14 @@ COLUMNS, ROWS = 8, 5
 class CaptionWatch(SampleWatch):
     """Grids and health of samples for a few held-out captions, which a text file names."""
 
+    def __init__(self, *how: Any, space: CaptionSpace) -> None:
+        super().__init__(*how)
+        self._space = space
+
     def _grid(self, name: str, network: nn.Module) -> Tensor:
         captions, real = self._shown()
         step, w = self.training.step, 0.0 if self.card.recipe.p_uncond == 0 else 1.0
-        run = TextRun(self.card, network.eval(), step, load_space(self.out / CONDITIONS))
+        run = TextRun(self.card, network.eval(), step, self._space)
         images = run.sample(
             captions,
             seeds=range(ROWS * len(captions)),

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from pilotage.checkpoint import only_writer, remove_leftovers
-from pilotage.conditions import Tokens
+from pilotage.conditions import CaptionSpace
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
 from pilotage.folder import IMPORTED, Card, DataFacts, checkpoints, read_card, write_card
@@ -63,7 +63,7 @@ def fit(
             save_space(space, out)
         say(_headline(training, card, out))
         log = MetricsLog(out, training.step, recipe.log_every, accelerator)
-        watch = make_watch(training, card, out, data, say)
+        watch = make_watch(training, card, out, data, say, space)
         for record in train(training, turns, batches):
             stopped = _any_process(accelerator, stop())
             last = record.step == recipe.steps
@@ -105,7 +105,9 @@ def load(recipe: TrainingRecipe, say: Callable[[str], None]) -> tuple[ImageData,
     )
 
 
-def facts(train_data: ImageData, held_out: ImageData, space: Tokens | None = None) -> DataFacts:
+def facts(
+    train_data: ImageData, held_out: ImageData, space: CaptionSpace | None = None
+) -> DataFacts:
     """What a run's card says of its data, and of the vocabulary of its captions."""
     return DataFacts(
         shape=train_data.shape,
@@ -113,8 +115,8 @@ def facts(train_data: ImageData, held_out: ImageData, space: Tokens | None = Non
         train=len(train_data),
         held_out=len(held_out),
         fingerprint=train_data.fingerprint,
-        tokenizer=space and space.tokenizer.hash,
-        vocabulary=space and space.tokenizer.size,
+        tokenizer=space and space.hash,
+        vocabulary=space and space.size,
     )
 
 
@@ -221,7 +223,7 @@ def _check_same(out: Path, old: Card, new: Card) -> None:
 
 
 def _batches(
-    recipe: TrainingRecipe, data: ImageData, accelerator: Accelerator, space: Tokens | None
+    recipe: TrainingRecipe, data: ImageData, accelerator: Accelerator, space: CaptionSpace | None
 ) -> Batches:
     return Batches(
         data,

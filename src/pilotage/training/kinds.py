@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import nn
 
 from pilotage.adversaries import few_steps, known_classes
-from pilotage.conditions import Tokens
+from pilotage.conditions import CaptionSpace
 from pilotage.data import ImageData
 from pilotage.folder import Card
 from pilotage.model import build_labels, build_schedule, schedule_of
@@ -36,14 +36,14 @@ class Watch(Protocol):
         ...
 
 
-def build_turns(card: Card, training: Training, space: Tokens | None = None) -> list[Turn]:
+def build_turns(card: Card, training: Training, space: CaptionSpace | None = None) -> list[Turn]:
     """The updates of a training step, the main learner's last; space is that of captions."""
     if isinstance(card.recipe, AdversarialRecipe):
         return _gan_turns(card, training)
     return [Turn(training.main, build_objective(card, training.network, space))]
 
 
-def build_objective(card: Card, network: nn.Module, space: Tokens | None = None) -> Objective:
+def build_objective(card: Card, network: nn.Module, space: CaptionSpace | None = None) -> Objective:
     """What a recipe with one network minimises; it may hold the schedule learned with it."""
     recipe = card.recipe
     if isinstance(recipe, TextRecipe):
@@ -60,7 +60,7 @@ def build_objective(card: Card, network: nn.Module, space: Tokens | None = None)
     return Denoising(*how)
 
 
-def _text_objective(recipe: TextRecipe, space: Tokens) -> Objective:
+def _text_objective(recipe: TextRecipe, space: CaptionSpace) -> Objective:
     """Denoising of captioned images, with an image beside x where the recipe has one."""
     how = (build_schedule(recipe), space, recipe.p_uncond)
     denoising = Denoising(*how)
@@ -95,12 +95,13 @@ def make_watch(
     out: Path,
     data: tuple[ImageData, ImageData],
     say: Callable[[str], None],
+    space: CaptionSpace | None = None,
 ) -> Watch:
-    """What a recipe's run shows while it trains."""
+    """What a recipe's run shows while it trains; space is that of captions."""
+    if isinstance(card.recipe, TextRecipe):
+        return CaptionWatch(training, card, out, data, say, space=space)
     if card.recipe.objective == "classifier":
         kind = NoiseLevelWatch
-    elif isinstance(card.recipe, TextRecipe):
-        kind = CaptionWatch
     else:
         kind = PointWatch if len(card.data.shape) == 1 else SampleWatch
     return kind(training, card, out, data, say)

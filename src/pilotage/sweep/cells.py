@@ -1,0 +1,189 @@
+"""The settings of a sweep: all checked, each with everything that decides its row."""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from accelerate import PartialState
+
+from pilotage.errors import PilotageError
+from pilotage.load import load_run
+from pilotage.noisy import NoisyRun, load_classifier
+from pilotage.request import Request
+from pilotage.run import Run
+from pilotage.settings import SweepSettings
+from pilotage.sweep.baselines import Table, write_bicubic, write_floor
+from pilotage.sweep.captioned import Asked, ask
+from pilotage.sweep.table import Row, read_rows, row_id, table_path
+from pilotage.sweep.yardstick import Yardstick, check_enough, make_yardstick, real_images
+from pilotage.text_run import TextRun
+
+SHOWN_CAPTIONS = 16
+
+
+class Cell(NamedTuple):
+    """One setting of one run.
+
+    Attributes:
+        row: all but its numbers.
+        asked: what a run on captions is asked for; None of any other.
+        found: the whole row, if the run's table has it already.
+    """
+
+    folder: Path
+    run: Run
+    request: Request
+    yardstick: Yardstick
+    row: Row
+    asked: Asked | None = None
+    found: Row | None = None
+
+
+class Place(NamedTuple):
+    """Where in the grid a cell is."""
+
+    steps: int
+    sampler: str
+    w: float
+
+
+def open_cells(
+    settings: SweepSettings, state: PartialState, say: Callable[[str], None]
+) -> Iterator[Cell]:
+    """Check everything, prepare what measures, write the baselines, and list every setting."""
+    loaded = [(folder, load_run(folder, device=str(state.device))) for folder in settings.runs]
+    guide = settings.classifier and load_classifier(settings.classifier, device=str(state.device))
+    for folder, run in loaded:
+        _check_run(folder, run, guide)
+    yardsticks: dict[str, Yardstick] = {}
+    for folder, run in loaded:
+        with state.main_process_first():
+            name, train, held_out = real_images(settings, run)
+            key = f"{train.fingerprint} {held_out.fingerprint}"
+            if key not in yardsticks:
+                yardsticks[key] = make_yardstick(settings.extractor, name, train, held_out, say)
+        yardstick = yardsticks[key]
+        check_enough(settings, name, len(train), yardstick.extractor.dimensions)
+        reads = isinstance(run, TextRun)
+        asked = ask(run, _seeds(settings), name, train, held_out, say) if reads else None
+        known = {row["id"]: row for row in read_rows(table_path(folder))}
+        if state.is_main_process:
+            table = Table(folder, known)
+            write_floor(table, yardstick, held_out, settings)
+            if asked is not None and "low_res" in asked.beside:
+                write_bicubic(table, yardstick, asked, run.shape[1:], settings)
+        cells = [
+            _cell(folder, run, guide, yardstick, asked, settings, place)
+            for place in _places(settings, run)
+        ]
+        cells = [cell._replace(found=known.get(cell.row["id"])) for cell in cells]
+        todo = sum(cell.found is None for cell in cells)
+        say(f"{folder}: {todo} of {len(cells)} settings to measure")
+        yield from cells
+
+
+def _check_run(folder: Path, run: Run, guide: NoisyRun | None) -> None:
+    """Refuse a run that cannot be measured, or not be guided so.
+
+    Raises:
+        PilotageError: saying why.
+    """
+    if len(run.shape) == 1:
+        raise PilotageError(
+            f"runs has {folder}: its data are points, which sample (.npz) and evaluate measure."
+        )
+    if guide is not None and isinstance(run, TextRun):
+        raise PilotageError(
+            f"classifier is {guide.folder}: {folder} is a run on captions, which only captions "
+            "guide, so give none."
+        )
+    if guide is not None:
+        guide.check_fits(run.card)
+
+
+def _places(settings: SweepSettings, run: Run) -> Iterator[Place]:
+    steps = settings.steps or (run.default_steps,)
+    return itertools.starmap(Place, itertools.product(steps, settings.sampler, settings.w))
+
+
+def _seeds(settings: SweepSettings) -> range:
+    return range(settings.first_seed, settings.first_seed + settings.samples)
+
+
+def _cell(
+    folder: Path,
+    run: Run,
+    guide: NoisyRun | None,
+    yardstick: Yardstick,
+    asked: Asked | None,
+    settings: SweepSettings,
+    place: Place,
+) -> Cell:
+    request = _request(run, guide, asked, settings, place)
+    seeds = _seeds(settings)
+    decides = {
+        "kind": "sample",
+        "run_hash": _run_hash(folder),
+        "step": run.step,
+        "w": place.w,
+        "steps": place.steps,
+        "sampler": place.sampler,
+        "v": request.v if place.sampler == "ancestral" else None,
+        "eta": settings.eta if place.sampler == "ddim" else None,
+        "n": settings.samples,
+        "seeds": [seeds.start, seeds.stop],
+        "force": settings.force,
+        **_guide(request),
+        **(asked.decides if asked else {}),
+        **yardstick.manifest,
+    }
+    told = {
+        "run": str(folder),
+        "p_uncond": run.card.recipe.p_uncond,
+        **({"first_captions": list(asked.captions[:SHOWN_CAPTIONS])} if asked else {}),
+        **request.guidance.record(),
+    }
+    row = {"id": row_id(decides), **decides, **told}
+    return Cell(folder, run, request, yardstick, row, asked)
+
+
+def _request(
+    run: Run, guide: NoisyRun | None, asked: Asked | None, settings: SweepSettings, place: Place
+) -> Request:
+    """The images of a setting, all labels or captions in turn."""
+    how = {
+        **place._asdict(),
+        "batch_size": settings.batch_size,
+        "v": settings.v,
+        "eta": settings.eta,
+    }
+    if asked is not None:
+        return run.request(asked.captions, _seeds(settings), **asked.beside, **how)
+    return run.request(
+        "all",
+        _seeds(settings),
+        guide,
+        classifier_free_w=settings.classifier_free_w,
+        classifier_shift=settings.classifier_shift,
+        **how,
+    )
+
+
+def _guide(request: Request) -> Row:
+    """What a classifier adds to a setting; nothing without one, as in rows of earlier versions."""
+    how = request.guidance
+    if how.classifier is None:
+        return {}
+    return {
+        "guidance": "classifier",
+        "classifier_hash": _run_hash(how.classifier.folder),
+        "classifier_free_w": how.classifier_free_w,
+        "classifier_shift": how.classifier_shift,
+    }
+
+
+def _run_hash(folder: Path) -> str:
+    with (folder / "ema.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

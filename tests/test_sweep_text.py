@@ -1,0 +1,262 @@
+"""Sweeps of runs on captions: what is asked for, and what the images have right of it."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pilotage import load_run
+from pilotage.cli import main
+from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
+from pilotage.images import from_uint8, to_uint8
+from pilotage.metrics.extractors.in_domain import MAX_PASSES
+from pilotage.objectives.beside import shrunk
+from pilotage.report.content import gather
+from pilotage.report.read import read_sources
+from pilotage.request import Batch
+from pilotage.sweep.baselines import bicubic
+from pilotage.sweep.captioned import ask
+from pilotage.sweep.marks import attribute_marks, condition_psnr, judged_by_pixels, known_psnr
+from pilotage.sweep.table import read_rows, table_path
+from pilotage.text_run import TextRun
+
+HELD = 72
+TINY = [
+    *("--network.channels", "8", "--network.channel-mult", "1"),
+    *("--network.num-res-blocks", "1", "--network.head-channels", "8"),
+    *("--network.attention-resolutions", "1", "--network.text-width", "8"),
+    *("--network.text-layers", "1", "--network.text-heads", "1", "--batch-size", "4"),
+]
+GRID = ["--w", "0", "1", "--steps", "2", "--samples", "80", "--batch-size", "16", "--force"]
+MOST = 10 * np.log10(255**2 * 12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory):
+    """Little data, a hasty extractor and short grids, all in a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        few = partial(load_shapes, count=128, held_out=HELD)
+        patch.setattr("pilotage.data.load.load_shapes", few)
+        patch.setitem(MAX_PASSES, "cpu", 1)
+        patch.setattr("pilotage.training.captions.COLUMNS", 2)
+        patch.setattr("pilotage.training.captions.ROWS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return load_shapes(16, count=128, held_out=HELD)[1]
+
+
+def train(folder, *flags):
+    command = ["train", "shapes-small", "--out", str(folder), "--steps", "2", *TINY, *flags]
+    assert main(command) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, small):
+    return train(tmp_path_factory.mktemp("runs") / "base")
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory, small):
+    """A run that both enlarges and completes."""
+    flags = ["--low-res", "8", "8", "--inpaint"]
+    return train(tmp_path_factory.mktemp("runs") / "beside", *flags)
+
+
+def sweep(run, *flags):
+    assert main(["sweep", str(run), *GRID, *flags]) == 0
+    rows = read_rows(table_path(run))
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {(row["kind"], row.get("w")): row for row in rows}
+
+
+@pytest.fixture
+def shows(monkeypatch):
+    """Let runs make given images, uint8 (N, 3, H, W), instead of their own."""
+
+    def put(images):
+        def stream(run, request, rows, on_step):
+            for part in rows:
+                for _ in range(request.steps):
+                    on_step()
+                yield Batch(part, from_uint8(images[part]))
+
+        monkeypatch.setattr(TextRun, "stream", stream)
+
+    return put
+
+
+def test_rows_of_a_run_on_captions_and_a_second_start(base, held_out):
+    rows = sweep(base)
+    assert set(rows) == {("real", None), ("sample", 0.0), ("sample", 1.0)}
+    row = rows["sample", 1.0]
+    assert row["captions"]["split"] == "held-out"
+    assert row["captions"]["n"] == HELD
+    assert len(row["captions"]["hash"]) == 64
+    assert row["negative"] is None
+    assert row["first_captions"] == list(held_out.captions[:16])
+    names = ("all", "size", "colour", "shape", "count", "relation")
+    wanted = {"frechet", "recall", "precision", "clipped_fraction", "accuracy"}
+    assert wanted | {f"attribute_{name}" for name in names} <= set(row["metrics"])
+    for name in names:
+        assert rows["real", None]["metrics"][f"attribute_{name}"] == [1.0, 0.0]
+    with Image.open(base / row["preview"]) as preview:
+        assert preview.size == (8 * 19 - 3, 2 * 19 - 3)
+    before = table_path(base).read_bytes()
+    sweep(base)
+    assert table_path(base).read_bytes() == before
+    assert ("sample", 3.0) in sweep(base, "--w", "0", "1", "3")
+    assert table_path(base).read_bytes().startswith(before)
+
+
+def test_attributes_are_those_of_the_kept_images(base, held_out, shows):
+    """The images show the next caption, so that some of each is right."""
+    shows(held_out.batch(np.arange(1, 81) % HELD))
+    row = sweep(base, "--keep", "--w", "7", "--first-seed", "5")["sample", 7.0]
+    with np.load(base / "sweep" / "images" / f"{row['id']}.npz") as file:
+        images, captions = file["images"].transpose(0, 3, 1, 2), file["captions"].tolist()
+        assert file["seeds"].tolist() == list(range(5, 85))
+        assert file["labels"].tolist() == held_out.labels[np.arange(80) % HELD].tolist()
+    assert captions == [held_out.captions[k % HELD] for k in range(80)]
+    found = check(torch.from_numpy(np.ascontiguousarray(images)), captions)
+    for name, share in found.rates().items():
+        count = found.related.sum() if name == "relation" else 80
+        error = (share * (1 - share) / count) ** 0.5
+        assert row["metrics"][f"attribute_{name}"] == pytest.approx([share, error]), name
+    assert 0 < row["metrics"]["attribute_shape"][0] < 1
+
+
+def test_what_is_enlarged_and_completed_perfectly_has_the_highest_psnr(beside, held_out, shows):
+    real = held_out.batch(np.arange(80) % HELD)
+    shows(real)
+    rows = sweep(beside)
+    row = rows["sample", 0.0]
+    assert row["low_res"] == {"size": [8, 8], "images": held_out.fingerprint}
+    assert row["known"] == {"boxes": 3, "images": held_out.fingerprint}
+    assert row["metrics"]["condition_psnr"] == pytest.approx([MOST, 0])
+    assert row["metrics"]["known_psnr"] == pytest.approx([MOST, 0])
+    assert row["metrics"]["attribute_all"] == [1.0, 0.0]
+    small, real = shrunk(real[:HELD].double(), (8, 8)), real[:HELD].double()
+    large = to_uint8(bicubic((small / 127.5 - 1).float(), (16, 16)))
+    squares = (shrunk(large.double(), (8, 8)) - small).square().mean((1, 2, 3)).numpy()
+    each = 10 * np.log10(255**2 / np.maximum(squares, 1 / 12))
+    told = rows["bicubic", None]
+    assert told["n"] == HELD
+    found = told["metrics"]["condition_psnr"]
+    assert found == pytest.approx([each.mean(), each.std() / HELD**0.5])
+    assert 20 < found[0] < MOST - 10
+    rights = check(large, held_out.captions).rates()
+    assert told["metrics"]["attribute_all"][0] == pytest.approx(rights["all"])
+    before = table_path(beside).read_bytes()
+    sweep(beside)
+    assert table_path(beside).read_bytes() == before
+
+
+def test_a_run_with_images_beside_x_is_swept_and_reported(beside):
+    row = sweep(beside, "--w", "2")["sample", 2.0]
+    value, error = row["metrics"]["condition_psnr"]
+    assert 0 < value < 30
+    assert error > 0
+    assert row["metrics"]["known_psnr"][0] == pytest.approx(MOST, abs=0.1)  # sampling keeps it
+    section = gather(read_sources([beside])).sections[0]
+    assert f"bicubic from 8x8 (n = {HELD})" in [line.head for line in section.metrics.lines]
+    assert "PSNR of the condition (dB) ↑" in section.metrics.columns
+    assert "enlarging their images from 8x8, completing" in section.guidance[0].caption
+    assert "PSNR of the condition (dB) over w" in [panel.name for panel in section.captioned.panels]
+
+
+def test_psnr_counts_levels():
+    images = draw_captions(["a small red circle", "two large blue squares"], 16)
+    low = shrunk(from_uint8(images), (8, 8))
+    assert condition_psnr(images, low) == pytest.approx(MOST)
+    off = images.clone()
+    off[1] += 10
+    assert condition_psnr(off, low)[1] == pytest.approx(20 * np.log10(25.5), abs=1e-4)
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, :4] = 1
+    off = images.clone()
+    off[:, :, 4:] += 40  # where nothing is known
+    off[0, :, 0] += 10  # a quarter of the known pixels
+    known = known_psnr(off, from_uint8(images) * mask, mask)
+    assert known == pytest.approx([20 * np.log10(25.5 * 2), MOST], abs=1e-4)
+
+
+def test_bicubic_is_that_of_image_programs():
+    small = torch.randint(0, 256, (3, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    found = to_uint8(bicubic(from_uint8(small.to(torch.uint8)), (32, 32)))
+    for image, large in zip(small, found, strict=True):
+        for plane, own in zip(image.numpy().astype(np.float32), large.numpy(), strict=True):
+            theirs = Image.fromarray(plane).resize((32, 32), Image.Resampling.BICUBIC)
+            assert np.abs(np.asarray(theirs).clip(0, 255) - own).max() < 0.51
+
+
+def test_a_relation_counts_only_where_one_is_asked_for():
+    captions = ["a small red circle", "a small red circle above a large blue square"]
+    marks = attribute_marks(draw_captions([captions[0]] * 2, 16), captions)
+    assert np.isnan(marks["attribute_relation"]).tolist() == [True, False]
+    assert marks["attribute_all"].tolist() == [1, 0]
+
+
+def test_only_captions_of_shapes_are_judged():
+    captions = ["a small red circle"]
+    assert judged_by_pixels(captions, (3, 16, 16))
+    for others, shape in (
+        ([*captions, "a cat"], (3, 16, 16)),
+        (captions, (1, 16, 16)),
+        (captions, (3, 8, 8)),
+        (captions, (3, 16, 32)),
+    ):
+        assert not judged_by_pixels(others, shape)
+
+
+def test_training_captions_where_nothing_is_held_out(beside, held_out):
+    data, said = load_shapes(16, count=4, held_out=HELD)[0], []
+    empty = ShapesData(16, 0, held_out=True)
+    run = load_run(beside)
+    asked = ask(run, range(6), "mine", data, empty, said.append)
+    assert asked.captions == data.captions + data.captions[:2]
+    assert asked.decides["captions"]["split"] == "train"
+    assert asked.different == 4
+    assert "data is mine: nothing is held out" in said[0]
+    other = ask(run, range(6), "mine", data, held_out, said.append)
+    assert other.decides["captions"]["hash"] != asked.decides["captions"]["hash"]
+    assert len(said) == 1
+
+
+def test_each_image_has_boxes_of_its_seed(beside, held_out):
+    run = load_run(beside)
+    one, other = (
+        ask(run, seeds, "x", held_out, held_out, print) for seeds in (range(6), range(2, 8))
+    )
+    masks, others = one.beside["known_mask"], other.beside["known_mask"]
+    assert torch.equal(masks[2:], others[:4])
+    assert len({mask.numpy().tobytes() for mask in masks}) == 6
+    real = from_uint8(held_out.batch(range(6)))
+    assert torch.equal(one.beside["known"], real * masks)
+    assert torch.equal(one.beside["low_res"], shrunk(real, (8, 8)))
+
+
+def test_no_classifier_guides_captions(base, tmp_path, monkeypatch, capsys):
+    guide = SimpleNamespace(folder=tmp_path)
+    monkeypatch.setattr("pilotage.sweep.cells.load_classifier", lambda *_, **__: guide)
+    assert main(["sweep", str(base), *GRID, "--classifier", str(tmp_path)]) == 2
+    assert "is a run on captions, which only captions guide" in capsys.readouterr().err
+
+
+def test_other_captions_are_other_rows(base, shows, held_out, monkeypatch):
+    shows(held_out.batch(np.arange(80) % HELD))
+    sweep(base, "--w", "4")
+    fewer = partial(load_shapes, count=128, held_out=HELD - 1)
+    monkeypatch.setattr("pilotage.data.load.load_shapes", fewer)
+    sweep(base, "--w", "4")
+    rows = [row for row in read_rows(table_path(base)) if row.get("w") == 4]
+    assert [row["captions"]["n"] for row in rows] == [HELD, HELD - 1]
+    assert len({row["captions"]["hash"] for row in rows}) == 2
+    assert len({row["reference"]["hash"] for row in rows}) == 1
