@@ -285,8 +285,8 @@ def test_a_run_with_an_encoder_of_transformers(tiny_encoder, data, tmp_path, cap
     out = tmp_path / "run"
     assert train(data, out, "--context", "13", encoder="encoder") == 2
     assert "context is 13: it must be at most 12" in capsys.readouterr().err
-    assert train(data, out, encoder="nowhere") == 2
-    assert "'nowhere' cannot be loaded" in capsys.readouterr().err
+    assert train(data, out, encoder=data) == 2
+    assert "cannot be loaded" in capsys.readouterr().err
     assert train(data, out, "--learning-rate", "1e-2", encoder="encoder") == 0
     monkeypatch.chdir(data)
     run = load_run(out)

@@ -134,7 +134,7 @@ def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -
         # shuffled: a data set may come class by class, and a split of one class scores 1
         score = inception_score(logits, splits=splits, shuffle_seed=seed)
         numbers["inception_score"] = (score.mean, score.std / splits**0.5)
-        if fake.labels is not None and real.features.logits is not None:
+        if fake.labels is not None and _own_classes(real):
             numbers["accuracy"] = _share(logits.argmax(axis=1) == fake.labels)
     if fake.modes is not None:
         numbers |= count_modes(fake.modes, real.mode_shares)
@@ -142,6 +142,12 @@ def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -
             numbers["accuracy"] = _share(fake.modes == fake.labels)
     numbers["clipped_fraction"] = _share(fake.clipped)
     return numbers | _marked(fake.marks or {})
+
+
+def _own_classes(real: Sample) -> bool:
+    """Whether the logits are of the data's classes, and not, say, of ImageNet's."""
+    logits = real.features.logits
+    return logits is not None and logits.shape[1] == real.labels.max() + 1
 
 
 def _marked(marks: dict[str, np.ndarray]) -> dict[str, Number]:
