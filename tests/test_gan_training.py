@@ -12,6 +12,7 @@ from pilotage.cli import main
 from pilotage.errors import PilotageError
 from pilotage.folder import checkpoints, state_folder
 from pilotage.objectives.players import DiscriminatorTurn, GeneratorTurn
+from pilotage.training.health import judge_warnings
 
 POINTS = ["--network.channels", "16", "--discriminator.channels", "16", "--sample-every", "100"]
 
@@ -128,6 +129,16 @@ def test_images_train_on_two_processes(tmp_path):
     answer = pilotage("train-ddgan", "digits", *flags, launcher=TWO_PROCESSES)
     assert answer.returncode == 0, answer.stderr
     assert len(log(tmp_path / "run")) == 4
+
+
+def test_health_tells_what_the_discriminator_says(tiny_gan):
+    (line,) = (tiny_gan / "health.jsonl").read_text().splitlines()
+    record, last = json.loads(line), log(tiny_gan)[-1]
+    assert record["real_logit"] == last["real_logit"]
+    assert record["r1"] == log(tiny_gan)[3]["r1"], "the newest that was measured"
+    (warning,) = judge_warnings({"real_logit": 8.0, "fake_logit": -7.0})
+    assert "15.0 apart: it wins" in warning
+    assert not list(judge_warnings({"real_logit": 0.3, "fake_logit": -0.3}))
 
 
 def test_samples_belong_to_their_seeds(tiny_gan):

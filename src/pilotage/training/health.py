@@ -14,6 +14,7 @@ from pilotage.data import ImageData
 from pilotage.images import from_uint8
 
 COMPARED_IMAGES = 2000
+JUDGE_WINS = 10.0  # logits apart: the generator's loss is then 5 or more on average
 
 
 class Limits(NamedTuple):
@@ -88,6 +89,22 @@ def warnings(numbers: dict[str, float], limits: Limits | None = None) -> Iterato
         yield (
             f"{numbers['copied_fraction']:.0%} of samples are nearer to a training image than 99% "
             "of held-out images are: the model may be memorising"
+        )
+
+
+def judge_health(told: dict[str, float]) -> dict[str, float]:
+    """What a GAN's discriminator says: its logits of real and generated steps, and R1."""
+    return {name: told[name] for name in ("real_logit", "fake_logit", "r1") if name in told}
+
+
+def judge_warnings(numbers: dict[str, float]) -> Iterator[str]:
+    """A sentence where the two networks no longer play against each other."""
+    gap = numbers.get("real_logit", 0.0) - numbers.get("fake_logit", 0.0)
+    if gap > JUDGE_WINS:
+        yield (
+            f"the discriminator's logits of real and generated steps are {gap:.1f} apart: it wins, "
+            "and the generator learns little; a larger r1_gamma or a smaller "
+            "discriminator_learning_rate may help"
         )
 
 

@@ -75,6 +75,7 @@ class Training:
         opponent: the discriminator's learner, if there is one.
         ema: the average of the main network.
         step: steps done.
+        told: the newest mean of every term that was logged since the start of this process.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Training:
         self.main, self.opponent = main, opponent
         self.ema = ema.to(accelerator.device)
         self.step = 0
+        self.told: dict[str, float] = {}
 
     @property
     def network(self) -> nn.Module:
@@ -133,6 +135,7 @@ def _one_step(training: Training, turns: Sequence[Turn], batches: Batches) -> St
             told |= {f"{turn.learner.name}_{name}": value for name, value in own.items()}
     training.ema.update_parameters(training.network)
     training.step = number
+    training.told |= told
     return StepRecord(number, own["loss"], norm, recipe.learning_rate_at(number), told)
 
 

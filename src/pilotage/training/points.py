@@ -12,6 +12,7 @@ from pilotage.folder import Card
 from pilotage.metrics.modes import gaussian_modes
 from pilotage.run import Run
 from pilotage.scatter import save_scatter
+from pilotage.training.health import judge_health, judge_warnings
 from pilotage.training.loop import Training
 
 COUNT = 10_000
@@ -38,12 +39,16 @@ class PointWatch:
             step = self.training.step
             samples = self._samples(self.training.ema.module)
             found = gaussian_modes(samples.numpy(), self.modes.means, self.modes.std)
-            record = {"step": step, **found._asdict(), "warnings": []}
+            numbers = found._asdict() | judge_health(self.training.told)
+            said = list(judge_warnings(numbers))
+            record = {"step": step, **numbers, "warnings": said}
             with (self.out / "health.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             path = self.out / "samples" / f"step-{step:09d}-ema.png"
             title = f"step {step}: {found.hit} of {len(self.modes.means)} modes"
             save_scatter(samples.numpy(), path, title, self.real.numpy())
+            for sentence in said:
+                self.say(f"health at step {step}: {sentence}")
             self.say(f"{title}, {found.within:.1%} of samples within 3 standard deviations")
         self.training.accelerator.wait_for_everyone()
 

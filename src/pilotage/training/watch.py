@@ -11,7 +11,14 @@ from pilotage.folder import Card
 from pilotage.images import save_grid, to_arrays
 from pilotage.run import Run
 from pilotage.settings import AdversarialRecipe
-from pilotage.training.health import RealImages, health, warnings, write_health
+from pilotage.training.health import (
+    RealImages,
+    health,
+    judge_health,
+    judge_warnings,
+    warnings,
+    write_health,
+)
 from pilotage.training.loop import Training
 
 
@@ -36,8 +43,8 @@ class SampleWatch:
             raw = self._grid("raw", self.training.network)
             averaged = self._grid("ema", self.training.ema.module)
             self._real = self._real or RealImages(*self._data)
-            numbers = health(averaged, raw, self._real)
-            said = list(warnings(numbers))
+            numbers = health(averaged, raw, self._real) | judge_health(self.training.told)
+            said = [*warnings(numbers), *judge_warnings(numbers)]
             write_health(self.out, self.training.step, numbers, said)
             for sentence in said:
                 self.say(f"health at step {self.training.step}: {sentence}")
