@@ -27,6 +27,7 @@ FLOORS = [
         "generate",
         "outputs",
         "prompted",
+        "inpaint",
         "evaluate",
         "likelihood",
         "study",

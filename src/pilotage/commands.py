@@ -109,7 +109,7 @@ class InpaintCommand(InpaintSettings):
 
     def run(self) -> int:
         """Sample on all processes; the first one writes."""
-        from pilotage.prompted import inpaint
+        from pilotage.inpaint import inpaint
 
         inpaint(self)
         return 0

@@ -12,12 +12,13 @@ from torch import Tensor
 from pilotage.checkpoint import write_text
 from pilotage.errors import PilotageError
 from pilotage.images import save_grid, save_npz, save_png, to_arrays
+from pilotage.inpaint import read_image
 from pilotage.load import load_run
 from pilotage.noisy import load_classifier
 from pilotage.outputs import check_out, parse_seeds
 from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
-from pilotage.prompted import generate_prompted, load_runs, read_image
+from pilotage.prompted import generate_prompted, load_runs
 from pilotage.request import Request
 from pilotage.run import Run
 from pilotage.scatter import save_scatter

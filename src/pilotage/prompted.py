@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import Tensor
 
 from pilotage.checkpoint import remove_leftovers, write_text
 from pilotage.data import read_prompts
-from pilotage.data.decode import read_header, read_pixels
 from pilotage.errors import PilotageError
-from pilotage.images import from_uint8, save_grid, save_npz, save_png, shape_text, to_arrays
+from pilotage.images import save_grid, save_npz, save_png, shape_text, to_arrays
 from pilotage.load import load_run
-from pilotage.outputs import check_out, parse_seeds
-from pilotage.processes import process_state
 from pilotage.progress import sampling_bar
 from pilotage.request import CONVENTION
-from pilotage.settings import InpaintSettings, PromptSettings, SamplerSettings
+from pilotage.settings import PromptSettings, SamplerSettings
 from pilotage.text_run import TextRun
 from pilotage.version import __version__
 
@@ -189,21 +185,6 @@ def _prompted(
 OF_CLASSIFIERS = {"classifier", "classifier_free_w", "classifier_shift"}
 
 
-def read_image(path: Path, name: str, channels: int = 3) -> Tensor:
-    """An image file as (1, C, H, W) in [−1, 1].
-
-    Raises:
-        PilotageError: if it is not there or not an image.
-    """
-    row = {"path": str(path)}
-    try:
-        header = read_header(row)
-        pixels = read_pixels(row, (channels, header.height, header.width))
-    except (OSError, ValueError) as error:
-        raise PilotageError(f"{name} is {path}: it cannot be read as an image ({error}).") from None
-    return from_uint8(torch.from_numpy(pixels.copy()))[None]
-
-
 def _open_folder(
     folder: Path, names: list[str], record: dict[str, Any], state: PartialState
 ) -> list[int]:
@@ -275,29 +256,3 @@ def load_runs(folders: Sequence[Path], weights: Any, state: PartialState) -> lis
         if not isinstance(run, TextRun):
             raise PilotageError(f"run is {folder}: it was trained on labels, not on captions.")
     return runs
-
-
-def inpaint(wish: InpaintSettings) -> None:
-    """``pilotage inpaint``: complete an image where its mask is white.
-
-    Raises:
-        PilotageError: for bad input, before anything is sampled or written.
-    """
-    check_out(wish.out)
-    state = process_state()
-    (run,) = load_runs(wish.folders, wish.weights, state)
-    if not run.card.recipe.inpaint:
-        raise PilotageError(f"run is {wish.run_folder}: it was not trained with inpaint.")
-    image = read_image(wish.image, "image", run.shape[0])
-    mask = read_image(wish.mask, "mask", 1)
-    for name, found in (("image", image), ("mask", mask)):
-        if found.shape[2:] != run.shape[1:]:
-            raise PilotageError(
-                f"{name} is {getattr(wish, name)}: it has {shape_text(found.shape[2:])} pixels, "
-                f"the run's images {shape_text(run.shape[1:])}."
-            )
-    known = (mask < 0).float()
-    beside = {"known": image * known, "known_mask": known}
-    if wish.low_res is not None:
-        beside["low_res"] = read_image(wish.low_res, "low_res", run.shape[0])
-    generate_prompted(wish, [run], parse_seeds(wish.seeds), beside, state)

@@ -74,7 +74,7 @@ class DiscriminatorSettings(Settings):
         "and more.",
     )
     channels: Positive = Field(64, description="Base width; for points, of the layers.")
-    layers: Positive = Field(3, description="For points: residual layers.")
+    layers: Positive = Field(3, description="For points: layers.")
     time_width: Positive = Field(256, description="Width of the time's vector.")
     slope: float = Field(0.2, ge=0, description="Of the leaky ReLU below 0.")
 
