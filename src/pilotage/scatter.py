@@ -26,6 +26,6 @@ def save_scatter(
                 label=name,
             )
     axes.set(title=title, aspect="equal")
-    axes.legend(frameon=False, loc="upper right", markerscale=3)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, markerscale=3)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -52,7 +52,7 @@ def study_p_uncond(
         train_run(recipe.replace(p_uncond=rate), run, stop)
         if stop():
             return []
-    sweep_runs(runs, grid)
+    sweep_runs(runs, grid, stop)
     return write_report(runs, out / "report.html") if process_state().is_main_process else []
 
 
@@ -101,9 +101,9 @@ def study_classifier(
         train_run(recipe, run, stop)
         if stop():
             return []
-    sweep_runs((conditional,), study.grid)
+    sweep_runs((conditional,), study.grid, stop)
     guided = study.grid.replace(classifier=guide, w=study.classifier_w)
-    sweep_runs((conditional, unconditional), guided)
+    sweep_runs((conditional, unconditional), guided, stop)
     runs = (conditional, unconditional, guide)
     return write_report(runs, out / "report.html") if process_state().is_main_process else []
 
