@@ -241,7 +241,9 @@ def test_training_goes_on_from_a_gan_with_both_networks(tiny_gan, tmp_path):
 
 def test_points_are_sampled_and_measured(tmp_path, capsys):
     out = tmp_path / "run"
-    assert train_gan(out, *POINTS, preset="25-gaussians", steps=2) == 0
+    assert (
+        main(["train", "25-gaussians", "--out", str(out), *TINY_GAN, *POINTS, "--steps", "2"]) == 0
+    )
     health = json.loads((out / "health.jsonl").read_text())
     assert 0 <= health["hit"] <= 25
     samples = tmp_path / "points.npz"

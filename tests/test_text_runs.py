@@ -230,6 +230,11 @@ def test_a_prompt_means_nothing_to_a_run_with_labels(tiny_run, tmp_path, capsys)
     assert "it has labels, so prompt" in capsys.readouterr().err
 
 
+def test_captions_have_no_likelihood(tiny_text, capsys):
+    assert main(["likelihood", str(tiny_text)]) == 2
+    assert "it reads captions" in capsys.readouterr().err
+
+
 def test_another_tokenizer_is_refused(tiny_text, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_text, copy)

@@ -103,12 +103,11 @@ def _of_kind(arguments: list[str]) -> list[str]:
     """``train`` of a GAN or of captions as the command that has their settings."""
     if arguments[:1] != ["train"] or "--from" in arguments:
         return arguments
-    if "--objective=ddgan" in arguments or ("--objective", "ddgan") in pairwise(arguments):
+    preset = "".join(arguments[1:2])
+    asked = "--objective=ddgan" in arguments or ("--objective", "ddgan") in pairwise(arguments)
+    if asked or (preset in ADVERSARIAL_PRESETS and preset not in PRESETS):
         return ["train-ddgan", *arguments[1:]]
-    return [
-        "train-text" if arguments[1:2] and arguments[1] in TEXT_PRESETS else "train",
-        *arguments[1:],
-    ]
+    return ["train-text" if preset in TEXT_PRESETS else "train", *arguments[1:]]
 
 
 def _parse_from(arguments: list[str]) -> Command:

@@ -25,6 +25,7 @@ from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.processes import process_state
 from pilotage.run import Run
 from pilotage.settings import LikelihoodSettings
+from pilotage.text_run import TextRun
 from pilotage.training.fit import load
 from pilotage.version import __version__
 
@@ -66,6 +67,11 @@ def likelihood(
         raise PilotageError(
             f"run is {settings.run_folder}: it holds a GAN's generator, which draws images without "
             "a density, so they have no likelihood."
+        )
+    if isinstance(run, TextRun):
+        raise PilotageError(
+            f"run is {settings.run_folder}: it reads captions; likelihood is of runs on labels, or "
+            "on no condition at all."
         )
     with state.main_process_first():
         name, images = _held_out(settings, run)
