@@ -49,7 +49,11 @@ _PAPER = AdversarialRecipe(
 )
 
 ADVERSARIAL_PRESETS: dict[str, Preset] = {
-    "digits": Preset(_TINY, about="scikit-learn's 8x8 digits, in four network calls"),
+    "digits": Preset(
+        _TINY,
+        about="scikit-learn's 8x8 digits, in four network calls",
+        score="FD (in-domain) 3.6, recall 0.31 of 500 images: pilotage study trilemma, seed 0",
+    ),
     "stacked-digits": Preset(
         _TINY.replace(data="stacked:digits", p_uncond=1.0),
         about="three of them as three channels: 1000 modes",
@@ -73,6 +77,7 @@ ADVERSARIAL_PRESETS: dict[str, Preset] = {
             sample_every=2000,
         ),
         about="25 narrow bells on a grid in the plane: are all of them found?",
+        score="All 25 for seeds 0 to 4, with 97% to 99% of samples within 3 standard deviations",
     ),
     "mnist": Preset(
         _PAPER.replace(
