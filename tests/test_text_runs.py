@@ -190,6 +190,9 @@ def test_in_painting_sees_what_is_known(tmp_path, capsys):
     assert (made[:, :, mask == 0] == 200).all(), "what is known is kept"
     assert (made[:, :, mask > 0] != 200).any()
     assert (made - ((wanted + 1) * 127.5).round().clamp(0, 255)).abs().max() <= 1
+    several = ["inpaint", "--cascade", str(out), str(out), *command[2:]]
+    assert main([*several, "--mask", str(tmp_path / "mask.png")]) == 2
+    assert "one run completes an image" in capsys.readouterr().err
     Image.fromarray(mask[:8]).save(tmp_path / "small.png")
     assert main([*command, "--mask", str(tmp_path / "small.png")]) == 2
     assert "it has 8x16 pixels, the run's images 16x16" in capsys.readouterr().err

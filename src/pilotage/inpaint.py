@@ -20,7 +20,7 @@ def inpaint(wish: InpaintSettings) -> None:
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    check_out(wish.out)
+    check_out(wish.out, goes_on=True)
     state = process_state()
     (run,) = load_runs(wish.folders, wish.weights, state)
     if not run.card.recipe.inpaint:

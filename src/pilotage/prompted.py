@@ -92,7 +92,7 @@ class Prompted:
             "runs": [str(folder) for folder in wish.folders],
             "weights": wish.weights,
             "training_steps": [run.step for run in self.runs],
-            **{name: value for name, value in self.how.items() if name != "classifier_shift"},
+            **self.how,
             "convention": CONVENTION,
             "up_w": self.up_w,
             "negative": self.negative,

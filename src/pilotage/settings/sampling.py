@@ -135,6 +135,12 @@ class InpaintSettings(PromptSettings):
         description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
     )
 
+    @model_validator(mode="after")
+    def _one_run(self) -> Self:
+        if self.cascade:
+            raise ValueError(f"cascade has {len(self.cascade)} runs: one run completes an image.")
+        return self
+
 
 class SampleSettings(PromptSettings):
     """A wish for images from a run, and where they go."""
