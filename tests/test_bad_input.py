@@ -37,7 +37,10 @@ def save_images(folder, classes=("a", "b"), count=3, side=8):
     [
         (["--data", "/nowhere/at/all"], "/nowhere/at/all"),
         (["--steps", "0"], "steps is 0"),
-        (["--steps", "many"], "--steps"),
+        (["--steps", "many"], "steps is 'many': it must be a whole number"),
+        (["--size", "28"], "size is '28': it must be 2 whole numbers"),
+        (["--clip-norm", "x"], "clip_norm is 'x': it must be a number"),
+        (["--betas", "1", "x"], "betas is '1 x'"),
         (["--lam-min", "3", "--lam-max", "3"], "lam_min is 3.0 and lam_max is 3.0"),
         (["--lam-min", "30"], "lam_min is 30.0 and lam_max is 20.0"),
         (["--p-uncond", "1.5"], "p_uncond is 1.5"),
@@ -62,6 +65,7 @@ def test_unknown_preset_and_command(capsys):
     assert "preset is 'digitz': it must be one of digits" in refused(capsys, "train", "digitz")
     assert "command is 'trian'" in refused(capsys, "trian")
     assert "--out" in refused(capsys, "train", "digits")
+    assert "train needs a preset, one of digits" in refused(capsys, "train", "--out", "x")
     refused(capsys)
 
 
@@ -97,7 +101,10 @@ def test_out_that_holds_something_else(tmp_path, capsys):
     [
         (["--w", "nan"], "w is nan"),
         (["--w", "inf"], "w is inf"),
-        (["--w", "two"], "--w"),
+        (["--w", "two"], "w is 'two': it must be a number"),
+        (["--eta", "0.5"], "eta is 0.5: it is of the ddim sampler"),
+        (["--v", "0.5", "--sampler", "ddim"], "v is 0.5"),
+        (["--up-steps", "5"], "up_steps is 5: it needs a cascade"),
         (["--guidance-scale", "nan"], "guidance_scale is nan"),
         (["--w", "1", "--guidance-scale", "2"], "w is 1.0 and guidance_scale is 2.0"),
         (["--steps", "0"], "steps is 0"),
@@ -109,7 +116,7 @@ def test_out_that_holds_something_else(tmp_path, capsys):
         (["--seeds", "a:b"], "seeds has 'a:b'"),
         (["--seeds", "99999999999999999999"], "seed"),
         (["--labels", "1", "2", "--seeds", "0"], "seeds has 1 for 2 labels"),
-        (["--sampler", "magic"], "'magic'"),
+        (["--sampler", "magic"], "sampler is 'magic': it must be one of ancestral, ddim"),
         (["--eta", "2"], "eta is 2.0"),
         (["--v", "-0.1"], "v is -0.1"),
         (["--noise", "loud"], "--noise"),

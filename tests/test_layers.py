@@ -34,6 +34,7 @@ FLOORS = [
         "trilemma",
         "demo",
         "commands",
+        "mistakes",
         "cli",
         "__main__",
         "__init__",

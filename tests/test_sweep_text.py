@@ -172,6 +172,24 @@ def test_a_run_with_images_beside_x_is_swept_and_reported(beside):
     assert "PSNR of the condition (dB) over w" in [panel.name for panel in section.captioned.panels]
 
 
+def test_a_negative_caption_and_an_own_strength_of_the_image(beside, tiny_run, capsys):
+    asked = []
+
+    def stream(run, request, rows, on_step, real=TextRun.stream):
+        asked.append((request.negative, request.image_w))
+        return real(run, request, rows, on_step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TextRun, "stream", stream)
+        rows = sweep(beside, "--w", "2", "--negative", "red", "--image-w", "0.5")
+    assert set(asked) == {("red", 0.5)}
+    assert (rows["sample", 2.0]["negative"], rows["sample", 2.0]["image_w"]) == ("red", 0.5)
+    told = str(gather(read_sources([beside])).sections[0].guidance)
+    assert "strength 0.5, away from 'red'" in told or "image w 0.5 away from 'red'" in told
+    assert main(["sweep", str(tiny_run), *GRID, "--negative", "red"]) == 2
+    assert "negative is 'red'" in capsys.readouterr().err
+
+
 def test_psnr_counts_levels():
     images = draw_captions(["a small red circle", "two large blue squares"], 16)
     low = shrunk(from_uint8(images), (8, 8))

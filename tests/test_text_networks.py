@@ -11,7 +11,6 @@ from pilotage.errors import PilotageError
 from pilotage.interop.glide import (
     PUBLISHED_FLAGS,
     export_text_unet,
-    fast27,
     load_text_unet,
     text_unet_settings,
 )
@@ -391,11 +390,6 @@ def test_networks_without_text_are_refused():
     weights = {n: t for n, t in export_text_unet(small()).items() if "_blocks" in n}
     with pytest.raises(PilotageError, match="no text transformer"):
         load_text_unet(weights, **PUBLISHED_FLAGS)
-
-
-def test_fast27():
-    kept = fast27()
-    assert (len(kept), kept[0], kept[-1]) == (27, 0, 997)
 
 
 # --- tokens --------------------------------------------------------------------------------------

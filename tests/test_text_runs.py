@@ -14,7 +14,9 @@ from pilotage.cli import main
 from pilotage.conditions import ByteLevelBPE
 from pilotage.errors import PilotageError
 from pilotage.folder import state_folder
+from pilotage.likelihood import likelihood
 from pilotage.objectives.beside import known_mask, shrunk
+from pilotage.settings import LikelihoodSettings
 
 TINY_TEXT = [
     *("--network.channels", "8", "--network.channel-mult", "1", "2"),
@@ -164,6 +166,13 @@ def test_a_cascade_enlarges_what_its_base_makes(tiny_text, tiny_up, tmp_path, ca
     assert np.abs(np.load(out)["images"] - wanted).max() <= 1
     other = run.sample("a small red circle", seeds=range(3), steps=2, low_res=-low)
     assert not torch.allclose(other, high), "the image beside x is seen"
+    own = ["--eta", "0.5", "--sampler", "ddim", "--up-sampler", "ancestral", "--up-steps", "3"]
+    assert main([*cascade, *own, "--up-w", "2", "--out", str(tmp_path / "own.npz")]) == 0
+    how = {"seeds": range(3), "sampler": "ddim", "eta": 0.5}
+    low = load_run(tiny_text).sample("a small red circle", steps=2, w=1, **how)
+    high = run.sample("a small red circle", seeds=range(3), steps=3, w=2, low_res=low)
+    wanted = ((high + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    assert np.abs(np.load(tmp_path / "own.npz")["images"] - wanted).max() <= 1
     swapped = ["sample", "--cascade", str(tiny_up), str(tiny_text), *flags]
     assert main([*swapped, "--out", str(tmp_path / "b.npz")]) == 2
     assert "enlarges nothing after one that makes 32x32" in capsys.readouterr().err
@@ -233,9 +242,18 @@ def test_a_prompt_means_nothing_to_a_run_with_labels(tiny_run, tmp_path, capsys)
     assert "it has labels, so prompt" in capsys.readouterr().err
 
 
-def test_captions_have_no_likelihood(tiny_text, capsys):
-    assert main(["likelihood", str(tiny_text)]) == 2
-    assert "it reads captions" in capsys.readouterr().err
+@pytest.mark.parametrize("run", ["tiny_text", "tiny_up"])
+def test_likelihood_of_captioned_images(run, request):
+    folder = request.getfixturevalue(run)
+    how = {"run_folder": folder, "images": 6, "evaluations": 2}
+    told = likelihood(LikelihoodSettings(**how))
+    again = likelihood(LikelihoodSettings(**how, batch_size=4))
+    free = likelihood(LikelihoodSettings(**how, unconditional=True))
+    bits = "bits_per_dimension"
+    np.testing.assert_allclose(told.values[bits], again.values[bits], rtol=1e-4)
+    assert not np.allclose(told.values[bits], free.values[bits], rtol=1e-4)
+    assert told.row["captions"]["split"] == "held-out"
+    assert ("low_res" in told.row) == (run == "tiny_up")
 
 
 def test_another_tokenizer_is_refused(tiny_text, tmp_path):

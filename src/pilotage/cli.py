@@ -6,7 +6,6 @@ Only pydantic and tyro are imported before the command is known, so that help is
 import contextlib
 import io
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -41,6 +40,7 @@ from pilotage.commands import (
 )
 from pilotage.errors import PilotageError
 from pilotage.interrupts import INTERRUPTED
+from pilotage.mistakes import one_sentence
 from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, TEXT_PRESETS, denoiser_beside
 from pilotage.settings import (
     AdversarialRecipe,
@@ -144,7 +144,7 @@ def _quietly(kind: Any, **how: Any) -> Any:
         with contextlib.redirect_stderr(said), _wide_terminal():
             return tyro.cli(kind, **how)
     except SystemExit:
-        raise PilotageError(_one_sentence(said.getvalue())) from None
+        raise PilotageError(one_sentence(said.getvalue())) from None
 
 
 _ABOUT = "Train, steer and measure guided diffusion models."
@@ -237,20 +237,21 @@ def _check_names(arguments: Sequence[str]) -> None:
     commands = (*_OF_PRESETS, *_PLAIN)
     if words and words[0] not in commands:
         raise PilotageError(f"command is {words[0]!r}: it must be one of {', '.join(commands)}.")
-    if len(words) == 2 and words[0] in _OF_PRESETS:
-        presets = _presets_of(_OF_PRESETS[words[0]])
-        if words[1] not in presets:
-            raise PilotageError(f"preset is {words[1]!r}: it must be one of {', '.join(presets)}.")
+    if not words or words[0] not in _OF_PRESETS or {"-h", "--help"} & set(arguments):
+        return
+    presets = ", ".join(_all_presets(words[0]))
+    if len(words) == 1:
+        other = " or --from and a run" if words[0] in ("train", "train-classifier") else ""
+        raise PilotageError(f"{words[0]} needs a preset, one of {presets}{other}.")
+    if words[1] not in _all_presets(words[0]):
+        raise PilotageError(f"preset is {words[1]!r}: it must be one of {presets}.")
 
 
-def _one_sentence(box: str) -> str:
-    """A parser's complaint without title, advice and box, which is ASCII on some terminals."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line.strip() and line[0] not in "╭╰"]
-    rules = [k for k, line in enumerate(lines) if set(line) <= set("─-")]
-    titled = bool(rules) and not box.startswith("╭")
-    ends = rules[1:] if titled else rules
-    body = lines[rules[0] + 1 if titled else 0 : ends[0] if ends else None]
-    return re.sub(r"^Error parsing (--\S+: )?(\S+: )?", r"\1", " ".join(" ".join(body).split()))
+def _all_presets(command: str) -> tuple[str, ...]:
+    """Names that may follow a command; ``train`` leads to other commands by the name."""
+    if command == "train":
+        return tuple(dict.fromkeys([*PRESETS, *ADVERSARIAL_PRESETS, *TEXT_PRESETS]))
+    return tuple(_presets_of(_OF_PRESETS[command]))
 
 
 @contextlib.contextmanager

@@ -25,6 +25,8 @@ from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.processes import process_state
 from pilotage.run import Run
 from pilotage.settings import LikelihoodSettings
+from pilotage.sweep.captioned import ask
+from pilotage.sweep.table import Row
 from pilotage.text_run import TextRun
 from pilotage.training.fit import load
 from pilotage.version import __version__
@@ -49,6 +51,8 @@ def likelihood(
 ) -> Likelihood:
     """An upper bound of −log₂ p(x | c) per dimension, on held-out images (2107.00630, equation 11).
 
+    c is what the run knows of an image: its label, or its caption and the image beside it.
+
     A run with continuous noise levels is bound by the variational bound in T steps or continuous
     time, whatever it was trained with; one with a beta schedule by that of its chain (2102.09672),
     with the variance that it learned. Whole batches are dealt to the processes, and the noise of an
@@ -68,24 +72,20 @@ def likelihood(
             f"run is {settings.run_folder}: it holds a GAN's generator, which draws images without "
             "a density, so they have no likelihood."
         )
-    if isinstance(run, TextRun):
-        raise PilotageError(
-            f"run is {settings.run_folder}: it reads captions; likelihood is of runs on labels, or "
-            "on no condition at all."
-        )
     with state.main_process_first():
         name, images = _held_out(settings, run)
     count = min(settings.images or len(images), len(images))
     measure = _measure(run, settings)
+    told, decides = _conditions(run, settings, name, images, count)
     starts = range(0, count, settings.batch_size)[state.process_index :: state.num_processes]
     own = []
     for start in starts:
         rows = np.arange(start, min(start + settings.batch_size, count))
-        own.append((start, _batch(run, measure, images, rows, settings)))
+        own.append((start, _batch(run, measure, images, rows, told(rows), settings)))
         on_batch(len(rows))
     parts = sorted(gather_object(own) if state.num_processes > 1 else own, key=lambda p: p[0])
     values = {part: np.concatenate([found[part] for _, found in parts]) for part in PARTS}
-    row = _row(values, run, settings, name, images, count)
+    row = _row(values, run, settings, name, images, count) | decides
     if settings.codecs:
         row["codecs"] = codec_bits(images.batch(np.arange(count)).numpy())
     if state.is_main_process:
@@ -115,7 +115,23 @@ def _held_out(settings: LikelihoodSettings, run: Run) -> tuple[str, ImageData]:
     return recipe.data, held_out
 
 
-Measure = Callable[[Tensor, SeededNoise, Tensor], dict[str, Tensor]]
+Measure = Callable[[Tensor, SeededNoise, Any], dict[str, Tensor]]
+Told = Callable[[np.ndarray], Any]
+
+
+def _conditions(
+    run: Run, settings: LikelihoodSettings, name: str, images: ImageData, count: int
+) -> tuple[Told, Row]:
+    """What tells the conditions of images by number, and what else decides them."""
+    free = settings.unconditional or run.card.recipe.p_uncond == 1
+    if isinstance(run, TextRun):
+        asked = ask(run, range(count), name, images, images, print)
+        both = run.conditioning(asked.request(run, range(count), steps=1))
+        return lambda rows: both(slice(rows[0], rows[-1] + 1))[int(free)], asked.decides
+    labels = torch.from_numpy(images.labels[:count]).to(run.device)
+    if free or not run.classes:
+        labels = torch.full_like(labels, run.labels.null)
+    return lambda rows: labels[rows], {}
 
 
 def _measure(run: Run, settings: LikelihoodSettings) -> Measure:
@@ -139,9 +155,9 @@ def _measure(run: Run, settings: LikelihoodSettings) -> Measure:
     # a chain of uneven levels may have nearly all of its bound in one step: none may be missed
     whole = steps <= settings.evaluations or (uneven and steps < math.inf)
     evaluations = "all" if whole else settings.evaluations
-    levels = run.card.recipe.data_levels
+    levels = getattr(run.card.recipe, "data_levels", 256)  # of a byte
 
-    def continuous(x: Tensor, noise: SeededNoise, cond: Tensor) -> dict[str, Tensor]:
+    def continuous(x: Tensor, noise: SeededNoise, cond: Any) -> dict[str, Tensor]:
         found = likelihood_terms(
             _means(denoise), x, schedule, noise, steps, evaluations, levels, cond=cond
         )
@@ -164,7 +180,7 @@ def _means(denoise: Denoiser) -> Denoiser:
 
 
 def _chain(
-    denoise: Denoiser, x: Tensor, noise: SeededNoise, cond: Tensor, lams: Tensor, v: Any
+    denoise: Denoiser, x: Tensor, noise: SeededNoise, cond: Any, lams: Tensor, v: Any
 ) -> dict[str, Tensor]:
     found = bound(denoise, x, lams, noise, v=v, cond=cond)
     return {
@@ -176,15 +192,17 @@ def _chain(
 
 
 def _batch(
-    run: Run, measure: Measure, images: ImageData, rows: np.ndarray, settings: LikelihoodSettings
+    run: Run,
+    measure: Measure,
+    images: ImageData,
+    rows: np.ndarray,
+    cond: Any,
+    settings: LikelihoodSettings,
 ) -> dict[str, np.ndarray]:
     x = from_uint8(images.batch(rows).to(run.device))
-    labels = torch.from_numpy(images.labels[rows]).to(run.device)
-    if settings.unconditional or not run.classes or run.card.recipe.p_uncond == 1:
-        labels = torch.full_like(labels, run.labels.null)
     noise = SeededNoise([settings.seed * 2**20 + int(k) for k in rows], run.shape, run.device)
     with torch.no_grad():
-        found = measure(x, noise, labels)
+        found = measure(x, noise, cond)
     return {part: values.double().cpu().numpy() for part, values in found.items()}
 
 

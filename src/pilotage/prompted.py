@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Prompted:
         captions: one per image.
         seeds: one per image.
         how: sampler settings of the first run.
-        up_w: the strength of the runs that enlarge.
+        up: what is other for the runs that enlarge: their w, and steps and sampler if given.
         negative: the caption to lead away from, or None.
         compose: captions with weights for the first run, in place of a caption and w.
         image_w: the first run's strength for the image beside x, or None.
@@ -46,7 +46,7 @@ class Prompted:
     captions: tuple[str, ...]
     seeds: tuple[int, ...]
     how: dict[str, Any]
-    up_w: float = 0.0
+    up: dict[str, Any] = field(default_factory=dict)
     negative: str | None = None
     compose: tuple[tuple[str, float], ...] = ()
     image_w: float | None = None
@@ -84,7 +84,7 @@ class Prompted:
         shared = {**self.how, "negative": self.negative}
         if run is self.runs[0]:
             return {**shared, "compose": self.compose, "image_w": self.image_w}
-        return {**shared, "w": self.up_w, "guidance_scale": None}
+        return {**shared, "guidance_scale": None, **self.up}
 
     def record(self, wish: PromptSettings) -> dict[str, Any]:
         """How the images are made, for a file beside them."""
@@ -94,7 +94,7 @@ class Prompted:
             "training_steps": [run.step for run in self.runs],
             **self.how,
             "convention": CONVENTION,
-            "up_w": self.up_w,
+            **{f"up_{name}": value for name, value in self.up.items()},
             "negative": self.negative,
             "compose": [list(part) for part in self.compose],
             "image_w": self.image_w,
@@ -174,12 +174,19 @@ def _prompted(
         tuple(captions),
         tuple(seeds),
         how,
-        up_w=wish.up_w,
+        up=_up(wish, how),
         negative=wish.negative,
         compose=wish.compose,
         image_w=wish.image_w,
         beside=beside,
     )
+
+
+def _up(wish: PromptSettings, how: dict[str, Any]) -> dict[str, Any]:
+    """What is other for the runs that enlarge."""
+    sampler = wish.up_sampler or wish.sampler
+    up = {"w": wish.up_w, "steps": wish.up_steps or wish.steps, "sampler": sampler}
+    return up if sampler == wish.sampler else {**up, "v": None, "eta": 0.0}
 
 
 OF_CLASSIFIERS = {"classifier", "classifier_free_w", "classifier_shift"}

@@ -128,6 +128,9 @@ def test_grid(schedule):
 def test_grid_of_a_respacing():
     schedule = Timesteps("linear")
     assert torch.equal(schedule.grid("ddim25"), schedule.lams[:1000:40].flip(0))
+    kept = respaced(1000, "fast27")
+    assert (len(kept), kept[0], kept[-1]) == (27, 0, 997)
+    assert kept[:-1] == respaced(1000, "10,10,3,2,2")[:-1]
 
 
 @pytest.mark.parametrize("steps", [0, -1, 38])

@@ -22,11 +22,11 @@ from pilotage.diffusion import (
     ddim,
 )
 from pilotage.diffusion.logsnr import tau
+from pilotage.diffusion.timesteps import respaced
 from pilotage.errors import PilotageError
 from pilotage.interop.adm_diffusion import network_time
 from pilotage.interop.glide import (
     export_text_unet,
-    fast27,
     load_text_unet,
     text_unet_pairs,
     text_unet_settings,
@@ -136,8 +136,6 @@ class Run:
     def chain(self):
         """λ of the respaced chain, decreasing."""
         wanted = self.facts["respacing"]
-        if wanted == "fast27":
-            return self.schedule.lams[fast27(self.schedule.count)]
         return self.schedule.grid(wanted or str(self.schedule.count)).flip(0)
 
     def guided(self, time):
@@ -239,7 +237,7 @@ def chain_betas(run):
 @answers(r"respaced/fast27_(?P<kind>\w+)_betas")
 def fast27_betas(run, kind):
     schedule = Timesteps(kind, 1000)
-    return betas(schedule.lams[fast27()])
+    return betas(schedule.grid("fast27").flip(0))
 
 
 # --- tokens --------------------------------------------------------------------------------------
@@ -298,7 +296,7 @@ def test_every_kind_of_answer_was_recorded():
 
 
 def test_fast27_keeps_their_timesteps(recorded):
-    assert fast27() == recorded[0]["fast27_steps"]
+    assert respaced(1000, "fast27") == recorded[0]["fast27_steps"]
 
 
 @pytest.mark.parametrize("prefix", ["model", "superres", "inpaint"])

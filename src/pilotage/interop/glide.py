@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pilotage.diffusion.timesteps import respaced
 from pilotage.errors import PilotageError
 from pilotage.interop.adm_config import unet_settings
 from pilotage.interop.adm_evidence import Evidence
@@ -230,13 +229,3 @@ def _by_part(tensor: Tensor, heads: int, parts: int) -> Tensor:
 def _by_head(tensor: Tensor, heads: int, parts: int) -> Tensor:
     """Rows by (part, head, channel) to rows by (head, part, channel)."""
     return tensor.unflatten(0, (parts, heads, -1)).transpose(0, 1).flatten(0, 2)
-
-
-def fast27(count: int = 1000) -> list[int]:
-    """The 27 timesteps that GLIDE's up-sampler is run with, more of them where noise is low.
-
-    "10,10,3,2,2" by `respaced`, whose last timestep is moved down by 2: DDIM is troubled by the
-    noisiest ones.
-    """
-    kept = respaced(count, "10,10,3,2,2")
-    return [*kept[:-1], count - 3]

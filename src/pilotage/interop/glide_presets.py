@@ -8,9 +8,9 @@ saw its whole low resolution (4.3). How fast to learn is not published: the rate
 here are for training on.
 
 In ``notebooks/text2im.ipynb`` there, the base network is sampled in 100 steps at ``guidance_scale``
-3, and the one that enlarges by DDIM, without guidance, in the 27 steps of
-:func:`pilotage.interop.glide.fast27` (``--steps 10,10,3,2,2`` but for the noisiest level), from
-noise times a "temperature" of 0.997. Here that is 1: sharper, and now and then grainy.
+3, and the one that enlarges by DDIM, without guidance, in the 27 steps of ``fast27`` (here
+``--up-sampler ddim --up-steps fast27``), from noise times a "temperature" of 0.997. Here that is 1:
+sharper, and now and then grainy.
 """
 
 from typing import Any

@@ -18,6 +18,7 @@ class Asked(NamedTuple):
         negative: the caption that is led away from, if any.
         low_res: height and width of the images to be enlarged, if any.
         known: whether images are completed.
+        image_w: the strength of its own that the image beside x has, if any.
     """
 
     data: str
@@ -27,6 +28,7 @@ class Asked(NamedTuple):
     negative: str | None = None
     low_res: tuple[int, ...] | None = None
     known: bool = False
+    image_w: float | None = None
 
 
 def parse_asked(line: Line) -> Asked | None:
@@ -52,6 +54,7 @@ def parse_asked(line: Line) -> Asked | None:
         negative=line.need("negative", str) if line.content.get("negative") is not None else None,
         low_res=low_res,
         known=line.content.get("known") is not None,
+        image_w=line.number_or("image_w"),
     )
 
 
@@ -68,6 +71,8 @@ def asked_text(asked: Asked) -> str:
         said += f", enlarging their images from {size_text(asked.low_res)}"
     if asked.known:
         said += ", completing their images where boxes were erased"
+    if asked.image_w is not None:
+        said += f", the image's own strength {asked.image_w:g}"
     return said + (f", away from {asked.negative!r}" if asked.negative else "")
 
 
@@ -81,6 +86,7 @@ def asked_names(found: Iterable[Asked | None]) -> dict[Asked | None, str]:
         parts = [f"captions {asked.hash[:6]}" if several else "captions"]
         parts += [f"from {size_text(asked.low_res)}"] if asked.low_res else []
         parts += ["completing"] if asked.known else []
+        parts += [f"image w {asked.image_w:g}"] if asked.image_w is not None else []
         parts += [f"away from {asked.negative!r}"] if asked.negative else []
         names[asked] = " ".join(parts)
     return names if len(found) > 1 else dict.fromkeys(found, "")

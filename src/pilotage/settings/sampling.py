@@ -1,5 +1,6 @@
 """What is asked of trained runs: images, and measurements of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -35,6 +36,22 @@ class SteeringSettings(Settings):
         return self
 
 
+def check_steps(name: str, steps: int | str | None) -> None:
+    """Refuse a number of network levels below 1."""
+    if isinstance(steps, int) and steps < 1:
+        raise ValueError(f"{name} is {steps}: it should be greater than or equal to 1.")
+
+
+def check_randomness(v: float | None, eta: float, samplers: Sequence[str]) -> None:
+    """Refuse the randomness of a sampler that is not asked for, and would have no effect."""
+    given = {"v": (v is not None, v, "ancestral"), "eta": (eta != 0, eta, "ddim")}
+    for name, (told, value, sampler) in given.items():
+        if told and sampler not in samplers:
+            raise ValueError(
+                f"{name} is {value}: it is of the {sampler} sampler, not of {', '.join(samplers)}."
+            )
+
+
 class SamplerSettings(SteeringSettings):
     """How images are sampled."""
 
@@ -49,7 +66,7 @@ class SamplerSettings(SteeringSettings):
     steps: int | str | None = Field(
         None,
         description="Network levels T: 64, or a generator's own, by default; with a beta schedule "
-        "also ddim25 or 10,10,15,15,20.",
+        "also ddim25, fast27 or 10,10,15,15,20.",
     )
     sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
     batch_size: Positive = Field(64, description="Images per network call.")
@@ -60,8 +77,12 @@ class SamplerSettings(SteeringSettings):
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
-        if isinstance(self.steps, int) and self.steps < 1:
-            raise ValueError(f"steps is {self.steps}: it should be greater than or equal to 1.")
+        check_steps("steps", self.steps)
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_sampler(self) -> Self:
+        check_randomness(self.v, self.eta, (self.sampler,))
         return self
 
     @model_validator(mode="after")
@@ -100,6 +121,12 @@ class PromptSettings(SamplerSettings):
         None, description="For a run that enlarges: the image to be enlarged."
     )
     up_w: float = Field(0.0, description="Guidance strength of a cascade's enlarging runs.")
+    up_steps: int | str | None = Field(
+        None, description="Their network levels; as many as the base's if not given."
+    )
+    up_sampler: Literal["ancestral", "ddim"] | None = Field(
+        None, description="Their step function; the base's if not given."
+    )
     seeds: tuple[str, ...] = Field(
         (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
     )
@@ -115,6 +142,15 @@ class PromptSettings(SamplerSettings):
         """Whether something is asked that only a run on captions understands."""
         words = (self.cascade, self.prompt, self.prompts, self.negative, self.compose, self.image_w)
         return any(word not in (None, ()) for word in words)
+
+    @model_validator(mode="after")
+    def _only_with_a_cascade(self) -> Self:
+        for name in ("up_w", "up_steps", "up_sampler"):
+            value = getattr(self, name)
+            if not self.cascade and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is {value}: it needs a cascade.")
+        check_steps("up_steps", self.up_steps)
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -216,6 +252,11 @@ class GridSettings(SeriesSettings, SteeringSettings):
     keep: bool = Field(False, description="Keep the images of every setting (sweep/images).")
 
     @model_validator(mode="after")
+    def _of_a_sampler(self) -> Self:
+        check_randomness(self.v, self.eta, self.sampler)
+        return self
+
+    @model_validator(mode="after")
     def _once(self) -> Self:
         for name in ("runs", "w", "steps", "sampler"):
             values = getattr(self, name, None) or ()
@@ -229,6 +270,12 @@ class SweepSettings(GridSettings):
     """The same grid for each of some runs."""
 
     runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
+    negative: str | None = Field(
+        None, description="Of runs on captions: one to lead away from, in place of the empty one."
+    )
+    image_w: float | None = Field(
+        None, description="A strength of its own for the image beside x; w is then the text's."
+    )
 
 
 class LikelihoodSettings(Settings):

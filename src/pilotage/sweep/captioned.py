@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from pilotage.sweep.marks import (
     known_psnr,
 )
 from pilotage.sweep.table import Row
-from pilotage.text_run import TextRun
+from pilotage.text_run import TextRequest, TextRun
 
 BATCH = 256
 
@@ -45,6 +45,10 @@ class Asked(NamedTuple):
     different: int
     judged: bool
     decides: Row
+
+    def request(self, run: TextRun, seeds: Sequence[int], **how: Any) -> TextRequest:
+        """The images that are asked for; ``how`` are settings of :meth:`TextRun.sample`."""
+        return run.request(self.captions, seeds, **self.beside, **how)
 
     def marks(self, rows: slice, images: Tensor) -> Marks:
         """What some of the images, uint8 (B, C, H, W), have right."""

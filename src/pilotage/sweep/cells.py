@@ -56,7 +56,7 @@ def open_cells(
     loaded = [(folder, load_run(folder, device=str(state.device))) for folder in settings.runs]
     guide = settings.classifier and load_classifier(settings.classifier, device=str(state.device))
     for folder, run in loaded:
-        _check_run(folder, run, guide)
+        _check_run(folder, run, guide, settings)
     yardsticks: dict[str, Yardstick] = {}
     for folder, run in loaded:
         with state.main_process_first():
@@ -84,7 +84,7 @@ def open_cells(
         yield from cells
 
 
-def _check_run(folder: Path, run: Run, guide: NoisyRun | None) -> None:
+def _check_run(folder: Path, run: Run, guide: NoisyRun | None, settings: SweepSettings) -> None:
     """Refuse a run that cannot be measured, or not be guided so.
 
     Raises:
@@ -101,6 +101,9 @@ def _check_run(folder: Path, run: Run, guide: NoisyRun | None) -> None:
         )
     if guide is not None:
         guide.check_fits(run.card)
+    for name, value in _words(settings).items():
+        if not isinstance(run, TextRun):
+            raise PilotageError(f"{name} is {value!r}: {folder} has labels, so give none.")
 
 
 def _places(settings: SweepSettings, run: Run) -> Iterator[Place]:
@@ -137,6 +140,7 @@ def _cell(
         "force": settings.force,
         **_guide(request),
         **(asked.decides if asked else {}),
+        **_words(settings),
         **yardstick.manifest,
     }
     told = {
@@ -156,11 +160,12 @@ def _request(
     how = {
         **place._asdict(),
         "batch_size": settings.batch_size,
-        "v": settings.v,
-        "eta": settings.eta,
+        "v": settings.v if place.sampler == "ancestral" else None,
+        "eta": settings.eta if place.sampler == "ddim" else 0.0,
     }
     if asked is not None:
-        return run.request(asked.captions, _seeds(settings), **asked.beside, **how)
+        words = {"negative": settings.negative, "image_w": settings.image_w}
+        return asked.request(run, _seeds(settings), **words, **how)
     return run.request(
         "all",
         _seeds(settings),
@@ -169,6 +174,12 @@ def _request(
         classifier_shift=settings.classifier_shift,
         **how,
     )
+
+
+def _words(settings: SweepSettings) -> Row:
+    """A negative caption and an image's own strength; nothing without, as in earlier rows."""
+    words = {"negative": settings.negative, "image_w": settings.image_w}
+    return {name: value for name, value in words.items() if value is not None}
 
 
 def _guide(request: Request) -> Row:
