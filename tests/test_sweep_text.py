@@ -19,7 +19,13 @@ from pilotage.report.read import read_sources
 from pilotage.request import Batch
 from pilotage.sweep.baselines import bicubic
 from pilotage.sweep.captioned import ask
-from pilotage.sweep.marks import attribute_marks, condition_psnr, judged_by_pixels, known_psnr
+from pilotage.sweep.marks import (
+    attribute_marks,
+    caption_diversity,
+    condition_psnr,
+    judged_by_pixels,
+    known_psnr,
+)
 from pilotage.sweep.table import read_rows, table_path
 from pilotage.text_run import TextRun
 
@@ -188,6 +194,35 @@ def test_a_negative_caption_and_an_own_strength_of_the_image(beside, tiny_run, c
     assert "strength 0.5, away from 'red'" in told or "image w 0.5 away from 'red'" in told
     assert main(["sweep", str(tiny_run), *GRID, "--negative", "red"]) == 2
     assert "negative is 'red'" in capsys.readouterr().err
+
+
+def test_diversity_of_a_captions_images(beside, held_out, shows):
+    """Black beside white twice, then grey beside grey; each caption is asked for twice."""
+    images = torch.zeros(80, 3, 16, 16, dtype=torch.uint8)
+    images[1:4:2] = 255
+    images[4:] = 100
+    shows(images)
+    row = sweep(beside, "--w", "4", "--per-caption", "2")["sample", 4.0]
+    value, error = row["metrics"]["caption_diversity"]
+    assert value == pytest.approx(2 / 40)
+    assert error == pytest.approx((0.05 * 0.95 / 40) ** 0.5)
+    assert row["per_caption"] == 2
+    assert row["first_captions"][:4] == [held_out.captions[k] for k in (0, 0, 1, 1)]
+    section = gather(read_sources([beside])).sections[0]
+    assert "2 images each" in str(section.guidance)
+    table = next(line for line in read_rows(table_path(beside)) if line.get("per_caption"))
+    assert table["kind"] == "bicubic"
+    assert table["n"] == 40, "each image is enlarged once"
+
+
+def test_pairs_of_a_caption():
+    images = np.zeros((5, 2, 2, 3), np.uint8)
+    images[0], images[1], images[3] = 255, 51, 102
+    found = caption_diversity(images, 3)
+    assert found[0] == pytest.approx((0.8 + 1 + 0.2) / 3)
+    assert found[3] == pytest.approx(0.4)
+    assert np.isnan(found[[1, 2, 4]]).all()
+    assert np.isnan(caption_diversity(images[:4], 3)[3]), "alone"
 
 
 def test_psnr_counts_levels():

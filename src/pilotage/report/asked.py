@@ -19,6 +19,7 @@ class Asked(NamedTuple):
         low_res: height and width of the images to be enlarged, if any.
         known: whether images are completed.
         image_w: the strength of its own that the image beside x has, if any.
+        each: images of a caption in a row.
     """
 
     data: str
@@ -29,6 +30,7 @@ class Asked(NamedTuple):
     low_res: tuple[int, ...] | None = None
     known: bool = False
     image_w: float | None = None
+    each: int = 1
 
 
 def parse_asked(line: Line) -> Asked | None:
@@ -55,6 +57,7 @@ def parse_asked(line: Line) -> Asked | None:
         low_res=low_res,
         known=line.content.get("known") is not None,
         image_w=line.number_or("image_w"),
+        each=int(line.number_or("per_caption") or 1),
     )
 
 
@@ -67,6 +70,8 @@ def asked_text(asked: Asked) -> str:
     """All of it, as a sentence would have it."""
     split = {"train": "training"}.get(asked.split, asked.split)
     said = f"asked for by the {asked.count} {split} captions of {asked.data} in turn"
+    if asked.each > 1:
+        said += f", {asked.each} images each"
     if asked.low_res:
         said += f", enlarging their images from {size_text(asked.low_res)}"
     if asked.known:
@@ -86,6 +91,7 @@ def asked_names(found: Iterable[Asked | None]) -> dict[Asked | None, str]:
         parts = [f"captions {asked.hash[:6]}" if several else "captions"]
         parts += [f"from {size_text(asked.low_res)}"] if asked.low_res else []
         parts += ["completing"] if asked.known else []
+        parts += [f"{asked.each} images each"] if asked.each > 1 else []
         parts += [f"image w {asked.image_w:g}"] if asked.image_w is not None else []
         parts += [f"away from {asked.negative!r}"] if asked.negative else []
         names[asked] = " ".join(parts)

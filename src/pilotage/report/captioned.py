@@ -13,10 +13,11 @@ from pilotage.report.tables import Table, curve_best, setting_table
 
 TITLE = "What the captions ask for"
 ALL, *SINGLE = ATTRIBUTES
-OVER_W = (ALL, "recall", "clipped_fraction", "condition_psnr")
+OVER_W = (ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
 MARKERS = "sD^vP"
 # what guidance costs: a metric, which way is worse, and what it stands for
 COSTS = (
+    ("caption_diversity", -1, "diversity of a caption's images", "lower"),
     ("recall", -1, "diversity (recall)", "lower"),
     ("clipped_fraction", 1, "saturation (clipped fraction)", "higher"),
 )
@@ -59,7 +60,7 @@ def captioned(group: Group) -> Captioned | None:
             "caption says, to judge by the pixels, and the other accuracies are those that have "
             "one attribute right; relation only counts where the caption has one."
         )
-        columns = [ALL, "recall", "clipped_fraction", *SINGLE]
+        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *SINGLE]
         table = setting_table(
             group, columns, "What images have right of their captions, and what guidance costs."
         )

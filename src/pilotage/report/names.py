@@ -29,6 +29,7 @@ SPOKEN = {
     "attribute_shape": "shape accuracy",
     "attribute_count": "count accuracy",
     "attribute_relation": "relation accuracy",
+    "caption_diversity": "diversity of a caption",
     "condition_psnr": "PSNR of the condition (dB)",
     "known_psnr": "PSNR of the known part (dB)",
 }
@@ -48,6 +49,7 @@ DIRECTIONS = {
     "accuracy": 1,
     "modes": 1,
     "modes_kl": -1,
+    "caption_diversity": 1,
     **dict.fromkeys((*ATTRIBUTES, *PSNRS), 1),
 }
 ARROWS = {1: " ↑", -1: " ↓", 0: ""}

@@ -276,6 +276,11 @@ class SweepSettings(GridSettings):
     image_w: float | None = Field(
         None, description="A strength of its own for the image beside x; w is then the text's."
     )
+    per_caption: Positive = Field(
+        1,
+        description="Of runs on captions: images of each caption in a row; from two on their "
+        "diversity is measured.",
+    )
 
 
 class LikelihoodSettings(Settings):

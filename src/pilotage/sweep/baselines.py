@@ -13,7 +13,7 @@ from pilotage.images import to_uint8
 from pilotage.settings import SweepSettings
 from pilotage.sweep.captioned import Asked
 from pilotage.sweep.marks import attribute_marks, judged_by_pixels
-from pilotage.sweep.measure import BATCH, Sample, compare, extract, join
+from pilotage.sweep.measure import Sample, compare, extract, join
 from pilotage.sweep.table import Row, append_row, row_id, table_path
 from pilotage.sweep.yardstick import Yardstick
 
@@ -58,13 +58,12 @@ def write_bicubic(
         return
     row = _baseline("bicubic", count, yardstick, settings, **asked.decides)
     if row["id"] not in table.known:
-        parts = [slice(k, min(k + BATCH, count)) for k in range(0, count, BATCH)]
         samples = []
-        for part in parts:
+        for part in asked.once():
             images = to_uint8(bicubic(asked.beside["low_res"][part], size))
             sample = extract(images, yardstick.extractor)
             samples.append(sample._replace(marks=asked.marks(part, images)))
-        labels = None if asked.labels is None else asked.labels[:count]
+        labels = None if asked.labels is None else asked.labels[:: asked.per_caption][:count]
         _write(table, row, yardstick, join(samples)._replace(labels=labels), settings)
 
 

@@ -36,6 +36,7 @@ class Asked(NamedTuple):
             sees captions alone.
         different: how many of the N have a real image, and a condition, of their own.
         judged: whether the captions' attributes can be seen in the pixels.
+        per_caption: images that each caption is asked for in a row.
         decides: where all of it comes from, for the rows.
     """
 
@@ -44,11 +45,17 @@ class Asked(NamedTuple):
     beside: dict[str, Tensor]
     different: int
     judged: bool
+    per_caption: int
     decides: Row
 
     def request(self, run: TextRun, seeds: Sequence[int], **how: Any) -> TextRequest:
         """The images that are asked for; ``how`` are settings of :meth:`TextRun.sample`."""
         return run.request(self.captions, seeds, **self.beside, **how)
+
+    def once(self) -> list[slice]:
+        """Batches of rows that have every real image, and condition, but once."""
+        last, step = self.different * self.per_caption, self.per_caption
+        return [slice(k, min(k + BATCH * step, last), step) for k in range(0, last, BATCH * step)]
 
     def marks(self, rows: slice, images: Tensor) -> Marks:
         """What some of the images, uint8 (B, C, H, W), have right."""
@@ -70,6 +77,7 @@ def ask(
     train: ImageData,
     held_out: ImageData,
     say: Callable[[str], None],
+    per_caption: int = 1,
 ) -> Asked:
     """Ask for the held-out captions in turn, beside their own images where the run sees one.
 
@@ -78,13 +86,14 @@ def ask(
         seeds: of the images; they also decide what is erased of an image to complete.
         name: what the data are called.
         train: whose captions are taken where nothing is held out.
-        held_out: image i is asked for by caption i % len(held_out).
+        held_out: image i is asked for by caption i // per_caption % len(held_out).
         say: receives a note on that.
+        per_caption: images of each caption in a row.
     """
     data, split = (held_out, "held-out") if len(held_out) else (train, "train")
     if data is train:
         say(f"data is {name}: nothing is held out, so images are asked for by training captions")
-    rows = np.arange(len(seeds)) % len(data)
+    rows = np.arange(len(seeds)) // per_caption % len(data)
     decides = {
         "captions": {
             "data": name,
@@ -94,6 +103,8 @@ def ask(
         },
         "negative": None,
     }
+    if per_caption > 1:
+        decides["per_caption"] = per_caption
     low_res, recipe = run.card.recipe.low_res, run.card.recipe
     beside: dict[str, Tensor] = {}
     if low_res:
@@ -108,8 +119,9 @@ def ask(
         captions=captions,
         labels=data.labels[rows] if len(data.classes) > 1 else None,
         beside=beside,
-        different=min(len(seeds), len(data)),
+        different=min(-(-len(seeds) // per_caption), len(data)),
         judged=judged_by_pixels(captions, run.shape),
+        per_caption=per_caption,
         decides=decides,
     )
 

@@ -67,7 +67,8 @@ def open_cells(
         yardstick = yardsticks[key]
         check_enough(settings, name, len(train), yardstick.extractor.dimensions)
         reads = isinstance(run, TextRun)
-        asked = ask(run, _seeds(settings), name, train, held_out, say) if reads else None
+        how = (name, train, held_out, say, settings.per_caption)
+        asked = ask(run, _seeds(settings), *how) if reads else None
         known = {row["id"]: row for row in read_rows(table_path(folder))}
         if state.is_main_process:
             table = Table(folder, known)
@@ -101,7 +102,8 @@ def _check_run(folder: Path, run: Run, guide: NoisyRun | None, settings: SweepSe
         )
     if guide is not None:
         guide.check_fits(run.card)
-    for name, value in _words(settings).items():
+    several = {"per_caption": settings.per_caption} if settings.per_caption > 1 else {}
+    for name, value in (_words(settings) | several).items():
         if not isinstance(run, TextRun):
             raise PilotageError(f"{name} is {value!r}: {folder} has labels, so give none.")
 

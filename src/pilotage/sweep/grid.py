@@ -13,6 +13,7 @@ from pilotage.request import Request
 from pilotage.run import Run
 from pilotage.settings import SweepSettings
 from pilotage.sweep.cells import Cell, open_cells
+from pilotage.sweep.marks import caption_diversity
 from pilotage.sweep.measure import Sample, compare, extract, join
 from pilotage.sweep.table import Row, append_row, table_path
 
@@ -88,10 +89,11 @@ def _sample(
 ) -> tuple[Sample, np.ndarray]:
     """Features of all images, and the first few images, on the main process."""
     shown = PREVIEW_ROWS * _preview_columns(cell.run)
+    several = cell.asked is not None and cell.asked.per_caption > 1
     own = []
     for batch in cell.run.stream(cell.request, _own_batches(cell.request, state), on_step):
         images = to_uint8(batch.images)
-        wanted = len(images) if keep else max(0, shown - batch.rows.start)
+        wanted = len(images) if keep or several else max(0, shown - batch.rows.start)
         arrays = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
         sample = extract(images, cell.yardstick.extractor)
         if cell.asked is not None:
@@ -102,7 +104,11 @@ def _sample(
     images, labels = np.concatenate([arrays for _, _, arrays in parts]), _labels(cell)
     if keep and state.is_main_process:
         _save_images(cell, images, labels)
-    return join(part for _, part, _ in parts)._replace(labels=labels), images[:shown]
+    sample = join(part for _, part, _ in parts)._replace(labels=labels)
+    if several:
+        apart = caption_diversity(images, cell.asked.per_caption)
+        sample = sample._replace(marks={**(sample.marks or {}), "caption_diversity": apart})
+    return sample, images[:shown]
 
 
 def _labels(cell: Cell) -> np.ndarray | None:

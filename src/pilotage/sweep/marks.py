@@ -1,6 +1,7 @@
 """What an image gets right of what it was asked for: numbers of its own, before any average."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -71,6 +72,25 @@ def known_psnr(
     mask = mask.cpu().double()
     squares = (images.cpu().double() - _levels(known)) ** 2 * mask
     return _psnr(squares.sum(dim=(1, 2, 3)) / (images.shape[1] * mask.sum(dim=(1, 2, 3))))
+
+
+def caption_diversity(images: np.ndarray, per_caption: int) -> np.ndarray:
+    """How much images of one caption differ: RMS pixel difference, mean over their pairs.
+
+    Args:
+        images: uint8 (N, H, W, C), a caption's in a row.
+        per_caption: how many these are, of the last caption perhaps fewer.
+
+    Returns:
+        (N,) in units of the whole range of a pixel; NaN but at a caption's first image, and there
+        too if it has no other.
+    """
+    found = np.full(len(images), np.nan)
+    for k in range(0, len(images) - 1, per_caption):
+        pairs = combinations(images[k : k + per_caption] / LEVELS, 2)
+        apart = [np.sqrt(np.square(a - b).mean()) for a, b in pairs]
+        found[k] = np.mean(apart) if apart else np.nan
+    return found
 
 
 def _levels(images: Tensor) -> Tensor:
