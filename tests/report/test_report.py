@@ -9,6 +9,8 @@ import pytest
 
 from pilotage.errors import PilotageError
 from pilotage.report import write_report
+from pilotage.report.read import read_sources
+from pilotage.report.series import training_panels
 from report.fixtures import (
     IN_DOMAIN,
     REFERENCE,
@@ -360,3 +362,14 @@ def test_importing_it_needs_neither_torch_nor_matplotlib():
     code = "import sys, pilotage.report; print({'torch', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_generators_loss_has_its_own_axis(tmp_path):
+    plain, gan = make_run(tmp_path / "plain"), make_run(tmp_path / "gan")
+    lines = [
+        {"step": step, "loss": 0.7, "grad_norm": 0.1, "discriminator_loss": 1.3}
+        for step in (10, 20)
+    ]
+    write_lines(gan / "metrics.jsonl", lines)
+    panels = [panel.name for panel in training_panels(read_sources([plain, gan]))]
+    assert panels[:3] == ["loss", "generator loss", "discriminator loss"]

@@ -30,9 +30,12 @@ def sweep_panels(group: Group) -> list[Panel]:
 
 
 def over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[Panel]:
-    """A metric over w, for each kind of guidance: strengths of two kinds share no axis."""
+    """A metric over w, for each kind of guidance: strengths of two kinds share no axis.
+
+    A single w makes no curve, and no panel.
+    """
     found = [[c for c in curves if c.guidance.kind == kind] for kind in kinds_of(group)]
-    shown = [part for part in found if any(curve.points(metric) for curve in part)]
+    shown = [part for part in found if any(len(curve.points(metric)) > 1 for curve in part)]
     return [_panel(group, "w", metric, part) for part in shown]
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from pilotage.report.figures import SERIES, Panel, legend_name, log_ticks
 from pilotage.report.read import Source
 
-LOSSES = ("loss", "simple", "vlb", "cross_entropy")
-SMOOTHED = (*LOSSES, "accuracy", "grad_norm")
+LOSSES = ("loss", "simple", "vlb", "cross_entropy", "generator_loss", "discriminator_loss")
+NORMS = ("grad_norm", "generator_grad_norm", "discriminator_grad_norm")
+SMOOTHED = (*LOSSES, "accuracy", *NORMS)
 
 
 def smoothed(values: list[float], window: float) -> list[float]:
@@ -25,18 +26,20 @@ def training_panels(sources: Sequence[Source]) -> list[Panel]:
     """Losses first, smoothed and logarithmic, then every other number of ``metrics.jsonl``."""
     runs = {source.label: _training(source) for source in sources}
     keys = _keys(runs)
-    first = [key for key in (*LOSSES, "accuracy", "grad_norm", "learning_rate") if key in keys]
+    first = [key for key in (*LOSSES, "accuracy", *NORMS, "learning_rate") if key in keys]
     rest = [key for key in keys if key not in first]
     return [_series_panel(runs, key, smooth=key in SMOOTHED) for key in first + rest]
 
 
 def _training(source: Source) -> list[dict[str, Any]]:
-    """The lines, a classifier's loss named so that it shares no axis with a denoiser's."""
-    if not source.classifies:
-        return source.training
+    """The lines, a loss that is no denoiser's named so that it shares no axis with one."""
+    names = {}
+    if source.classifies:
+        names = {"loss": "cross_entropy"}
+    elif any("discriminator_loss" in line for line in source.training):
+        names = {"loss": "generator_loss", "grad_norm": "generator_grad_norm"}
     return [
-        {"cross_entropy" if key == "loss" else key: value for key, value in line.items()}
-        for line in source.training
+        {names.get(key, key): value for key, value in line.items()} for line in source.training
     ]
 
 
