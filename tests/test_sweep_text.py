@@ -11,12 +11,15 @@ from PIL import Image
 from pilotage import load_run
 from pilotage.cli import main
 from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
+from pilotage.errors import PilotageError
+from pilotage.evaluate import evaluate
 from pilotage.images import from_uint8, to_uint8
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
 from pilotage.objectives.beside import shrunk
 from pilotage.report.content import gather
 from pilotage.report.read import read_sources
 from pilotage.request import Batch
+from pilotage.settings import EvaluateSettings
 from pilotage.sweep.baselines import bicubic
 from pilotage.sweep.captioned import ask
 from pilotage.sweep.marks import (
@@ -313,3 +316,20 @@ def test_other_captions_are_other_rows(base, shows, held_out, monkeypatch):
     assert [row["captions"]["n"] for row in rows] == [HELD, HELD - 1]
     assert len({row["captions"]["hash"] for row in rows}) == 2
     assert len({row["reference"]["hash"] for row in rows}) == 1
+
+
+def test_evaluate_judges_the_captions_of_arrays(base, held_out, tmp_path):
+    """A sweep's and a sample's arrays have them; every second image shows another caption."""
+    images = held_out.batch(np.arange(HELD))
+    images[::2] = held_out.batch(np.arange(1, HELD + 1) % HELD)[::2]
+    path = tmp_path / "images.npz"
+    arrays = images.permute(0, 2, 3, 1).numpy()
+    np.savez(path, images=arrays, captions=np.array(held_out.captions))
+    how = {"images": str(path), "data": "shapes", "size": (16, 16), "force": True}
+    found = evaluate(EvaluateSettings(**how))["metrics"]
+    assert found["attribute_all"][0] == check(images, held_out.captions).rates()["all"] < 1
+    real = evaluate(EvaluateSettings(**how | {"images": "real"}))["metrics"]
+    assert real["attribute_all"] == [1, 0]
+    np.savez(path, images=arrays, captions=np.array(held_out.captions[1:]))
+    with pytest.raises(PilotageError, match=f"it has {HELD - 1} captions for {HELD} images"):
+        evaluate(EvaluateSettings(**how))

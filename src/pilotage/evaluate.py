@@ -1,7 +1,8 @@
 """``pilotage evaluate``: images of any origin, measured on the same footing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from pilotage.errors import PilotageError
 from pilotage.images import shape_text
 from pilotage.metrics.modes import gaussian_modes
 from pilotage.settings import EvaluateSettings
+from pilotage.sweep.marks import Marks, attribute_marks, judged_by_pixels
 from pilotage.sweep.measure import compare, extract, join
 from pilotage.sweep.table import Row, append_row, row_id
 from pilotage.sweep.yardstick import make_yardstick
@@ -28,7 +30,8 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
     if isinstance(train, PointData):
         return _evaluate_points(settings, train, held_out)
-    name, images, labels = _images(settings, held_out)
+    found = _images(settings, held_out)
+    name, images = found.name, found.images
     if images.shape[1:] != train.shape:
         raise PilotageError(
             f"images is {name}: they are {shape_text(images.shape[1:])}, "
@@ -38,7 +41,7 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     parts = [
         extract(images[i : i + BATCH], yardstick.extractor) for i in range(0, len(images), BATCH)
     ]
-    sample = join(parts)._replace(labels=labels)
+    sample = join(parts)._replace(labels=found.labels, marks=_marks(found))
     metrics = compare(yardstick.real, sample, force=settings.force)
     return _row(settings, name, len(images), metrics, yardstick.manifest)
 
@@ -78,32 +81,51 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
     return _row(settings, name, len(points), metrics, manifest)
 
 
-def _images(
-    settings: EvaluateSettings, held_out: ImageData
-) -> tuple[str, torch.Tensor, np.ndarray | None]:
-    """Name, uint8 images (N, C, H, W), and labels where they are known."""
+class Given(NamedTuple):
+    """Images to be measured, uint8 (N, C, H, W), with labels and captions where they are known."""
+
+    name: str
+    images: torch.Tensor
+    labels: np.ndarray | None = None
+    captions: Sequence[str] | None = None
+
+
+def _marks(given: Given) -> Marks | None:
+    """What images have right of their captions, where that can be seen in the pixels."""
+    captions = given.captions
+    if captions is None or not judged_by_pixels(captions, given.images.shape[1:]):
+        return None
+    if len(captions) != len(given.images):
+        raise PilotageError(
+            f"images is {given.name}: it has {len(captions)} captions for {len(given.images)} "
+            "images; each needs one."
+        )
+    return attribute_marks(given.images, captions)
+
+
+def _images(settings: EvaluateSettings, held_out: ImageData) -> Given:
+    """The images that are asked for."""
     if settings.images == "real":
         if not len(held_out):
             raise PilotageError("images is 'real': this data has no held-out images.")
-        return "real", held_out.batch(np.arange(len(held_out))), held_out.labels
+        images = held_out.batch(np.arange(len(held_out)))
+        return Given("real", images, held_out.labels, held_out.captions)
     path = Path(settings.images)
     if path.suffix == ".npz":
-        return str(path), *_npz(path)
+        images, told = _read_npz(path, "images", np.uint8, 4)
+        captions = None if told.get("captions") is None else told["captions"].astype(str).tolist()
+        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return Given(str(path), images, told.get("labels"), captions)
     folder, _ = load_data(
         path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
     )
-    return str(path), folder.batch(np.arange(len(folder))), None
-
-
-def _npz(path: Path) -> tuple[torch.Tensor, np.ndarray | None]:
-    images, labels = _read_npz(path, "images", np.uint8, 4)
-    return torch.from_numpy(images).permute(0, 3, 1, 2), labels
+    return Given(str(path), folder.batch(np.arange(len(folder))))
 
 
 def _read_npz(
     path: Path, name: str, dtype: type, dimensions: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """An array of that name (or "arr_0"), and labels if there are any.
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """An array of that name (or "arr_0"), and all arrays.
 
     Raises:
         PilotageError: if it is not there, or of another type or shape.
@@ -120,7 +142,7 @@ def _read_npz(
             f"images is {path}: it needs an array {name!r} (or 'arr_0') of "
             f"{np.dtype(dtype).name} {shape}."
         )
-    return found, arrays.get("labels")
+    return found, arrays
 
 
 def _text(value: float) -> str:

@@ -38,9 +38,7 @@ def _training(source: Source) -> list[dict[str, Any]]:
         names = {"loss": "cross_entropy"}
     elif any("discriminator_loss" in line for line in source.training):
         names = {"loss": "generator_loss", "grad_norm": "generator_grad_norm"}
-    return [
-        {names.get(key, key): value for key, value in line.items()} for line in source.training
-    ]
+    return [{names.get(key, key): value for key, value in line.items()} for line in source.training]
 
 
 def health_panels(sources: Sequence[Source]) -> list[Panel]:
