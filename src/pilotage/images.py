@@ -1,6 +1,7 @@
 """The edges: uint8 images in, files of images out."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def save_npz(path: Path, **arrays: np.ndarray) -> None:
 
 GAP = 3
 DPI = 160
+LETTER, LINE = 0.055, 0.13  # inches that a letter and a line of small print take
 
 
 def tile(images: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
@@ -94,14 +96,22 @@ def save_grid(
     row_names: Sequence[str] = (),
     title: str = "",
 ) -> None:
-    """Images (N, H, W, C), row by row, as one labelled PNG; small images are enlarged smoothly."""
+    """Images (N, H, W, C), row by row, as one labelled PNG; small images are enlarged smoothly.
+
+    Columns are at least as wide as their names, and a title is broken into lines that fit.
+    """
     from matplotlib.figure import Figure
 
     images = enlarged(images)
     height, width = (n + GAP for n in images.shape[1:3])
     picture = tile(images, columns)
-    scale = max(0.4, width / DPI) / width  # inches per pixel; large images keep their size
-    size = (picture.shape[1] * scale + 0.9, picture.shape[0] * scale + 0.6)
+    lines = [name.split("\n") for name in column_names] or [[""]]
+    widest = LETTER * max(len(line) + 2 for name in lines for line in name)
+    scale = max(0.4, width / DPI, widest) / width  # inches per pixel; large images keep their size
+    across = picture.shape[1] * scale + 0.9
+    title = textwrap.fill(title, max(20, int(across / LETTER)))
+    more = max(map(len, lines)) - 1 + title.count("\n")
+    size = (across, picture.shape[0] * scale + 0.6 + LINE * more)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axis = figure.subplots()
     axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
