@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from pilotage.cli import main
 from pilotage.conditions import ByteLevelBPE
 from pilotage.errors import PilotageError
 from pilotage.folder import state_folder
+from pilotage.inpaint import read_mask
 from pilotage.likelihood import likelihood
 from pilotage.objectives.beside import known_mask, shrunk
+from pilotage.seeding import derived_seed
 from pilotage.settings import LikelihoodSettings
 
 TINY_TEXT = [
@@ -160,17 +163,17 @@ def test_a_cascade_enlarges_what_its_base_makes(tiny_text, tiny_up, tmp_path, ca
     assert main([*cascade, "--out", str(out)]) == 0
     assert np.load(out)["images"].shape == (3, 32, 32, 3)
     low = load_run(tiny_text).sample("a small red circle", seeds=range(3), steps=2, w=1)
-    run = load_run(tiny_up)
-    high = run.sample("a small red circle", seeds=range(3), steps=2, low_res=low)
+    run, up = load_run(tiny_up), [derived_seed(k, "cascade", 1) % 2**32 for k in range(3)]
+    high = run.sample("a small red circle", seeds=up, steps=2, low_res=low)
     wanted = ((high + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
     assert np.abs(np.load(out)["images"] - wanted).max() <= 1
-    other = run.sample("a small red circle", seeds=range(3), steps=2, low_res=-low)
+    other = run.sample("a small red circle", seeds=up, steps=2, low_res=-low)
     assert not torch.allclose(other, high), "the image beside x is seen"
     own = ["--eta", "0.5", "--sampler", "ddim", "--up-sampler", "ancestral", "--up-steps", "3"]
     assert main([*cascade, *own, "--up-w", "2", "--out", str(tmp_path / "own.npz")]) == 0
     how = {"seeds": range(3), "sampler": "ddim", "eta": 0.5}
     low = load_run(tiny_text).sample("a small red circle", steps=2, w=1, **how)
-    high = run.sample("a small red circle", seeds=range(3), steps=3, w=2, low_res=low)
+    high = run.sample("a small red circle", seeds=up, steps=3, w=2, low_res=low)
     wanted = ((high + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
     assert np.abs(np.load(tmp_path / "own.npz")["images"] - wanted).max() <= 1
     swapped = ["sample", "--cascade", str(tiny_up), str(tiny_text), *flags]
@@ -199,12 +202,82 @@ def test_in_painting_sees_what_is_known(tmp_path, capsys):
     assert (made[:, :, mask == 0] == 200).all(), "what is known is kept"
     assert (made[:, :, mask > 0] != 200).any()
     assert (made - ((wanted + 1) * 127.5).round().clamp(0, 255)).abs().max() <= 1
+    folder = [*command[:-1], str(tmp_path / "images"), "--mask", str(tmp_path / "mask.png")]
+    assert main(folder) == 0
+    before = contents(tmp_path / "images")
+    assert main([*folder, "--batch-size", "1"]) == 0, "images do not depend on it"
+    Image.fromarray(mask.T[::-1]).save(tmp_path / "mask.png")
+    capsys.readouterr()
+    assert main(folder) == 2
+    assert "asked for in another way" in capsys.readouterr().err
+    assert contents(tmp_path / "images") == before
+    Image.fromarray(0 * mask).save(tmp_path / "mask.png")
+    assert main([*command, "--mask", str(tmp_path / "mask.png")]) == 2
+    assert "nothing of it is white" in capsys.readouterr().err
+    assert main([*command, "--mask", "x.png", "--classifier", "x"]) == 2
     several = ["inpaint", "--cascade", str(out), str(out), *command[2:]]
     assert main([*several, "--mask", str(tmp_path / "mask.png")]) == 2
     assert "one run completes an image" in capsys.readouterr().err
     Image.fromarray(mask[:8]).save(tmp_path / "small.png")
     assert main([*command, "--mask", str(tmp_path / "small.png")]) == 2
     assert "it has 8x16 pixels, the run's images 16x16" in capsys.readouterr().err
+
+
+def test_what_is_transparent_in_a_mask_is_black(tmp_path):
+    strokes = np.full((4, 6, 4), 255, np.uint8)
+    strokes[:2, :, 3] = 0
+    Image.fromarray(strokes).save(tmp_path / "layer.png")
+    mask = read_mask(tmp_path / "layer.png")
+    assert mask.shape == (1, 1, 4, 6)
+    assert mask[0, 0, :, 0].tolist() == [-1, -1, 1, 1]
+    Image.fromarray(strokes[..., :3]).save(tmp_path / "plain.png")
+    assert (read_mask(tmp_path / "plain.png") == 1).all()
+
+
+def test_captions_stand_above_their_own_images(tiny_text, tmp_path, monkeypatch):
+    headed = []
+    monkeypatch.setattr(
+        "pilotage.prompted.save_grid",
+        lambda images, out, columns, column_names, title: headed.append((columns, column_names)),
+    )
+    prompts = tmp_path / "prompts.txt"
+    for lines in ("a\na\nb\nb", "a\nb\na\nb\na"):
+        prompts.write_text(lines)
+        how = ["--prompts", str(prompts), "--steps", "1", "--out", str(tmp_path / "x.png")]
+        assert main(["sample", str(tiny_text), *how]) == 0
+    assert headed == [(4, ()), (2, ["a", "b"])]
+
+
+def test_without_a_prompt_the_same_command_goes_on(tiny_text, tmp_path, capsys):
+    command = ["sample", str(tiny_text), "--seeds", "0:3", "--steps", "1", "--out"]
+    assert main([*command, str(tmp_path / "images")]) == 0
+    (tmp_path / "images" / "000001-seed1.png").unlink()
+    assert main([*command, str(tmp_path / "images")]) == 0
+    assert "3 images in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"negative": "red"}, "negative is 'red': it has no effect at w = 0"),
+        ({"compose": [("a", 3.0)]}, r"compose has weights \[3.0\]"),
+        ({"w": 3.0}, "w is 3.0, but the run was trained with p_uncond 0"),
+    ],
+)
+def test_strengths_that_mean_nothing(tiny_text, how, words):
+    run = load_run(tiny_text)
+    never = run.card.recipe.replace(p_uncond=0.0)
+    run = replace(run, card=run.card._replace(recipe=never))
+    with pytest.warns(UserWarning, match=words):
+        run.request("", [0], **how)
+
+
+def test_settings_of_captions_that_would_have_no_effect(tmp_path, capsys):
+    for flag, words in (("--augment", "needs low_res"), ("--p-uncond-image", "needs low_res or")):
+        assert train_text(tmp_path / "r", flag, "0.3") == 2
+        assert words in capsys.readouterr().err
+    assert train_text(tmp_path / "r", "--vocabulary", "100") == 2
+    assert "vocabulary is 100" in capsys.readouterr().err
 
 
 def test_erased_boxes_and_means_of_pixels():

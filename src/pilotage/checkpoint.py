@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and tensors that are never unpickled."""
 
+import hashlib
 import os
 import shutil
 import warnings
@@ -40,6 +41,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

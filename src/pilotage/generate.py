@@ -38,14 +38,13 @@ def generate(wish: SampleSettings) -> None:
         PilotageError: for bad input, before anything is sampled or written.
     """
     asks = wish.for_captions or wish.low_res
-    check_out(wish.out, goes_on=bool(asks))
+    check_out(wish.out, goes_on=True)
     state = process_state()
     if wish.cascade:
         _generate_prompted(wish, load_runs(wish.folders, wish.weights, state), state)
         return
     run = load_run(wish.run_folder, weights=wish.weights, device=str(state.device))
     if isinstance(run, TextRun):
-        check_out(wish.out, goes_on=True)
         _generate_prompted(wish, [run], state)
         return
     if asks:
@@ -53,6 +52,7 @@ def generate(wish: SampleSettings) -> None:
             f"run is {wish.run_folder}: it has labels, so prompt, prompts, negative and low_res "
             "mean nothing to it; give labels."
         )
+    check_out(wish.out)
     if len(run.shape) == 1 and wish.out.suffix.lower() not in (".png", ".npz"):
         raise PilotageError(f"out is {wish.out}: points go to a .png (a plot) or an .npz.")
     guide = wish.classifier and load_classifier(wish.classifier, device=str(state.device))
@@ -69,8 +69,6 @@ def generate(wish: SampleSettings) -> None:
 def _generate_prompted(wish: SampleSettings, runs: list[TextRun], state: PartialState) -> None:
     if wish.labels != ("all",):
         raise PilotageError(f"labels is {wish.labels}: the run reads captions; give a prompt.")
-    if wish.classifier is not None:
-        raise PilotageError("classifier is given: a run on captions is guided by captions only.")
     beside = {}
     if wish.low_res is not None:
         beside["low_res"] = read_image(wish.low_res, "low_res", runs[0].shape[0])

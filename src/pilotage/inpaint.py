@@ -1,11 +1,14 @@
 """``pilotage inpaint``: what a mask hides of an image, filled as a caption says."""
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import ImageOps
 from torch import Tensor
 
-from pilotage.data.decode import read_header, read_pixels
+from pilotage.data.decode import open_image, read_header, read_pixels
 from pilotage.errors import PilotageError
 from pilotage.images import from_uint8, shape_text
 from pilotage.outputs import check_out, parse_seeds
@@ -26,7 +29,7 @@ def inpaint(wish: InpaintSettings) -> None:
     if not run.card.recipe.inpaint:
         raise PilotageError(f"run is {wish.run_folder}: it was not trained with inpaint.")
     image = read_image(wish.image, "image", run.shape[0])
-    mask = read_image(wish.mask, "mask", 1)
+    mask = read_mask(wish.mask)
     for name, found in (("image", image), ("mask", mask)):
         if found.shape[2:] != run.shape[1:]:
             raise PilotageError(
@@ -34,10 +37,35 @@ def inpaint(wish: InpaintSettings) -> None:
                 f"the run's images {shape_text(run.shape[1:])}."
             )
     known = (mask < 0).float()
+    if known.all():
+        raise PilotageError(
+            f"mask is {wish.mask}: nothing of it is white, so nothing would be filled."
+        )
+    if not known.any():
+        warnings.warn(
+            f"mask is {wish.mask}: all of it is white, so nothing is kept of the image",
+            stacklevel=2,
+        )
     beside = {"known": image * known, "known_mask": known}
     if wish.low_res is not None:
         beside["low_res"] = read_image(wish.low_res, "low_res", run.shape[0])
     generate_prompted(wish, [run], parse_seeds(wish.seeds), beside, state)
+
+
+def read_mask(path: Path) -> Tensor:
+    """A mask as (1, 1, H, W) in [−1, 1]; what is transparent in it is black.
+
+    Raises:
+        PilotageError: if it is not there or not an image.
+    """
+    mask = read_image(path, "mask", 1)
+    with open_image({"path": str(path)}) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if not image.has_transparency_data:
+            return mask
+        alpha = np.array(image.convert("RGBA").getchannel("A"))
+    opaque = torch.from_numpy(alpha)[None, None] / 255
+    return (mask + 1) * opaque - 1
 
 
 def read_image(path: Path, name: str, channels: int = 3) -> Tensor:

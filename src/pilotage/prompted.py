@@ -11,16 +11,18 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from pilotage.checkpoint import remove_leftovers, write_text
+from pilotage.checkpoint import file_hash, remove_leftovers, write_text
 from pilotage.data import read_prompts
 from pilotage.errors import PilotageError
 from pilotage.images import save_grid, save_npz, save_png, shape_text, to_arrays
 from pilotage.load import load_run
 from pilotage.progress import sampling_bar
 from pilotage.request import CONVENTION
+from pilotage.seeding import derived_seed
 from pilotage.settings import PromptSettings, SamplerSettings
 from pilotage.text_run import TextRun
 from pilotage.version import __version__
+from pilotage.weights import weights_hash
 
 PER_PROMPT = 8
 RECORD = "samples.json"
@@ -60,6 +62,11 @@ class Prompted:
         """
         for lower, upper in zip(self.runs, self.runs[1:], strict=False):
             wanted = upper.card.recipe.low_res
+            if lower.shape[0] != upper.shape[0]:
+                raise PilotageError(
+                    f"cascade has a run of {upper.shape[0]} channels after one of "
+                    f"{lower.shape[0]}: they must have as many."
+                )
             if wanted is None or tuple(wanted) != lower.shape[1:]:
                 enlarges = "nothing" if wanted is None else shape_text(wanted)
                 raise PilotageError(
@@ -72,9 +79,9 @@ class Prompted:
 
     def images(self, rows: Sequence[int]) -> Tensor:
         """Some of the images in [−1, 1], at the size of the last run."""
-        captions, seeds = [self.captions[k] for k in rows], [self.seeds[k] for k in rows]
-        beside = self.beside or {}
-        for run in self.runs:
+        captions, beside = [self.captions[k] for k in rows], self.beside or {}
+        for place, run in enumerate(self.runs):
+            seeds = [_seed_of(self.seeds[k], place) for k in rows]
             made = run.sample(captions, seeds=seeds, **self._of(run), **beside)
             beside = {"low_res": made}
         return made
@@ -90,19 +97,36 @@ class Prompted:
         """How the images are made, for a file beside them."""
         return {
             "runs": [str(folder) for folder in wish.folders],
+            "run_hashes": [weights_hash(folder, wish.weights) for folder in wish.folders],
             "weights": wish.weights,
             "training_steps": [run.step for run in self.runs],
-            **self.how,
+            **{name: value for name, value in self.how.items() if name != "batch_size"},
             "convention": CONVENTION,
             **{f"up_{name}": value for name, value in self.up.items()},
             "negative": self.negative,
             "compose": [list(part) for part in self.compose],
             "image_w": self.image_w,
-            **wish.model_dump(mode="json", include={"low_res", "image", "mask"}),
+            **_images_of(wish),
             "prompts": list(self.captions),
             "seeds": list(self.seeds),
             "pilotage": __version__,
         }
+
+
+def _seed_of(seed: int, place: int) -> int:
+    """The seed of an image in one of a cascade's runs.
+
+    One seed would give a run that enlarges the very numbers that made what it enlarges.
+    """
+    return derived_seed(seed, "cascade", place) % 2**32 if place else seed
+
+
+def _images_of(wish: PromptSettings) -> dict[str, Any]:
+    """The files of images that are asked with, and their contents."""
+    paths = {name: getattr(wish, name, None) for name in ("low_res", "image", "mask")}
+    given = {name: path for name, path in paths.items() if path is not None}
+    hashes = {f"{name}_sha256": file_hash(path) for name, path in given.items()}
+    return {name: str(path) for name, path in given.items()} | hashes
 
 
 def generate_prompted(
@@ -119,6 +143,8 @@ def generate_prompted(
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
+    if wish.classifier is not None:
+        raise PilotageError("classifier is given: a run on captions is guided by captions only.")
     wanted = _prompted(wish, runs, seeds, beside)
     wanted.check()
     record = wanted.record(wish)
@@ -234,9 +260,12 @@ def _write_file(images: np.ndarray, wanted: Prompted, out: Path, record: dict[st
     out.parent.mkdir(parents=True, exist_ok=True)
     distinct = list(dict.fromkeys(wanted.captions))
     if out.suffix.lower() == ".png":
-        columns = len(distinct) if 1 < len(distinct) <= 16 else min(8, len(images))
-        title = distinct[0] if len(distinct) == 1 else ""
-        names = [_broken(caption) for caption in distinct] if 1 < len(distinct) <= 16 else ()
+        count = len(distinct)
+        in_turn = all(c == distinct[k % count] for k, c in enumerate(wanted.captions))
+        headed = 1 < count <= 16 and in_turn
+        columns = count if headed else min(8, len(images))
+        title = distinct[0] if count == 1 else ""
+        names = [_broken(caption) for caption in distinct] if headed else ()
         save_grid(images, out, columns, column_names=names, title=title)
     else:
         captions = np.array(wanted.captions)

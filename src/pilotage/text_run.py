@@ -1,5 +1,6 @@
 """A run on captions: images that a text asks for, alone or beside another image."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -93,10 +94,12 @@ class TextRun(Run):
             )
         count, compose = len(seeds), tuple(compose)
         self._check_strengths(how, image_w, compose, asked)
+        guidance = self._guidance(how, None)
+        self._warn_of_nulls(guidance.w, negative, image_w, compose)
         return TextRequest(
             labels=(0,) * count,
             seeds=seeds,
-            guidance=self._guidance(how, None),
+            guidance=guidance,
             lams=self.levels(self.default_steps if how.steps is None else how.steps),
             sampler=how.sampler,
             v=self._v(how.v),
@@ -128,6 +131,28 @@ class TextRun(Run):
         if compose and (strength is not None or image_w is not None or set(captions) != {""}):
             raise PilotageError(
                 "compose is given: its weights take the place of w, image_w and the captions."
+            )
+
+    def _warn_of_nulls(
+        self,
+        w: float,
+        negative: str | None,
+        image_w: float | None,
+        compose: tuple[tuple[str, float], ...],
+    ) -> None:
+        """Warn of what leads away from nothing, or from what was never trained."""
+        recipe, weights = self.card.recipe, [weight for _, weight in compose]
+        if negative is not None and w == 0 and image_w is None and weights in ([], [1.0]):
+            _warn(f"negative is {negative!r}: it has no effect at w = 0")
+        if weights not in ([], [1.0]) and recipe.p_uncond == 0:
+            _warn(
+                f"compose has weights {weights}, but the run was trained with p_uncond 0: its null "
+                "condition was never trained, so guidance means nothing"
+            )
+        if image_w is not None and image_w != w and recipe.p_uncond_image == 0:
+            _warn(
+                f"image_w is {image_w}, but the run was trained with p_uncond_image 0: it always "
+                "saw its image, so a strength of the image's own means nothing"
             )
 
     def conditioning(self, request: TextRequest) -> Conditioning:
@@ -291,6 +316,10 @@ class TextRun(Run):
             eta=eta,
         )
         return torch.cat([batch.images for batch in self.stream(request)])
+
+
+def _warn(said: str) -> None:
+    warnings.warn(said, stacklevel=5)
 
 
 def _fitting(

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pilotage.checkpoint import read_metadata, read_tensors
+from pilotage.checkpoint import file_hash, read_metadata, read_tensors
 from pilotage.errors import PilotageError
 
 
@@ -21,6 +21,11 @@ def stored_step(folder: Path, weights: str) -> int:
 
 def _step(path: Path) -> int:
     return int(read_metadata(path).get("step", 0))
+
+
+def weights_hash(folder: Path, weights: str = "ema") -> str:
+    """SHA-256 (hex) of a run's weight file."""
+    return file_hash(folder / f"{weights}.safetensors")
 
 
 def fill(network: nn.Module, path: Path) -> None:

@@ -76,6 +76,19 @@ class TextRecipe(NoiseLevelSettings, TrainingRecipe):
         return self
 
     @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        beside = self.low_res is not None or self.inpaint
+        for name, used, needed in (
+            ("augment", self.low_res is not None, "low_res"),
+            ("p_uncond_image", beside, "low_res or inpaint"),
+            ("vlb_weight", self.objective == "hybrid", "objective hybrid"),
+        ):
+            value = getattr(self, name)
+            if not used and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is {value}: it needs {needed}.")
+        return self
+
+    @model_validator(mode="after")
     def _enlarges(self) -> Self:
         larger = (
             self.low_res

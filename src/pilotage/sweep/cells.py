@@ -1,6 +1,5 @@
 """The settings of a sweep: all checked, each with everything that decides its row."""
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from pilotage.sweep.captioned import Asked, ask
 from pilotage.sweep.table import Row, read_rows, row_id, table_path
 from pilotage.sweep.yardstick import Yardstick, check_enough, make_yardstick, real_images
 from pilotage.text_run import TextRun
+from pilotage.weights import weights_hash
 
 SHOWN_CAPTIONS = 16
 
@@ -130,7 +130,7 @@ def _cell(
     seeds = _seeds(settings)
     decides = {
         "kind": "sample",
-        "run_hash": _run_hash(folder),
+        "run_hash": weights_hash(folder),
         "step": run.step,
         "w": place.w,
         "steps": place.steps,
@@ -191,12 +191,7 @@ def _guide(request: Request) -> Row:
         return {}
     return {
         "guidance": "classifier",
-        "classifier_hash": _run_hash(how.classifier.folder),
+        "classifier_hash": weights_hash(how.classifier.folder),
         "classifier_free_w": how.classifier_free_w,
         "classifier_shift": how.classifier_shift,
     }
-
-
-def _run_hash(folder: Path) -> str:
-    with (folder / "ema.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

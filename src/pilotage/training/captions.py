@@ -12,7 +12,7 @@ from pilotage.images import from_uint8, save_grid, to_arrays
 from pilotage.objectives.beside import known_mask, shrunk
 from pilotage.seeding import derived_generator
 from pilotage.text_run import TextRun
-from pilotage.training.watch import SampleWatch
+from pilotage.training.watch import SampleWatch, shown_w
 
 COLUMNS, ROWS = 8, 5
 
@@ -26,7 +26,7 @@ class CaptionWatch(SampleWatch):
 
     def _grid(self, name: str, network: nn.Module) -> Tensor:
         captions, real = self._shown()
-        step, w = self.training.step, 0.0 if self.card.recipe.p_uncond == 0 else 1.0
+        step, w = self.training.step, shown_w(self.card)
         run = TextRun(self.card, network.eval(), step, self._space)
         images = run.sample(
             captions,

@@ -217,8 +217,8 @@ def _check_same(out: Path, old: Card, new: Card) -> None:
         raise PilotageError(f"{problem} Give {out} its own setting, or train into another folder.")
     if old.data != new.data:
         raise PilotageError(
-            f"data is {new.recipe.data}: its images or classes are not those that the run in {out} "
-            "was trained on."
+            f"data is {new.recipe.data}: its images, classes or captions are not those that the "
+            f"run in {out} was trained on."
         )
 
 

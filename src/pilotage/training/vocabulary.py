@@ -34,6 +34,11 @@ def make_space(recipe: TextRecipe, data: ImageData, out: Path) -> CaptionSpace:
     if recipe.encoder is not None:
         return frozen_text(recipe.encoder, recipe.context, process_device())
     if recipe.tokenizer == "bpe":
+        if recipe.vocabulary <= 256:
+            raise PilotageError(
+                f"vocabulary is {recipe.vocabulary}: it must be at least 257, all bytes and the "
+                "end of a text."
+            )
         return Tokens(ByteLevelBPE.train(data.captions, recipe.vocabulary, recipe.context))
     if not Path(recipe.tokenizer).is_file():
         raise PilotageError(

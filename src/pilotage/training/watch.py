@@ -52,7 +52,7 @@ class SampleWatch:
 
     def _grid(self, name: str, network: nn.Module) -> Tensor:
         step, classes = self.training.step, self.card.data.classes
-        count, w = min(10, len(classes)), _shown_w(self.card)
+        count, w = min(10, len(classes)), shown_w(self.card)
         run = Run(self.card, network.eval(), step)
         labels = range(count) if run.classes else "all"
         images = run.sample(labels, seeds=range(4 * count), w=w, **_shown_how(run))
@@ -72,7 +72,7 @@ def _shown_how(run: Run) -> dict[str, Any]:
     return {} if run.is_generator else {"steps": 32, "sampler": "ddim"}
 
 
-def _shown_w(card: Card) -> float:
+def shown_w(card: Card) -> float:
     """The strength of the grids: 1, or what the run's dropping rate has trained."""
     if isinstance(card.recipe, AdversarialRecipe):
         return 0.0
