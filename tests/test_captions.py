@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,57 @@ def test_splits_with_class_folders_and_captions(tmp_path, notes):
     assert "data: no caption for test/dog/01.png; the empty caption is used" in notes
 
 
+def test_images_beside_folders_are_taken_too(tmp_path, notes):
+    root = tmp_path / "cats"
+    for i in range(20):
+        draw(root / f"{i:02}.png", i)
+    rows = [{"file_name": f"{i:02}.png", "text": f"cat {i}"} for i in range(20)]
+    write_jsonl(root / "metadata.jsonl", *rows)
+    captioned(root / "old" / "2019", ["an old cat"], start=50)
+    train, _ = load(root, notes)
+    assert train.classes == ("cats",)
+    assert by_shade(train) == {i: f"cat {i}" for i in range(20)} | {50: "an old cat"}
+    assert notes == [
+        f"data: 20 images lie beside the folders of {str(root)!r}: these are no classes",
+        f"data: no class folders in {str(root)!r}; all images are of class 'cats'",
+    ]
+    plain, _ = load_data(root, held_out=0, say=notes.append)
+    assert plain.classes == ("old",)
+    assert len(plain) == 1
+    assert any("20 images beside the class folders" in note for note in notes)
+
+
+def test_captioned_images_beside_split_folders_are_for_training(tmp_path, notes):
+    captioned(tmp_path, ["a", None, "b"])
+    captioned(tmp_path / "train", ["c"], start=10)
+    captioned(tmp_path / "train" / "more", ["d"], start=20)
+    captioned(tmp_path / "test", ["e"], start=30)
+    train, held = load_data(tmp_path, captions=True, say=notes.append)
+    assert train.classes == held.classes == (tmp_path.name,)
+    assert by_shade(train) == {0: "a", 2: "b", 10: "c", 20: "d"}
+    assert by_shade(held) == {30: "e"}
+    assert notes == [
+        f"data: 1 images lie beside the folders of {str(tmp_path / 'train')!r}: these are no "
+        "classes",
+        f"data: 2 images beside the split folders of {str(tmp_path)!r} are taken for training",
+        f"data: 1 images without a caption beside the split folders of {str(tmp_path)!r} are "
+        "passed over",
+        HELD_OUT,
+    ]
+
+
+def test_images_beside_the_folders_of_a_test_split(tmp_path):
+    captioned(tmp_path / "train" / "cat", ["a"])
+    captioned(tmp_path / "train" / "dog", ["b"], start=10)
+    captioned(tmp_path / "test" / "dog", ["c"], start=20)
+    captioned(tmp_path / "test", ["d"], start=30)
+    train, held = load(tmp_path)
+    assert train.classes == held.classes == (tmp_path.name,)
+    assert by_shade(train) == {0: "a", 10: "b"}
+    assert by_shade(held) == {20: "c", 30: "d"}
+    assert load_data(tmp_path)[1].classes == ("cat", "dog")
+
+
 def test_a_class_called_train_is_no_split(tmp_path):
     captioned(tmp_path / "train", ["a steam train"])
     captioned(tmp_path / "tram", ["a red tram"])
@@ -410,6 +462,134 @@ def test_a_table_without_captions(tmp_path):
 def test_sources_without_captions(source):
     with pytest.raises(PilotageError, match="captions are looked for in a text file"):
         load(source)
+
+
+# --- labels beside captions -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "note", "refused"),
+    [
+        (
+            {"category": ["a", "b", "a", None]},
+            "the labels of column 'category' are not used, as row 3 of split 'train' has no label "
+            "(none or negative)",
+            "row 3 of split 'train' has no label",
+        ),
+        (
+            {"label": [0, -1, 0, 1]},
+            "the labels of column 'label' are not used, as row 1 of split 'train' has no label "
+            "(none or negative)",
+            "row 1 of split 'train' has no label",
+        ),
+        (
+            {"target": [0.5, 1.5, 2.5, 3.5]},
+            "the labels of column 'target' are not used, as they are Value('float64'), neither "
+            "whole numbers nor strings",
+            "label_column='target' holds Value",
+        ),
+        (
+            {"labels": [["a", "b"], ["a"], [], ["c"]]},
+            "the labels of column 'labels' are not used, as they are List(Value('string')), "
+            "neither whole numbers nor strings",
+            "label_column='labels' holds List",
+        ),
+        (
+            {"label": [0, 1, 0, None], "category": ["a"] * 4},
+            "the labels are not used, as the columns label, category may all hold them",
+            "row 3 of split 'train' has no label",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_used_count_as_none(tmp_path, notes, columns, note, refused):
+    path = write_parquet(tmp_path / "x.parquet", range(4), text=list("abcd"), **columns)
+    train, _ = load(path, notes)
+    assert train.classes == ("all",)
+    assert train.labels.tolist() == [0] * 4
+    assert by_shade(train) == dict(enumerate("abcd"))
+    assert notes == [f"data: {note}; all images are of class 'all'"]
+    with pytest.raises(PilotageError, match=re.escape(refused)):
+        load(path, label_column=next(iter(columns)))
+    with pytest.raises(PilotageError, match="label"):
+        load_data(path)
+
+
+def test_arrays_are_no_labels(tmp_path):
+    from datasets import Array2D, Dataset, Features
+    from datasets import Image as ImageFeature
+
+    made = Dataset.from_parquet(str(write_parquet(tmp_path / "x.parquet", [9], text=["a"])))
+    features = Features(**made.features, label=Array2D((1, 2), "int64"))
+    columns = {**made.cast_column("image", ImageFeature(decode=False))[:], "label": [[[1, 2]]]}
+    path = tmp_path / "y.parquet"
+    Dataset.from_dict(columns, features=features).to_parquet(path)
+    assert load(path)[0].classes == ("all",)
+    with pytest.raises(PilotageError, match="label_column='label' holds Array2D"):
+        load_data(path)
+
+
+@pytest.mark.parametrize("folders", [False, True])
+def test_an_unknown_class_in_the_test_split_of_captions(tmp_path, notes, folders):
+    classes = {"train": ["cat", "dog"], "test": ["cat", "yak"]}
+    for start, (split, names) in zip((0, 50), classes.items(), strict=True):
+        if folders:
+            for i, name in enumerate(names):
+                captioned(tmp_path / split / name, [f"a {name}"], start=start + i)
+        else:
+            texts = [f"a {name}" for name in names]
+            shades = range(start, start + 2)
+            write_parquet(tmp_path / f"{split}.parquet", shades, text=texts, category=names)
+    train, held = load_data(tmp_path, captions=True, say=notes.append)
+    assert train.classes == held.classes == ("all",)
+    assert by_shade(train) == {0: "a cat", 1: "a dog"}
+    assert by_shade(held) == {50: "a cat", 51: "a yak"}
+    of = "" if folders else " of column 'category'"
+    assert notes == [
+        f"data: the labels{of} are not used, as class 'yak' of split 'test' is unknown in the "
+        "training split; all images are of class 'all'",
+        HELD_OUT,
+    ]
+    with pytest.raises(PilotageError, match="class 'yak' of split 'test' is unknown"):
+        load(tmp_path, label_column="label" if folders else "category")
+
+
+def test_classes_that_are_too_small_are_held_out_together(tmp_path, notes):
+    names = [f"id {i}" for i in range(12)]
+    path = write_parquet(tmp_path / "x.parquet", range(12), text=names, category=names)
+    train, held = load(path, notes, held_out=0.25)
+    assert (len(train), len(held)) == (9, 3)
+    assert by_shade(train) | by_shade(held) == dict(enumerate(names))
+    assert notes == [
+        "data: 12 classes are too small to hold out 0.25 of their images",
+        "data: the held-out images are drawn over all classes together",
+    ]
+    assert len(load(path, held_out=0)[1]) == 0
+    assert len(load(path, held_out=0.25, label_column="category")[1]) == 0
+    assert len(load_data(path, held_out=0.25)[1]) == 0
+
+
+def test_labels_that_can_be_used_split_as_ever(tmp_path):
+    texts = [f"c {i}" for i in range(12)]
+    columns = {"text": texts, "category": ["a", "b", "c"] * 4}
+    path = write_parquet(tmp_path / "x.parquet", range(12), **columns)
+    train, held = load(path, held_out=0.3)
+    assert train.classes == ("a", "b", "c")
+    # Runs that are on disk know their data by these numbers.
+    assert train.fingerprint.startswith("c7a3d437")
+    assert held.fingerprint.startswith("e2752a0c")
+
+
+def test_one_column_for_labels_and_captions(tmp_path):
+    path = write_parquet(tmp_path / "x.parquet", range(2), text=["a", "b"])
+    with pytest.raises(PilotageError, match="label_column='text' is the only column that"):
+        load(path, label_column="text")
+    with pytest.raises(PilotageError, match="caption_column='text' and label_column='text' are"):
+        load(path, label_column="text", caption_column="text")
+    columns = {"text": ["a", "b"], "prompt": ["c", "d"]}
+    path = write_parquet(tmp_path / "y.parquet", range(2), **columns)
+    train, _ = load(path, label_column="text")
+    assert train.classes == ("a", "b")
+    assert train.captions == ("c", "d")
 
 
 def test_a_hub_data_set(monkeypatch, tmp_path):

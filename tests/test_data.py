@@ -86,6 +86,26 @@ def string():
     return value("string")
 
 
+# --- shapes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("held_out", 0.3),
+        ("held_out", 0),
+        ("image_column", "image"),
+        ("label_column", "label"),
+        ("caption_column", "text"),
+    ],
+)
+def test_shapes_are_drawn_and_have_no_such_settings(setting, value):
+    with pytest.raises(PilotageError, match=f"{setting}={value!r} is not allowed with 'shapes'"):
+        load_data("shapes", size=16, captions=True, **{setting: value})
+    train, _ = load_data("shapes", size=16, captions=True, held_out=0.1)
+    assert train.shape == (3, 16, 16)
+
+
 # --- digits -----------------------------------------------------------------------------------
 
 

@@ -276,6 +276,8 @@ def test_settings_of_captions_that_would_have_no_effect(tmp_path, capsys):
     for flag, words in (("--augment", "needs low_res"), ("--p-uncond-image", "needs low_res or")):
         assert train_text(tmp_path / "r", flag, "0.3") == 2
         assert words in capsys.readouterr().err
+    assert train_text(tmp_path / "r", "--flip") == 2
+    assert "what is left and right" in capsys.readouterr().err
     assert train_text(tmp_path / "r", "--vocabulary", "100") == 2
     assert "vocabulary is 100" in capsys.readouterr().err
 

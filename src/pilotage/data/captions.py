@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,22 +75,37 @@ def known_caption_column(features: Features, asked: str | None) -> str | None:
     return None if asked is None else check_asked("caption_column", asked, features)
 
 
-def find_caption_column(features: Features, taken: Collection[str | None], say: Say) -> str:
+def check_columns_differ(caption: str | None, label: str | None) -> None:
+    """Raise PilotageError if one column is asked for captions and for labels."""
+    if caption is not None and caption == label:
+        raise PilotageError(
+            f"data: caption_column={caption!r} and label_column={label!r} are the same column; "
+            "set label_column to another, or leave it out"
+        )
+
+
+def find_caption_column(features: Features, image: str, label: str | None, say: Say) -> str:
     """The column with captions, of strings or of lists of strings.
 
     Args:
         features: The columns.
-        taken: Columns that hold images or labels.
+        image: The one that holds images.
+        label: The one that was asked for labels.
         say: Told the column if its name does not speak for it.
 
     Raises:
-        PilotageError: There is none, or there are several.
+        PilotageError: There is none beside these, or there are several.
     """
-    kinds = {name: feature_kind(features[name]) for name in features if name not in taken}
-    found = choose_column(kinds, say)
-    if found is None:
-        raise PilotageError(f"data: no caption column among {', '.join(features)}; {LOOKED_FOR}")
-    return found
+    kinds = {name: feature_kind(features[name]) for name in features if name != image}
+    asked = {label: kinds.pop(label)} if label in kinds else {}
+    if (found := choose_column(kinds, say)) is not None:
+        return found
+    if choose_column(asked, lambda _: None) is not None:
+        raise PilotageError(
+            f"data: label_column={label!r} is the only column that caption_column could be; set "
+            "label_column to another, or leave it out"
+        )
+    raise PilotageError(f"data: no caption column among {', '.join(features)}; {LOOKED_FOR}")
 
 
 def choose_column(kinds: Mapping[str, Kind], say: Say) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pilotage.data.columns import UNLABELLED, Table
+from pilotage.data.columns import UNLABELLED, LabelError, Table
 from pilotage.errors import PilotageError
 
 Say = Callable[[str], None]
@@ -22,16 +22,15 @@ def check_train(table: Table, say: Say) -> Table:
     """The training split with the classes that it has images of.
 
     Raises:
-        PilotageError: It is empty, or a row has no label.
+        PilotageError: It is empty.
+        LabelError: A row has no label.
     """
     if not len(table.codes):
         raise PilotageError(f"data: split {table.split!r} has no images")
     unlabelled = np.flatnonzero(table.codes == UNLABELLED)
     if len(unlabelled):
-        raise PilotageError(
-            f"data: row {unlabelled[0]} of split {table.split!r} has no label (none or negative); "
-            "every training image needs one"
-        )
+        why = f"row {unlabelled[0]} of split {table.split!r} has no label (none or negative)"
+        raise LabelError(f"data: {why}; every training image needs one", why)
     present, codes = np.unique(table.codes, return_inverse=True)
     if absent := [repr(table.classes[code]) for code in absent_codes(table, present)]:
         say(f"data: classes without training images are left out: {', '.join(absent)}")
@@ -50,13 +49,12 @@ def match_classes(table: Table, classes: tuple[str, ...]) -> Table:
     """The same images, labelled by `classes`.
 
     Raises:
-        PilotageError: An image is of another class.
+        LabelError: An image is of another class.
     """
     index = {name: code for code, name in enumerate(classes)}
     codes = np.array([index.get(name, UNLABELLED) for name in table.classes])[table.codes]
     if UNLABELLED in codes:
         name = table.classes[table.codes[np.argmin(codes)]]
-        raise PilotageError(
-            f"data: class {name!r} of split {table.split!r} is unknown in the training split"
-        )
+        why = f"class {name!r} of split {table.split!r} is unknown in the training split"
+        raise LabelError(f"data: {why}", why)
     return replace(table, classes=classes, codes=codes)

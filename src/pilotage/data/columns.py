@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 LABEL_NAMES = ("label", "labels", "class", "class_label", "category", "fine_label", "target")
 UNLABELLED = -1
+
+
+class LabelError(PilotageError):
+    """Labels that cannot be used, which matters only where labels are wanted.
+
+    Attributes:
+        why: The reason, as a clause.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -36,21 +48,30 @@ class Table:
     captions: tuple[str | None, ...] | None = None
 
 
-def read_table(split: str, dataset: Dataset, image: str, label: str | None) -> Table:
-    """Read the labels of one split and leave its images encoded.
+def read_table(split: str, dataset: Dataset, image: str) -> Table:
+    """The images of one split, still encoded and unlabelled.
 
-    Without a label column, here or at all, every row is unlabelled.
+    Raises:
+        PilotageError: There is no such column.
     """
     if image not in dataset.column_names:
         raise PilotageError(
             f"data: split {split!r} has no image column {image!r}; "
             f"its columns are {', '.join(dataset.column_names)}"
         )
-    if label in dataset.column_names:
-        classes, codes = read_labels(dataset, label)
-    else:
-        classes, codes = (), np.full(len(dataset), UNLABELLED)
-    return Table(split, encoded_images(dataset, image), classes, codes)
+    return Table(split, encoded_images(dataset, image), (), np.full(len(dataset), UNLABELLED))
+
+
+def add_labels(table: Table, dataset: Dataset, column: str) -> Table:
+    """`table` with the labels of the split that it was read from; none without the column.
+
+    Raises:
+        LabelError: The column does not hold labels.
+    """
+    if column not in dataset.column_names:
+        return table
+    classes, codes = read_labels(dataset, column)
+    return replace(table, classes=classes, codes=codes)
 
 
 def encoded_images(dataset: Dataset, column: str) -> Dataset:
@@ -92,7 +113,8 @@ def find_label_column(
     Columns that are `taken`, for images or captions, are not found by name.
 
     Raises:
-        PilotageError: There are several and none is asked for.
+        PilotageError: The one asked for is none.
+        LabelError: There are several and none is asked for.
     """
     from datasets import ClassLabel
 
@@ -100,7 +122,10 @@ def find_label_column(
         return check_asked("label_column", asked, features)
     found = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
     found = found or [name for name in features if name in LABEL_NAMES and name not in taken]
-    return only_one("label_column", found) if found else None
+    if len(found) > 1:
+        why = f"the columns {', '.join(found)} may all hold them"
+        raise LabelError(several_fit("label_column", found), why)
+    return found[0] if found else None
 
 
 def is_bytes_and_path(feature: Any) -> bool:
@@ -125,8 +150,13 @@ def check_asked(setting: str, asked: str, features: Mapping[str, Any]) -> str:
 def only_one(setting: str, found: list[str]) -> str:
     """The one candidate."""
     if len(found) > 1:
-        raise PilotageError(f"data: set {setting} to one of the columns {', '.join(found)}")
+        raise PilotageError(several_fit(setting, found))
     return found[0]
+
+
+def several_fit(setting: str, found: list[str]) -> str:
+    """What to do where there are several candidates."""
+    return f"data: set {setting} to one of the columns {', '.join(found)}"
 
 
 def read_labels(dataset: Dataset, column: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -136,22 +166,26 @@ def read_labels(dataset: Dataset, column: str) -> tuple[tuple[str, ...], np.ndar
     order, whole numbers by size and strings by letter. None and negative numbers are unlabelled.
 
     Raises:
-        PilotageError: The column holds neither whole numbers nor strings.
+        LabelError: The column holds neither whole numbers nor strings, or a number without a name.
     """
+    from datasets import Value
+
     feature = dataset.features[column]
     values = dataset.select_columns([column]).with_format("arrow")[:].column(column)
     if hasattr(feature, "names"):
         codes = np.asarray(values.fill_null(UNLABELLED).to_numpy(), np.int64)
         if len(codes) and codes.max() >= len(feature.names):
-            raise PilotageError(
+            raise LabelError(
                 f"data: label_column={column!r} holds {codes.max()}; allowed are 0 to "
-                f"{len(feature.names) - 1}, the numbers of its class names"
+                f"{len(feature.names) - 1}, the numbers of its class names",
+                why=f"{codes.max()} is beyond the numbers of its class names",
             )
         return tuple(feature.names), np.maximum(codes, UNLABELLED)
-    dtype = getattr(feature, "dtype", "")
+    dtype = feature.dtype if isinstance(feature, Value) else ""
     if not (dtype.startswith(("int", "uint", "bool")) or dtype in ("string", "large_string")):
-        raise PilotageError(
-            f"data: label_column={column!r} holds {feature}; allowed are whole numbers and strings"
+        raise LabelError(
+            f"data: label_column={column!r} holds {feature}; allowed are whole numbers and strings",
+            why=f"they are {feature}, neither whole numbers nor strings",
         )
     return number_values(values.to_pylist())
 

@@ -8,7 +8,7 @@ in its cache. Here the listing is fresh every time, and image bytes are read fro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Say = Callable[[str], None]
+Described = Mapping[str, str | None] | None  # captions by image; None where they are not wanted
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"}
@@ -41,8 +42,13 @@ class Listing(NamedTuple):
     """Image files, and of each the class name (or None) and the caption, where these are wanted."""
 
     paths: list[str]
-    labels: Sequence[str | None]
+    labels: list[str | None]
     captions: list[str | None] | None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some files have a class and others none."""
+        return None in self.labels and any(self.labels)
 
     def of_class(self, name: str) -> Listing:
         """The same files, all of one class."""
@@ -57,8 +63,9 @@ def read_folder(root: Path, say: Say, captions: CaptionRequest | None = None) ->
             `SPLIT_NAMES`, in any case), where that for training has class folders; or a folder of
             images.
         say: Receives notes on empty class folders and on files that are passed over.
-        captions: If given, captions are wanted, and the training folder of split folders may hold
-            images without class folders.
+        captions: If given, captions are wanted, and folders are places before they are classes:
+            images beside folders are taken like those in them, and then all are of one class; the
+            training folder of split folders may hold images without class folders.
 
     Returns:
         Split name to a dataset with the columns `image` (path), `label` (class name, None
@@ -69,17 +76,13 @@ def read_folder(root: Path, say: Say, captions: CaptionRequest | None = None) ->
     """
     described = None if captions is None else read_metadata(root, captions.column, say)
     if is_split_layout(root, captioned=captions is not None):
-        splits = {
-            split_name(folder): read_classes(folder, say, described) for folder in subfolders(root)
-        }
-        if splits["train"].labels[0] is None:
-            splits = {name: listing.of_class(root.name) for name, listing in splits.items()}
+        splits = read_splits(root, say, described)
         return {name: as_dataset(listing) for name, listing in splits.items() if listing.paths}
     listing = read_classes(root, say, described)
     if not listing.paths:
         looked_for = " ".join(sorted(SUFFIXES))
         raise PilotageError(f"data: no images in {str(root)!r}; looked for {looked_for}")
-    if listing.labels[0] is None:
+    if None in listing.labels:
         listing = listing.of_class(root.name)
         say(f"data: no class folders in {str(root)!r}; all images are of class {root.name!r}")
     return {"train": as_dataset(listing)}
@@ -115,11 +118,40 @@ def split_name(folder: Path) -> str | None:
     return SPLIT_NAMES.get(folder.name.lower())
 
 
-def read_classes(root: Path, say: Say, described: Mapping[str, str | None] | None) -> Listing:
+def read_splits(root: Path, say: Say, described: Described) -> dict[str, Listing]:
+    """The images of the split folders in `root`, by split.
+
+    All are of one class where the training images, or only some of a split, are without a class.
+    """
+    folders = subfolders(root)
+    splits = {split_name(folder): read_classes(folder, say, described) for folder in folders}
+    if described is not None:
+        train, beside = splits["train"], read_beside(root, say, described)
+        splits["train"] = Listing(*(a + b for a, b in zip(train, beside, strict=True)))
+    if None in splits["train"].labels or any(listing.mixed for listing in splits.values()):
+        return {name: listing.of_class(root.name) for name, listing in splits.items()}
+    return splits
+
+
+def read_beside(root: Path, say: Say, described: Mapping[str, str | None]) -> Listing:
+    """The images directly in `root`, beside its split folders, that have a caption."""
+    paths, others = list_images(root, deep=False)
+    captions, _ = match_captions(paths, others, described)
+    found = [pair for pair in zip(paths, captions, strict=True) if pair[1] is not None]
+    beside = f"beside the split folders of {str(root)!r}"
+    if found:
+        say(f"data: {len(found)} images {beside} are taken for training")
+    if len(found) < len(paths):
+        say(f"data: {len(paths) - len(found)} images without a caption {beside} are passed over")
+    return Listing([path for path, _ in found], [None] * len(found), [text for _, text in found])
+
+
+def read_classes(root: Path, say: Say, described: Described) -> Listing:
     """The images in the class folders of `root`.
 
-    Without a class folder that has images, the images directly in `root`, labelled None. Captions
-    come from `described`, by path, or from text files; with None for it, there are none.
+    Without a class folder that has images, the images directly in `root`, labelled None; where
+    captions are wanted these come along in any case. Captions are those of `described`, by path,
+    or of text files; with None for it, they are not wanted.
     """
     paths: list[str] = []
     labels: list[str | None] = []
@@ -133,15 +165,23 @@ def read_classes(root: Path, say: Say, described: Mapping[str, str | None] | Non
         others += passed
     loose, passed = list_images(root, deep=False)
     others += passed
-    if not paths:
-        paths, labels = loose, [None] * len(loose)
-    elif loose:
-        say(f"data: {len(loose)} images beside the class folders of {str(root)!r} are passed over")
+    if paths and loose:
+        say_loose(len(loose), root, say, taken=described is not None)
+    if not paths or described is not None:
+        paths, labels = loose + paths, [None] * len(loose) + labels
     captions = None
     if described is not None:
         captions, others = match_captions(paths, others, described)
     say_passed_over(others, root, say)
     return Listing(paths, labels, captions)
+
+
+def say_loose(count: int, root: Path, say: Say, taken: bool) -> None:
+    """One note on the images directly in `root` where its folders have images too."""
+    if taken:
+        say(f"data: {count} images lie beside the folders of {str(root)!r}: these are no classes")
+    else:
+        say(f"data: {count} images beside the class folders of {str(root)!r} are passed over")
 
 
 def say_passed_over(files: list[str], root: Path, say: Say) -> None:
@@ -173,7 +213,7 @@ def as_dataset(listing: Listing) -> Dataset:
 
     features = Features(image=Image(decode=False), label=Value("string"))
     images = [{"path": path, "bytes": None} for path in listing.paths]
-    columns = {"image": images, "label": list(listing.labels)}
+    columns = {"image": images, "label": listing.labels}
     if listing.captions is not None:
         features[CAPTION_OF_FILE] = Value("string")
         columns[CAPTION_OF_FILE] = listing.captions

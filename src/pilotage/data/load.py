@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 
 from pilotage.data.captions import (
     LOOKED_FOR,
     CaptionRequest,
-    add_captions,
-    check_captions,
-    find_caption_column,
-    known_caption_column,
+    check_columns_differ,
     say_gaps,
 )
-from pilotage.data.classes import as_one_class, check_train, match_classes
-from pilotage.data.columns import (
-    UNLABELLED,
-    Table,
-    find_image_column,
-    find_label_column,
-    read_table,
-)
+from pilotage.data.columns import Table
 from pilotage.data.images import Captions, EncodedImages, ImageData
+from pilotage.data.labels import Asked, label_splits
 from pilotage.data.points import PointData, is_mixture, load_points
 from pilotage.data.shape import check_one_size, check_size, choose_shape
 from pilotage.data.shapes import load_shapes
@@ -34,19 +25,16 @@ from pilotage.data.split import check_split, hold_out
 from pilotage.data.stacked import PREFIX, is_stacked, stack
 from pilotage.errors import PilotageError
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 Say = Callable[[str], None]
 
-HELD_OUT_SPLITS = ("test", "validation", "val", "valid")
+HELD_OUT = 0.1
 
 
 @no_type_check  # settings are judged here, in a sentence
 def load_data(
     source: str | Path,
     size: int | Sequence[int] | None = None,
-    held_out: float = 0.1,
+    held_out: float = HELD_OUT,
     seed: int = 0,
     image_column: str | None = None,
     label_column: str | None = None,
@@ -64,6 +52,8 @@ def load_data(
             - a folder of class folders; a folder with the folders `train` and `test` or
               `validation` (or their common other names), each of class folders; a folder of images,
               all of one class;
+            - `"shapes"`: captioned shapes, see `load_shapes`, with no other settings than size and
+              seed;
             - a `.parquet` file, or a folder of them, where `train*.parquet` with `test*.parquet`
               or `validation*.parquet` are splits and any other set of names is training data;
             - a Hugging Face hub id `name`, `owner/name` or `owner/name:config`, if no such path
@@ -75,11 +65,13 @@ def load_data(
             images share, and takes the smallest height and the smallest width of mixed ones.
             Images of another size are resized to cover it and centre-cropped.
         held_out: Fraction of each class to hold out, from 0 up to, but not including, 1. Not used
-            where the source has a labelled test or validation split.
+            where the source has a labelled test or validation split. Of captioned images whose
+            classes are all too small, and were not asked for, it is the fraction of all.
         seed: Draws the held-out images.
         image_column: Column of encoded images, found by its type if None.
         label_column: Column of labels, found by its type or name if None. Whole numbers or
-            strings; without any, all images are of class "all".
+            strings; without any, all images are of class "all". Where captions are wanted and no
+            column is named, labels that cannot be used count as none.
         say: Receives each one-line note once.
         mixed_sizes: Whether images of several sizes may be brought to one where size is None.
         caption_column: Column of captions in Parquet files, a hub data set or the metadata of an
@@ -87,12 +79,14 @@ def load_data(
             the first counts. Naming one asks for captions.
         captions: Whether captions are wanted. In an image folder they are in `metadata.csv` or
             `metadata.jsonl` (column `file_name`, relative to that file) or in a text file beside
-            each image; folders named like splits are then splits even without class folders.
+            each image; folders named like splits are then splits even without class folders, and
+            images beside folders are taken with those in them, all of one class.
 
     Returns:
         The training and the held-out set, of the same classes and shape. Grey images have one
         channel, all others three; alpha is dropped, EXIF orientation applied. Classes are those
-        that have training images. A missing caption is told and becomes the empty one.
+        that the source's training split has images of. A missing caption is told and becomes the
+        empty one.
 
     Raises:
         PilotageError: A setting is not allowed, the source, a label, a caption or an image is not
@@ -101,26 +95,41 @@ def load_data(
     size = check_size(size)
     check_split(held_out, seed)
     say = once(say)
+    check_columns_differ(caption_column, label_column)
     wanted = CaptionRequest(caption_column) if captions or caption_column is not None else None
+    columns = {"image_column": image_column, "label_column": label_column}
     if source == "shapes":
+        changed = None if held_out == HELD_OUT else held_out
+        refuse_for_shapes(held_out=changed, caption_column=caption_column, **columns)
         return load_shapes(size, seed=seed)
     if wanted is not None and (is_mixture(source) or is_stacked(source)):
         raise PilotageError(f"data: {source!r} has no captions; {LOOKED_FOR}")
     if is_mixture(source):
-        asked = {"size": size, "image_column": image_column, "label_column": label_column}
-        return load_points(source, float(held_out), seed, say, **asked)
+        return load_points(source, float(held_out), seed, say, size=size, **columns)
     if is_stacked(source):
         base = source.removeprefix(PREFIX)
         planes = load_data(base, size, held_out, seed, image_column, label_column, say, mixed_sizes)
         return stack(*planes, seed, say)
     splits = open_source(source, say, wanted)
-    train, others = label_splits(splits, image_column, label_column, say, wanted)
-    own = own_held_out(train, others, say)
+    asked = Asked(image_column, label_column, wanted)
+    train, own = label_splits(splits, asked, say)
     if wanted is not None:
         say_gaps([train] if own is None else [train, own], say)
-    held_out = float(held_out)
-    parts = carve(train, held_out, seed, say) if own is None else use_own(train, own, held_out, say)
+    if own is None:
+        parts = carve(train, float(held_out), seed, say, by_class=asked.needs_labels)
+    else:
+        parts = use_own(train, own, float(held_out), say)
     return decode_parts(parts, train.classes, size, say, mixed_sizes)
+
+
+def refuse_for_shapes(**settings: Any) -> None:
+    """Raise PilotageError unless all `settings` are None: shapes are drawn, not read."""
+    for setting, value in settings.items():
+        if value is not None:
+            raise PilotageError(
+                f"data: {setting}={value!r} is not allowed with 'shapes', whose images, captions, "
+                "classes and held-out images are drawn; leave it out"
+            )
 
 
 def once(say: Say) -> Say:
@@ -133,51 +142,6 @@ def once(say: Say) -> Say:
             say(line)
 
     return say_once
-
-
-def label_splits(
-    splits: Mapping[str, Dataset],
-    image_column: str | None,
-    label_column: str | None,
-    say: Say,
-    wanted: CaptionRequest | None,
-) -> tuple[Table, list[Table]]:
-    """The labelled training split, and the others that may serve as held-out, best first."""
-    name = training_split(splits, say)
-    features = splits[name].features
-    image = find_image_column(features, image_column)
-    caption = None if wanted is None else known_caption_column(features, wanted.column)
-    label = find_label_column(features, label_column, (image, caption))
-    names = [name, *(other for other in HELD_OUT_SPLITS if other in splits and other != name)]
-    tables = [read_table(split, splits[split], image, label) for split in names]
-    if label is None:
-        say("data: no label column; all images are of class 'all'")
-        tables = [as_one_class(table) for table in tables]
-    if wanted is not None:
-        caption = caption or find_caption_column(features, (image, label), say)
-        tables = [add_captions(table, splits[table.split], caption, say) for table in tables]
-        check_captions(tables[0])
-    return check_train(tables[0], say), tables[1:]
-
-
-def training_split(splits: Mapping[str, Dataset], say: Say) -> str:
-    """`train`, or the only split there is."""
-    if "train" in splits:
-        return "train"
-    if len(splits) == 1:
-        (name,) = splits
-        say(f"data: the only split {name!r} is used for training")
-        return name
-    raise PilotageError(f"data: no split 'train' among {', '.join(map(repr, splits))}")
-
-
-def own_held_out(train: Table, others: list[Table], say: Say) -> Table | None:
-    """The first of the source's own held-out splits that is labelled, by the training classes."""
-    for table in others:
-        if len(table.codes) and UNLABELLED not in table.codes:
-            return match_classes(table, train.classes)
-        say(f"data: split {table.split!r} is empty or has images without a label and is not used")
-    return None
 
 
 class Part(NamedTuple):
@@ -199,10 +163,17 @@ def use_own(train: Table, own: Table, held_out: float, say: Say) -> tuple[Part, 
     return all_of(train), all_of(own)
 
 
-def carve(train: Table, held_out: float, seed: int, say: Say) -> tuple[Part, Part]:
-    """A part of the training split for training, the rest held out."""
+def carve(train: Table, held_out: float, seed: int, say: Say, by_class: bool) -> tuple[Part, Part]:
+    """A part of the training split for training, the rest held out.
+
+    Unless `by_class`, it is drawn over all images where every class is too small to give any.
+    """
     part = all_of(train)
     kept, held = hold_out(part.codes, held_out, seed, say)
+    if not len(held) and not by_class:
+        kept, held = hold_out(np.zeros_like(part.codes), held_out, seed, lambda _: None)
+        if len(held):
+            say("data: the held-out images are drawn over all classes together")
     return part.select(kept), part.select(held)
 
 

@@ -151,6 +151,10 @@ def _check_data(card: Card) -> None:
         raise PilotageError(
             f"low_res is {low}: it must be smaller than the images' {size}, and divide it."
         )
+    if card.recipe.flip and card.recipe.data == "shapes":
+        raise PilotageError(
+            "flip is True: captions of shapes say what is left and right, so it must be False."
+        )
     if len(card.data.shape) == 1 and not isinstance(card.recipe, AdversarialRecipe):
         raise PilotageError(
             f"data is {card.recipe.data}: it has points, which only objective ddgan learns."
