@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
+from pilotage.evaluate import evaluate
 from pilotage.metrics.extractors import (
     Extractor,
     dinov2,
@@ -24,8 +26,12 @@ from pilotage.metrics.extractors import (
     resize_tf1_bilinear,
 )
 from pilotage.metrics.extractors.base import cache_folder, file_hash
-from pilotage.metrics.extractors.in_domain import InDomain
+from pilotage.metrics.extractors.in_domain import CODE_VERSION, MAX_PASSES, Facts, InDomain
 from pilotage.metrics.extractors.inception import INCEPTION_URL, Inception
+from pilotage.metrics.extractors.rotations import turned
+from pilotage.report.names import with_arrow
+from pilotage.settings import EvaluateSettings
+from pilotage.sweep.yardstick import make_yardstick
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +200,9 @@ def test_any_shape(tmp_path, shape):
 
 def test_what_in_domain_refuses(tmp_path):
     data = small()
-    lone = small(classes=1)
-    with pytest.raises(PilotageError, match=r"1 class.*nothing to classify"):
-        quick(lone, tmp_path)
+    nothing = ImageData.from_arrays(data.batch([]).numpy(), [], data.classes)
+    with pytest.raises(PilotageError, match="without any training images"):
+        quick(nothing, tmp_path)
     with pytest.raises(PilotageError, match="held_out"):
         quick(data, tmp_path, held_out=small((3, 8, 8)))
     with pytest.raises(PilotageError, match="seed=-1"):
@@ -219,6 +225,101 @@ def test_images_of_another_shape_are_refused(trained):
         trained[0](torch.zeros(2, 1, 9, 8, dtype=torch.uint8))
     with pytest.raises(PilotageError, match="float32"):
         trained[0](torch.zeros(2, 1, 8, 8))
+
+
+def test_cached_classifiers_of_earlier_versions_are_found():
+    """A file by another name would be trained again, and a hash would be another."""
+    facts = Facts(1, "ab" * 32, (3, 9, 14), ("cat", "dog", "猫"), 7, 2, True)
+    assert facts.key == "in-domain-35bc8a8bee2ec707cbe49847"
+    assert facts.version == CODE_VERSION
+
+
+# rotations of images of one class
+
+
+def slopes(shape=(1, 8, 8), count=60, seed=0):
+    """Noise on a slope that is darkest at the bottom and no more than grey on the right."""
+    random = np.random.default_rng(seed)
+    _, H, W = shape
+    slope = np.linspace(200, 50, H)[:, None] + np.linspace(0, -40, W)
+    images = slope + random.integers(0, 20, (count, *shape))
+    return ImageData.from_arrays(images.astype(np.uint8), np.zeros(count, int), ["all"])
+
+
+@pytest.mark.parametrize(("shape", "angles"), [((1, 8, 8), 4), ((3, 8, 12), 2)])
+def test_images_of_one_class_are_told_apart_by_their_rotations(tmp_path, shape, angles):
+    data, said = slopes(shape), []
+    extractor = quick(data, tmp_path, slopes(shape, 20, seed=1), said, passes=12)
+    assert isinstance(extractor, Extractor)
+    assert (extractor.name, extractor.angles) == ("in-domain-rotations", angles)
+    assert extractor.accuracy > 0.9
+    assert f"training on {60 * angles} rotated images" in said[0]
+    assert said[1].startswith(f"in-domain-rotations extractor {extractor.hash[:12]}: held-out acc")
+    features = extractor(data.batch(range(5)))
+    assert features.logits is None
+    assert features.pooled.shape == (5, extractor.dimensions)
+    assert not np.allclose(features.pooled, extractor(data.batch(range(5)).flip(2)).pooled, 0.01)
+    assert quick(data, tmp_path / "b", passes=12).hash == extractor.hash
+    assert quick(data, tmp_path / "b", passes=12, seed=1).hash != extractor.hash
+
+
+def test_a_classifier_of_rotations_is_cached(tmp_path, monkeypatch):
+    first = quick(slopes(), tmp_path)
+    forbid_training(monkeypatch)
+    again = quick(slopes(), tmp_path, held_out=slopes(seed=1))
+    assert again.hash == first.hash
+    (file,) = tmp_path.glob("*.json")
+    assert "270 degrees" in file.read_text()
+    (file,) = tmp_path.glob("*.safetensors")
+    inner = quick(turned(slopes()), tmp_path)
+    assert {first.dimensions} == {inner.dimensions}
+    assert first.hash != inner.hash, "another name, so that their numbers are never compared"
+
+
+def test_images_are_mirrored_before_they_are_turned():
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 4, 4), np.uint8)
+    data = turned(ImageData.from_arrays(images, [0, 0, 0], ["all"]), mirrored=True)
+    assert len(data) == 3 * 8
+    assert (data.classes[1], data.labels.tolist()) == ("90 degrees", [0, 1, 2, 3] * 6)
+    order = np.random.default_rng(1).permutation(24)
+    for row, found in zip(order, data.batch(order), strict=True):
+        image = images[row // 8, 0]
+        upright = image[:, ::-1] if row % 8 >= 4 else image
+        assert np.array_equal(found[0], np.rot90(upright, row % 4))
+    assert data.batch([]).shape == (0, 1, 4, 4)
+    flat = turned(ImageData.from_arrays(images[:, :, :3], [0, 0, 0], ["all"]))
+    assert np.array_equal(flat.batch([3])[0, 0], images[1, 0, 2::-1, ::-1])
+    plain = turned(ImageData.from_arrays(images, [0, 0, 0], ["all"]))
+    assert len({data.fingerprint, plain.fingerprint, flat.fingerprint}) == 3
+
+
+def test_a_folder_without_classes_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setitem(MAX_PASSES, "cpu", 12)
+    for name, part in (("train", slopes(count=90)), ("upside-down", slopes(count=90, seed=1))):
+        (tmp_path / name).mkdir()
+        for k, image in enumerate(part.batch(range(90))[:, 0].numpy()):
+            file = tmp_path / name / f"{k}.png"
+            Image.fromarray(image[::-1] if name == "upside-down" else image).save(file)
+    settings = {"data": str(tmp_path / "train"), "force": True}
+    rows, said = [], []
+    for images in ("real", str(tmp_path / "upside-down")):
+        rows.append(evaluate(EvaluateSettings(images=images, **settings), say=said.append))
+    assert {row["extractor"]["name"] for row in rows} == {"in-domain-rotations"}
+    assert rows[0]["extractor"]["accuracy"] > 0.5
+    assert not any("warning" in line for line in said)
+    metrics = [row["metrics"] for row in rows]
+    assert not {"inception_score", "accuracy"} & set(metrics[0])
+    assert metrics[0]["frechet"][0] < metrics[1]["frechet"][0]
+    assert with_arrow("frechet", rows[0]["extractor"]) == "FD (in-domain rotation) ↓"
+
+
+def test_rotations_that_look_alike_are_warned_of(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    noise, said = small(classes=1), []
+    found = make_yardstick("in-domain", "noise", noise, small(classes=1, seed=1), said.append)
+    assert found.extractor.accuracy < 0.5
+    assert "hardly better than chance (25%)" in said[-1]
 
 
 # TensorFlow 1's resizing

@@ -1,13 +1,18 @@
 """Runs on captions in the features of a frozen text encoder."""
 
+import itertools
 import json
 import shutil
 import sys
+import types
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from helpers import contents
 from pilotage import load_run
@@ -253,6 +258,90 @@ def test_recipes_without_an_encoder_are_as_they_were():
 
 
 # --- an encoder of transformers ------------------------------------------------------------------
+
+
+class FakeModel(nn.Module):
+    """Called like a model of transformers, whose every version has other settings of its own."""
+
+    def __init__(self, settings):
+        super().__init__()
+        self.table = nn.Parameter(torch.full((3, 4), settings.pop("scale", 1.0)))
+        self.pooler = nn.Linear(4, 4)  # random
+        self.config = types.SimpleNamespace(
+            hidden_size=4,
+            to_dict=lambda: {**settings, "num_beams": next(count)},
+            get_config_dict=lambda path: ({**settings, "_commit_hash": next(count)}, {}),
+        )
+
+
+class FakeTokenizer:
+    """Called like one of transformers: it tells whether words are in capitals."""
+
+    pad_token = "no"
+
+    def __init__(self, settings):
+        self._lower = settings.get("lower")
+
+    def get_vocab(self):
+        return {"no": 0, "yes": 1}
+
+    def __call__(self, captions):
+        words = [caption.split() for caption in captions]
+        return {"input_ids": [[int(w.isupper() and not self._lower) for w in ws] for ws in words]}
+
+
+count = itertools.count()
+
+
+@pytest.fixture
+def encoder_hash(tmp_path, monkeypatch):
+    """The hash of an encoder that has these settings in its config.json."""
+
+    def read(make, path, use_safetensors=False, output_loading_info=False):
+        settings = json.loads(Path(path, "config.json").read_text())
+        missing = settings.pop("missing", [])
+        told = {"missing_keys": ["pooler.weight", *missing]}
+        return (make(settings), told) if output_loading_info else make(settings)
+
+    makers = {"AutoModel": FakeModel, "AutoTokenizer": FakeTokenizer}
+    fake = {k: types.SimpleNamespace(from_pretrained=partial(read, v)) for k, v in makers.items()}
+    monkeypatch.setitem(sys.modules, "transformers", types.SimpleNamespace(**fake))
+
+    def made(**settings):
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        return frozen_text(tmp_path, cache=tmp_path).hash
+
+    return made
+
+
+def test_an_encoder_is_the_same_under_another_version(encoder_hash):
+    first = encoder_hash(layers=2, text={"heads": 3})
+    assert encoder_hash(text={"heads": 3}, layers=2) == first
+    version = {"transformers_version": "5.0", "dtype": "float16", "_name_or_path": "/tmp/x"}
+    assert encoder_hash(layers=2, text={"heads": 3, **version}, **version) == first
+    others = [
+        encoder_hash(layers=3, text={"heads": 3}),
+        encoder_hash(layers=2, text={"heads": 4}),
+        encoder_hash(layers=2, text={"heads": 3}, lower=True),
+        encoder_hash(layers=2, text={"heads": 3}, scale=2.0),
+    ]
+    assert len({first, *others}) == 5
+
+
+def test_an_encoder_without_its_weights_is_refused(encoder_hash):
+    with pytest.raises(PilotageError, match="lacks 1 of 1 weights, such as table"):
+        encoder_hash(missing=["table"])
+
+
+@pytest.mark.parametrize("error", [ImportError, ValueError, Exception])
+def test_an_encoder_that_cannot_be_loaded_says_what_it_needs(error, encoder_hash, monkeypatch):
+    def fail(path):
+        raise error("X requires the SentencePiece\nlibrary but it was not found")
+
+    monkeypatch.setattr(sys.modules["transformers"].AutoTokenizer, "from_pretrained", fail)
+    words = r"cannot be loaded \(X requires the SentencePiece library.*pip install sentencepiece"
+    with pytest.raises(PilotageError, match=words):
+        encoder_hash(layers=2)
 
 
 @pytest.fixture

@@ -1,31 +1,24 @@
 """Captions as conditions, in the features of a text encoder that is never trained."""
 
 import hashlib
-import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from pilotage.cache import usable_folder, usual_folder
 from pilotage.conditions.stored import write_facts
 from pilotage.conditions.tokens import checked_captions, warn_of_cuts
+from pilotage.conditions.transformers_text import load_encoder
 from pilotage.diffusion import rows
-from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
 from pilotage.networks.text_cond import TextCond
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-_BATCH = 32  # captions that go through the encoder at once
-_NOT_HASHED = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 
 
 @runtime_checkable
@@ -165,85 +158,4 @@ def frozen_text(
             below 1 or more than the model reads.
     """
     positive_int("context", context)
-    try:
-        from transformers import AutoModel, AutoTokenizer
-    except ImportError:
-        raise PilotageError(
-            f"a text encoder ({name_or_path}) needs transformers, which is not installed; "
-            "install the extra text: pip install 'pilotage[text]'."
-        ) from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(name_or_path))
-        model = AutoModel.from_pretrained(str(name_or_path), use_safetensors=True).float()
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise PilotageError(
-            f"the text encoder {str(name_or_path)!r} cannot be loaded ({reason}); give a hub id, "
-            "or a folder with config.json, tokenizer.json and model.safetensors."
-        ) from None
-    name = Path(name_or_path).resolve() if Path(name_or_path).is_dir() else name_or_path
-    part = _text_part(model)
-    longest = getattr(part.config, "max_position_embeddings", None) or context
-    if context > longest:
-        raise PilotageError(
-            f"context is {context}: it must be at most {longest}, as the text encoder {name} reads."
-        )
-    return FrozenText(_TransformersEncoder(str(name), tokenizer, part, context, device), cache)
-
-
-def _text_part(model: nn.Module) -> nn.Module:
-    if hasattr(model, "encoder") and hasattr(model, "decoder"):
-        return model.encoder
-    return getattr(model, "text_model", model)
-
-
-class _TransformersEncoder:
-    """A model of transformers as an `Encoder`."""
-
-    def __init__(
-        self,
-        name: str,
-        tokenizer: "PreTrainedTokenizerBase",
-        model: nn.Module,
-        context: int,
-        device: torch.device | str,
-    ):
-        self.name, self.context = name, context
-        self._tokenizer = tokenizer
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        self._model, self._device = model.eval().requires_grad_(False), device
-        self.width = model.config.hidden_size
-        self.hash = _hash(model, tokenizer.get_vocab())
-
-    def lengths(self, captions: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self._tokenizer(list(captions), verbose=False)["input_ids"]]
-
-    def __call__(self, captions: Sequence[str]) -> Iterator[Tensor]:
-        self._model.to(self._device)
-        for start in range(0, len(captions), _BATCH):
-            yield from self._features(captions[start : start + _BATCH])
-        self._model.cpu()
-
-    def _features(self, captions: Sequence[str]) -> list[Tensor]:
-        cut = {"truncation": True, "max_length": self.context, "padding": True}
-        told = self._tokenizer(list(captions), return_tensors="pt", **cut)
-        ids, mask = told["input_ids"].long(), told["attention_mask"].bool()
-        if not mask.any():  # some models fail on nothing
-            return [torch.zeros(0, self.width) for _ in captions]
-        device = self._device
-        with torch.no_grad():
-            answer = self._model(input_ids=ids.to(device), attention_mask=mask.to(device))
-        features = answer.last_hidden_state.cpu()
-        return [row[kept] for row, kept in zip(features, mask, strict=True)]
-
-
-def _hash(model: nn.Module, vocabulary: dict[str, int]) -> str:
-    """SHA-256 of the settings, the weights and the vocabulary."""
-    settings = {k: v for k, v in model.config.to_dict().items() if k not in _NOT_HASHED}
-    told = json.dumps([settings, vocabulary], sort_keys=True, default=str)
-    digest = hashlib.sha256(told.encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return FrozenText(load_encoder(name_or_path, context, device), cache)

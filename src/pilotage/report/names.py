@@ -19,7 +19,11 @@ OTHER_NAMES = {
     "inception_score": "IS",
     "kernel": "KD",
 }
-FEATURES = {"dinov2": "DINOv2", "stacked-in-domain": "in-domain, per channel"}
+FEATURES = {
+    "dinov2": "DINOv2",
+    "in-domain-rotations": "in-domain rotation",
+    "stacked-in-domain": "in-domain, per channel",
+}
 SPOKEN = {
     "modes": "modes hit",
     "modes_kl": "KL over modes",

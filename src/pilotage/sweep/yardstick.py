@@ -6,12 +6,19 @@ from typing import NamedTuple
 from pilotage.data import ImageData
 from pilotage.errors import PilotageError
 from pilotage.images import shape_text
-from pilotage.metrics.extractors import Extractor, StackedInDomain, load_extractor
+from pilotage.metrics.extractors import (
+    Extractor,
+    InDomainRotations,
+    StackedInDomain,
+    load_extractor,
+)
 from pilotage.run import Run
 from pilotage.settings import SweepSettings
 from pilotage.sweep.measure import Sample, real_sample
 from pilotage.training.fit import load
 from pilotage.version import __version__
+
+HARDLY = 0.6  # of two classes, where twice by chance would be all
 
 
 class Yardstick(NamedTuple):
@@ -53,8 +60,9 @@ def make_yardstick(
 ) -> Yardstick:
     """The extractor and the features of the real images, which the rows call ``name``."""
     extractor = load_extractor(spec, train, held_out, say=say)
-    chance = 1 / len(train.classes)
-    if extractor.accuracy is not None and extractor.accuracy < 2 * chance < 1:
+    rotations = isinstance(extractor, InDomainRotations)
+    chance = 1 / (extractor.angles if rotations else len(train.classes))
+    if extractor.accuracy is not None and extractor.accuracy < min(2 * chance, HARDLY):
         say(
             f"warning: the {extractor.name} extractor is right for {extractor.accuracy:.0%} of "
             f"held-out images, hardly better than chance ({chance:.0%}): its distances mean little"

@@ -1,9 +1,9 @@
 """Images to features: extractors, each with a name and a content hash.
 
-`in_domain` trains a small classifier on the dataset and needs nothing else, and
-`stacked_in_domain` applies it to each channel of stacked images; `inception` is the standard
-network of FID and the Inception score; `dinov2` needs the extra of that name. Numbers in features
-of different hashes do not compare.
+`in_domain` trains a small classifier on the dataset, of its classes or else of its rotations, and
+needs nothing else, and `stacked_in_domain` applies it to each channel of stacked images;
+`inception` is the standard network of FID and the Inception score; `dinov2` needs the extra of that
+name. Numbers in features of different hashes do not compare.
 """
 
 from pilotage.metrics.extractors.base import Extractor, Features
@@ -12,11 +12,13 @@ from pilotage.metrics.extractors.in_domain import in_domain
 from pilotage.metrics.extractors.inception import inception
 from pilotage.metrics.extractors.load import load_extractor
 from pilotage.metrics.extractors.resize import resize_tf1_bilinear
+from pilotage.metrics.extractors.rotations import InDomainRotations
 from pilotage.metrics.extractors.stacked import StackedInDomain, stacked_in_domain
 
 __all__ = [
     "Extractor",
     "Features",
+    "InDomainRotations",
     "StackedInDomain",
     "dinov2",
     "in_domain",

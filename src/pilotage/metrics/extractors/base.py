@@ -23,7 +23,7 @@ class Features(NamedTuple):
     Attributes:
         pooled: (N, D), for Fréchet and kernel distances, precision and recall.
         spatial: (N, Ds), where the image's layout still shows, for sFID; None if there are none.
-        logits: (N, K), unnormalised log-probabilities of the classes; None without a classifier.
+        logits: (N, K), unnormalised log-probabilities of the classes; None without any.
     """
 
     pooled: np.ndarray

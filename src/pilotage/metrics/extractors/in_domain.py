@@ -1,7 +1,7 @@
 """Features of a small classifier trained on the dataset itself.
 
-They need no download and fit any labelled images, but a distance in them is not plain FID and
-compares only with distances under the same content hash.
+They need no download and fit any images, but a distance in them is not plain FID and compares only
+with distances under the same content hash.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from pilotage.metrics.extractors.base import (
     to_array,
 )
 from pilotage.metrics.extractors.classifier import Classifier
+from pilotage.metrics.extractors.rotations import InDomainRotations, turned
 from pilotage.seeding import derived_generator, derived_seed
 
 Say = Callable[[str], None]
@@ -111,8 +112,12 @@ def in_domain(
     passes: int | None = None,
     flip: bool = False,
     say: Say = print,
-) -> InDomain:
+) -> InDomain | InDomainRotations:
     """The classifier of a dataset: from the cache, else trained and put there.
+
+    Images of one class only have nothing to be told apart by but how they are turned, so for these
+    it is the classifier of their rotations, see `rotations`, trained in the same way. Its passes
+    are over every image in every rotation.
 
     On the CPU the same arguments and number of threads give the same weights, bit for bit; on a GPU
     they may differ in the last bits, and so does the hash. To use one extractor on many machines,
@@ -120,7 +125,7 @@ def in_domain(
     time on one machine, one trains and the others read.
 
     Args:
-        train: images of two classes at least.
+        train: images, whose classes are told apart if there are two at least.
         held_out: images of the same shape and classes for the accuracy; may be empty.
         seed: of the initial weights, the order and the shifts.
         cache: folder of trained classifiers; None: ``~/.cache/pilotage/extractors``, or below
@@ -132,8 +137,11 @@ def in_domain(
         say: receives one-line notes.
 
     Raises:
-        PilotageError: if a setting is not allowed, or the images have one class only.
+        PilotageError: if a setting is not allowed, or there are no training images.
     """
+    unlabelled = len(np.unique(train.labels)) == 1
+    if unlabelled:
+        train, held_out, flip = turned(train, mirrored=flip), turned(held_out), False
     check(train, held_out, seed, passes)
     device = pick_device(device)
     if passes is None:
@@ -145,24 +153,22 @@ def in_domain(
     with one_at_a_time(path.with_suffix(".lock")):
         found = read_cache(path, facts, held_out, device, say)
         if found is None:
-            say(f"in-domain extractor: training on {len(train)} images, passes: {passes}")
+            kind = "rotated images" if unlabelled else "images"
+            say(f"in-domain extractor: training on {len(train)} {kind}, passes: {passes}")
             found = InDomain(fit(train, facts, device), facts, None, device)
             found.accuracy = accuracy(found, held_out)
             write_cache(path, found, facts, held_out)
+    if unlabelled:
+        found = InDomainRotations(found, len(facts.classes))
     score = "unknown" if found.accuracy is None else f"{found.accuracy:.2%}"
-    say(f"in-domain extractor {found.hash[:12]}: held-out accuracy {score}")
+    say(f"{found.name} extractor {found.hash[:12]}: held-out accuracy {score}")
     return found
 
 
 def check(train: ImageData, held_out: ImageData, seed: int, passes: int | None) -> None:
     """Raise PilotageError unless these can be trained with."""
-    present = len(np.unique(train.labels))
-    if present < 2:
-        raise PilotageError(
-            f"extractor=in-domain is not allowed with {present} class(es) among the training "
-            "images: there is nothing to classify; give two classes or more, or take another "
-            "extractor."
-        )
+    if not len(train):
+        raise PilotageError("extractor=in-domain is not allowed without any training images.")
     if len(held_out) and (held_out.shape, held_out.classes) != (train.shape, train.classes):
         raise PilotageError(
             f"held_out of shape {held_out.shape} with {len(held_out.classes)} classes is not "

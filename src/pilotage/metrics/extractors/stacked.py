@@ -63,7 +63,8 @@ def stacked_in_domain(
         settings: see `in_domain`.
 
     Raises:
-        PilotageError: if a setting is not allowed, or either set is not stacked.
+        PilotageError: if a setting is not allowed, either set is not stacked, or the training
+            images are of one class only.
     """
     for name, data in (("train", train), ("held_out", held_out)):
         if not isinstance(data, StackedData):
@@ -71,6 +72,11 @@ def stacked_in_domain(
                 f"{name} of shape {data.shape} is not allowed; the stacked in-domain extractor "
                 "takes stacked images, whose planes and labels are known."
             )
+    if len(np.unique(train.planes.labels)) == 1:
+        raise PilotageError(
+            "extractor=in-domain is not allowed with stacked images of one class: there is one "
+            "mode only; give training images of two classes or more."
+        )
     planes = in_domain(train.planes, held_out.planes, **settings)
     found = StackedInDomain(planes, accuracy(planes, held_out))
     score = "unknown" if found.accuracy is None else f"{found.accuracy:.2%}"

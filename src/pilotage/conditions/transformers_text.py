@@ -1,0 +1,147 @@
+"""Text encoders of transformers, read from safetensors and run as they are."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pilotage.errors import PilotageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH = 32  # captions that go through the encoder at once
+_NOT_HASHED = {"architectures", "dtype", "torch_dtype", "transformers_version"}
+_UNUSED = "pooler."  # after the features; often in no file, and then random
+_PROBE = "A Red square, 2 CATS & a café!"  # what tokenizers do differently, in one caption
+
+
+class TransformersText:
+    """A model of transformers as an `Encoder`; made by `load_encoder`."""
+
+    def __init__(
+        self,
+        name: str,
+        tokenizer: "PreTrainedTokenizerBase",
+        model: nn.Module,
+        settings: dict[str, Any],
+        context: int,
+        device: torch.device | str,
+    ):
+        self.name, self.context = name, context
+        self._tokenizer = tokenizer
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        self._model, self._device = model.eval().requires_grad_(False), device
+        self.width = model.config.hidden_size
+        probe = tokenizer([_PROBE])["input_ids"]
+        self.hash = _hash(model, [_decisive(settings), tokenizer.get_vocab(), probe])
+
+    def lengths(self, captions: Sequence[str]) -> list[int]:
+        """How many tokens each caption has, however many."""
+        return [len(ids) for ids in self._tokenizer(list(captions), verbose=False)["input_ids"]]
+
+    def __call__(self, captions: Sequence[str]) -> Iterator[Tensor]:
+        """The features (n, D) of each caption's tokens, the first L at most, in order."""
+        self._model.to(self._device)
+        for start in range(0, len(captions), _BATCH):
+            yield from self._features(captions[start : start + _BATCH])
+        self._model.cpu()
+
+    def _features(self, captions: Sequence[str]) -> list[Tensor]:
+        cut = {"truncation": True, "max_length": self.context, "padding": True}
+        told = self._tokenizer(list(captions), return_tensors="pt", **cut)
+        ids, mask = told["input_ids"].long(), told["attention_mask"].bool()
+        if not mask.any():  # some models fail on nothing
+            return [torch.zeros(0, self.width) for _ in captions]
+        device = self._device
+        with torch.no_grad():
+            answer = self._model(input_ids=ids.to(device), attention_mask=mask.to(device))
+        features = answer.last_hidden_state.cpu()
+        return [row[kept] for row, kept in zip(features, mask, strict=True)]
+
+
+def load_encoder(
+    name_or_path: str | PathLike[str], context: int, device: torch.device | str
+) -> TransformersText:
+    """The part of a model that reads text; the arguments are those of `frozen_text`.
+
+    Raises:
+        PilotageError: if transformers is not installed, the model cannot be had, or context is more
+            than it reads.
+    """
+    try:
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError:
+        raise PilotageError(
+            f"a text encoder ({name_or_path}) needs transformers, which is not installed; "
+            "install the extra text: pip install 'pilotage[text]'."
+        ) from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(name_or_path))
+        how = {"use_safetensors": True, "output_loading_info": True}
+        model, told = AutoModel.from_pretrained(str(name_or_path), **how)
+        settings, _ = model.config.get_config_dict(str(name_or_path))
+    except Exception as error:  # of several libraries, and of several kinds in each
+        reason = " ".join(str(error).split())[:300]
+        raise PilotageError(
+            f"the text encoder {str(name_or_path)!r} cannot be loaded ({reason}); give a hub id, "
+            "or a folder, with config.json, model.safetensors and tokenizer.json (without the "
+            "last it may need: pip install sentencepiece protobuf)."
+        ) from None
+    name = Path(name_or_path).resolve() if Path(name_or_path).is_dir() else name_or_path
+    part = _text_part(model.float())
+    _check_whole(name, model, part, set(told["missing_keys"]))
+    longest = getattr(part.config, "max_position_embeddings", None) or context
+    if context > longest:
+        raise PilotageError(
+            f"context is {context}: it must be at most {longest}, as the text encoder {name} reads."
+        )
+    return TransformersText(str(name), tokenizer, part, settings, context, device)
+
+
+def _text_part(model: nn.Module) -> nn.Module:
+    if hasattr(model, "encoder") and hasattr(model, "decoder"):
+        return model.encoder
+    return getattr(model, "text_model", model)
+
+
+def _check_whole(name: Path | str, model: nn.Module, part: nn.Module, missing: set[str]) -> None:
+    """Refuse random numbers for weights, which the library puts where a file has none."""
+    used = {id(weight) for key, weight in part.named_parameters() if not key.startswith(_UNUSED)}
+    found = [key for key, weight in model.named_parameters() if id(weight) in used]
+    lacking = [key for key in found if key in missing]
+    if lacking:
+        raise PilotageError(
+            f"the text encoder {str(name)!r} cannot be loaded: its file lacks {len(lacking)} of "
+            f"{len(found)} weights, such as {lacking[0]}; give a model whose file has them under "
+            "the names of this version of transformers."
+        )
+
+
+def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of config.json without where, when and how it was written.
+
+    They are the file's and not the model's: to those each version of transformers adds defaults of
+    its own.
+    """
+    return {
+        key: _decisive(value) if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key not in _NOT_HASHED and not key.startswith("_")
+    }
+
+
+def _hash(model: nn.Module, facts: Any) -> str:
+    """SHA-256 of what can be JSON, and of the weights that features depend on."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith(_UNUSED)}
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
