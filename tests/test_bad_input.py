@@ -116,6 +116,7 @@ def test_out_that_holds_something_else(tmp_path, capsys):
         (["--seeds", "a:b"], "seeds has 'a:b'"),
         (["--seeds", "99999999999999999999"], "seed"),
         (["--labels", "1", "2", "--seeds", "0"], "seeds has 1 for 2 labels"),
+        (["--guidance-interval", "2", "-2"], "guidance_interval is (2.0, -2.0)"),
         (["--sampler", "magic"], "sampler is 'magic': it must be one of ancestral, ddim"),
         (["--eta", "2"], "eta is 2.0"),
         (["--v", "-0.1"], "v is -0.1"),

@@ -84,6 +84,26 @@ def test_both_conventions_mean_the_same(tiny_run, tmp_path):
     assert records[0] == records[1]
 
 
+def test_guidance_acts_in_its_interval_only(tiny_run, tmp_path):
+    run, how = pilotage.load_run(tiny_run), {"labels": [3, 7], "steps": 4, "seeds": [4, 9]}
+    plain, guided = run.sample(**how), run.sample(**how, w=3)
+    assert torch.equal(run.sample(**how, w=3, guidance_interval=(-20.5, 20.5)), guided)
+    assert torch.equal(run.sample(**how, w=3, guidance_interval=(20.5, 21)), plain)
+    seen = []
+    run.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    partly = run.sample(**how, w=3, guidance_interval=(-20.5, 0))
+    assert not torch.equal(partly, guided)
+    assert not torch.equal(partly, plain)
+    below = int((run.levels(4) <= 0).sum())
+    assert 0 < below < 4
+    assert seen == [4] * below + [2] * (4 - below), "elsewhere guidance costs nothing"
+    out = tmp_path / "a.npz"
+    flags = ["--guidance-interval", "-20.5", "0", "--w", "3", "--steps", "4", "--labels", "3", "7"]
+    assert main(["sample", str(tiny_run), *flags, "--seeds", "4", "9", "--out", str(out)]) == 0
+    assert (np.load(out)["images"] == to_arrays(partly)).all()
+    assert json.loads((tmp_path / "a.npz.json").read_text())["guidance_interval"] == [-20.5, 0]
+
+
 @pytest.mark.parametrize(("scale", "w"), [(0.0, -1.0), (1.0, 0.0), (0.5, -0.5)])
 def test_small_scales_mean_what_they_say(tiny_run, scale, w):
     run = pilotage.load_run(tiny_run)

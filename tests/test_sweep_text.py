@@ -16,6 +16,7 @@ from pilotage.evaluate import evaluate
 from pilotage.images import from_uint8, to_uint8
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
 from pilotage.objectives.beside import shrunk
+from pilotage.report.arrange import arrange
 from pilotage.report.content import gather
 from pilotage.report.read import read_sources
 from pilotage.request import Batch
@@ -226,6 +227,15 @@ def test_pairs_of_a_caption():
     assert found[3] == pytest.approx(0.4)
     assert np.isnan(found[[1, 2, 4]]).all()
     assert np.isnan(caption_diversity(images[:4], 3)[3]), "alone"
+
+
+def test_an_interval_is_a_curve_of_its_own(base):
+    sweep(base, "--w", "2")
+    interval = ["--guidance-interval", "-20", "0"]
+    assert sweep(base, "--w", "2", *interval)["sample", 2.0]["guidance_interval"] == [-20, 0]
+    (group,) = arrange(read_sources([base]))
+    assert {guidance.interval for guidance in group.guidances} == {None, (-20, 0)}
+    assert any("λ from -20 to 0" in curve.label for curve in group.curves)
 
 
 def test_psnr_counts_levels():

@@ -41,12 +41,14 @@ class Guidance:
         classifier: that guides, or None.
         classifier_free_w: the strength beside a classifier's; w without one.
         classifier_shift: what a classifier moves, "eps" or "mean" (ADM's Algorithm 1).
+        interval: the log-SNR between which guidance acts; None for everywhere.
     """
 
     w: float
     classifier: NoisyRun | None = None
     classifier_free_w: float = 0.0
     classifier_shift: Literal["eps", "mean"] = "eps"
+    interval: tuple[float, float] | None = None
 
     @property
     def convention(self) -> str:
@@ -55,8 +57,10 @@ class Guidance:
 
     def record(self) -> dict:
         """The strengths and what they mean, for a file beside the images."""
+        where = {} if self.interval is None else {"guidance_interval": list(self.interval)}
         if self.classifier is None:
-            return {"w": self.w, "guidance_scale": 1 + self.w, "convention": self.convention}
+            strengths = {"w": self.w, "guidance_scale": 1 + self.w}
+            return {**strengths, "convention": self.convention, **where}
         return {
             "w": self.w,
             "classifier": str(self.classifier.folder),
@@ -64,6 +68,7 @@ class Guidance:
             "classifier_free_w": self.classifier_free_w,
             "classifier_shift": self.classifier_shift,
             "convention": self.convention,
+            **where,
         }
 
 

@@ -20,6 +20,7 @@ from pilotage.diffusion import (
     Step,
     Timesteps,
     ancestral,
+    between,
     classifier,
     classifier_free,
     clip_x,
@@ -145,11 +146,14 @@ class Run:
         """
         how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
         free_w = how.w if how.classifier is None else how.classifier_free_w
-        denoise = self.denoiser_for(seeds)
+        denoise = plain = self.denoiser_for(seeds)
         if self._knows_null:
             denoise = classifier_free(denoise, free_w, self.labels.null if null is None else null)
         if how.classifier is not None and how.classifier_shift == "eps":
+            plain = denoise
             denoise = classifier(denoise, how.classifier.classifier.log_prob, how.w)
+        if how.interval is not None:
+            denoise = between(denoise, plain, *how.interval)
         draws_z = self.is_generator and self.card.recipe.direct  # z has no bounds
         return denoise if draws_z else clip_x(denoise)
 
@@ -206,7 +210,7 @@ class Run:
         strength = guidance_strength(how.w, how.guidance_scale)
         if guide is None:
             self._check_free("w", strength)
-            return Guidance(strength, classifier_free_w=strength)
+            return Guidance(strength, None, strength, interval=how.guidance_interval)
         if how.classifier_shift == "mean" and how.sampler != "ancestral":
             raise PilotageError(
                 f"classifier_shift is mean: it needs the ancestral sampler, not {how.sampler}."
@@ -215,7 +219,7 @@ class Run:
         if free is None:
             free = -1.0 if self.classes and self.card.recipe.p_uncond == 1 else 0.0
         self._check_free("classifier_free_w", free)
-        return Guidance(strength, guide, free, how.classifier_shift)
+        return Guidance(strength, guide, free, how.classifier_shift, how.guidance_interval)
 
     def _check_free(self, name: str, w: float) -> None:
         """Refuse a classifier-free strength that the network cannot have; warn of an untrained."""
@@ -333,6 +337,7 @@ class Run:
         batch_size: int = 64,
         v: float | None = None,
         eta: float = 0.0,
+        guidance_interval: tuple[float, float] | None = None,
     ) -> Float[Tensor, "N C H W"]:
         """Guided images in [−1, 1], one per seed (2207.12598, Algorithm 2).
 
@@ -357,6 +362,9 @@ class Run:
             v: variance fraction of the ancestral sampler, in [0, 1]; if not given, as the network
                 learned it, or 0.3; a generator's is 0.
             eta: randomness of the DDIM sampler, in [0, 1]; 0 is deterministic.
+            guidance_interval: the log-SNR between which guidance acts (2404.07724): elsewhere it is
+                the conditional model, or with a classifier that at ``classifier_free_w``;
+                everywhere if not given.
 
         Raises:
             PilotageError: naming the setting that is wrong.
@@ -374,6 +382,7 @@ class Run:
             batch_size=batch_size,
             v=v,
             eta=eta,
+            guidance_interval=guidance_interval,
         )
         return torch.cat([batch.images for batch in self.stream(request)])
 

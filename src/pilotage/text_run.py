@@ -125,6 +125,11 @@ class TextRun(Run):
         Raises:
             PilotageError: naming them.
         """
+        if how.guidance_interval is not None and (compose or image_w is not None):
+            raise PilotageError(
+                f"guidance_interval is {how.guidance_interval}: it is of one strength w, and goes "
+                "with neither compose nor image_w."
+            )
         if image_w is not None and not self.network.plan.beside:
             raise PilotageError(f"image_w is {image_w}: the run sees no image beside x.")
         strength = how.w if how.w is not None else how.guidance_scale
@@ -267,6 +272,7 @@ class TextRun(Run):
         batch_size: int = 64,
         v: float | None = None,
         eta: float = 0.0,
+        guidance_interval: tuple[float, float] | None = None,
     ) -> Float[Tensor, "N C H W"]:
         """Images in [−1, 1] that captions ask for, one per seed (2112.10741).
 
@@ -293,7 +299,8 @@ class TextRun(Run):
             sampler: as there, and
             batch_size: as there, and
             v: as there, and
-            eta: as there.
+            eta: as there, and
+            guidance_interval: as there.
 
         Raises:
             PilotageError: naming the setting that is wrong.
@@ -314,6 +321,7 @@ class TextRun(Run):
             batch_size=batch_size,
             v=v,
             eta=eta,
+            guidance_interval=guidance_interval,
         )
         return torch.cat([batch.images for batch in self.stream(request)])
 

@@ -95,13 +95,17 @@ def parse_row(line: Line, folder: Path) -> Row:
 
 def _guidance(line: Line) -> Guidance:
     """Classifier-free unless the row says otherwise, as rows of earlier versions do not."""
+    interval = None
+    if line.content.get("guidance_interval") is not None:
+        interval = line.pair("guidance_interval")
     if line.content.get("guidance") is None or line.choice("guidance", GUIDANCE_KINDS) == FREE:
-        return Guidance()
+        return Guidance(interval=interval)
     return Guidance(
         BY_CLASSIFIER,
         line.need("classifier_hash", str),
         line.number("classifier_free_w"),
         line.choice("classifier_shift", SHIFTS),
+        interval,
     )
 
 

@@ -1,5 +1,6 @@
 """What is asked of trained runs: images, and measurements of them."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,7 +13,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class SteeringSettings(Settings):
-    """Guidance by a noisy classifier, beside or instead of the classifier-free one."""
+    """Where guidance acts, and that by a noisy classifier, beside or instead of classifier-free."""
+
+    guidance_interval: tuple[float, float] | None = Field(
+        None,
+        description="Log-SNR between which guidance acts, such as -20 0; everywhere if not given "
+        "(2404.07724).",
+    )
 
     classifier: Path | None = Field(
         None, description="The run folder of a noisy classifier, whose strength w then is."
@@ -26,6 +33,19 @@ class SteeringSettings(Settings):
         "eps",
         description="What a classifier moves: eps, in any sampler, or ADM's ancestral mean.",
     )
+
+    @model_validator(mode="after")
+    def _from_to(self) -> Self:
+        found = self.guidance_interval
+        if found is not None and not -math.inf < found[0] < found[1] < math.inf:
+            raise ValueError(
+                f"guidance_interval is {found}: it must be two numbers, the first the smaller."
+            )
+        if found is not None and self.classifier_shift == "mean":
+            raise ValueError(
+                f"guidance_interval is {found}: it needs classifier_shift eps, not mean."
+            )
+        return self
 
     @model_validator(mode="after")
     def _only_with_a_classifier(self) -> Self:

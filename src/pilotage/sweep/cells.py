@@ -164,6 +164,7 @@ def _request(
         "batch_size": settings.batch_size,
         "v": settings.v if place.sampler == "ancestral" else None,
         "eta": settings.eta if place.sampler == "ddim" else 0.0,
+        "guidance_interval": settings.guidance_interval,
     }
     if asked is not None:
         words = {"negative": settings.negative, "image_w": settings.image_w}
@@ -185,11 +186,13 @@ def _words(settings: SweepSettings) -> Row:
 
 
 def _guide(request: Request) -> Row:
-    """What a classifier adds to a setting; nothing without one, as in rows of earlier versions."""
+    """What an interval and a classifier add to a setting; nothing without, as in earlier rows."""
     how = request.guidance
+    where = {} if how.interval is None else {"guidance_interval": list(how.interval)}
     if how.classifier is None:
-        return {}
+        return where
     return {
+        **where,
         "guidance": "classifier",
         "classifier_hash": weights_hash(how.classifier.folder),
         "classifier_free_w": how.classifier_free_w,
