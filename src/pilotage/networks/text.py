@@ -12,6 +12,8 @@ from pilotage.networks.checks import positive_int
 from pilotage.networks.embedding import Conditioning, timestep_embedding
 
 _WHOLE = (torch.int64, torch.int32)
+# About what a block adds at first: the order of words is lost beside that if they begin smaller.
+EMBEDDED = 0.3
 
 
 class TextFeatures(NamedTuple):
@@ -64,11 +66,11 @@ class TextTransformer(nn.Module):
         check_text_settings(vocabulary, context, width, layers, heads, encoder_width)
         if encoder_width is None:
             self.token = nn.Embedding(vocabulary, width)
-            nn.init.normal_(self.token.weight, std=0.02)
+            nn.init.normal_(self.token.weight, std=EMBEDDED)
         else:
             self.token = nn.Linear(encoder_width, width)
-        self.position = nn.Parameter(0.01 * torch.randn(context, width))
-        self.padding = nn.Parameter(0.01 * torch.randn(context, width)) if padding else None
+        self.position = nn.Parameter(EMBEDDED * torch.randn(context, width))
+        self.padding = nn.Parameter(EMBEDDED * torch.randn(context, width)) if padding else None
         self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
         self.proj = nn.Linear(width, pooled_width)
