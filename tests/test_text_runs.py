@@ -26,7 +26,7 @@ TINY_TEXT = [
     *("--network.num-res-blocks", "1", "--network.head-channels", "8"),
     *("--network.text-width", "8", "--network.text-layers", "1", "--network.text-heads", "2"),
     *("--network.norm-groups", "4", "--batch-size", "4", "--warmup-steps", "2"),
-    *("--log-every", "1", "--sample-every", "1000"),
+    *("--log-every", "1", "--sample-every", "1000", "--decay", "none"),
 ]
 
 
