@@ -27,6 +27,7 @@ FLOORS = [
         "generate",
         "outputs",
         "prompted",
+        "prompted_files",
         "inpaint",
         "evaluate",
         "likelihood",

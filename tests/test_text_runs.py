@@ -237,7 +237,7 @@ def test_what_is_transparent_in_a_mask_is_black(tmp_path):
 def test_captions_stand_above_their_own_images(tiny_text, tmp_path, monkeypatch):
     headed = []
     monkeypatch.setattr(
-        "pilotage.prompted.save_grid",
+        "pilotage.prompted_files.save_grid",
         lambda images, out, columns, column_names, title: headed.append((columns, column_names)),
     )
     prompts = tmp_path / "prompts.txt"

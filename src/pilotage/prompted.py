@@ -1,6 +1,5 @@
 """``pilotage sample`` with prompts: images that captions ask for, from one run or a cascade."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,13 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from pilotage.checkpoint import file_hash, remove_leftovers, write_text
+from pilotage.checkpoint import file_hash
 from pilotage.data import read_prompts
 from pilotage.errors import PilotageError
-from pilotage.images import save_grid, save_npz, save_png, shape_text, to_arrays
+from pilotage.images import save_png, shape_text, to_arrays
 from pilotage.load import load_run
 from pilotage.progress import sampling_bar
+from pilotage.prompted_files import open_folder, write_images
 from pilotage.request import CONVENTION
 from pilotage.seeding import derived_seed
 from pilotage.settings import PromptSettings, SamplerSettings
@@ -25,7 +25,6 @@ from pilotage.version import __version__
 from pilotage.weights import weights_hash
 
 PER_PROMPT = 8
-RECORD = "samples.json"
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def generate_prompted(
     names = [f"{k:06d}-seed{seed}.png" for k, seed in enumerate(wanted.seeds)]
     missing = list(range(len(names)))
     if folder is not None:
-        missing = _open_folder(folder, names, record, state)
+        missing = open_folder(folder, names, record, state)
     size = wish.batch_size
     batches = [missing[k : k + size] for k in range(0, len(missing), size)]
     own = []
@@ -169,7 +168,7 @@ def generate_prompted(
     if state.is_main_process:
         if folder is None:
             images = np.concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
-            _write_file(images, wanted, wish.out, record)
+            write_images(images, wanted.captions, wanted.seeds, wish.out, record)
         print(f"{len(names)} images in {wish.out} ({len(missing)} made now)")
 
 
@@ -218,67 +217,12 @@ def _up(wish: PromptSettings, how: dict[str, Any]) -> dict[str, Any]:
 OF_CLASSIFIERS = {"classifier", "classifier_free_w", "classifier_shift"}
 
 
-def _open_folder(
-    folder: Path, names: list[str], record: dict[str, Any], state: PartialState
-) -> list[int]:
-    """The rows whose images are not there yet.
-
-    Raises:
-        PilotageError: if the folder holds something else, or images that were asked otherwise.
-    """
-    beside = folder / RECORD
-    told = json.loads(json.dumps(record, default=str))
-    if beside.is_file():
-        if json.loads(beside.read_text(encoding="utf-8")) != told:
-            raise PilotageError(
-                f"out is {folder}: its images were asked for in another way ({beside}); give "
-                "another folder."
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise PilotageError(
-            f"out is {folder}: the folder is not empty, and nothing is overwritten."
-        )
-    state.wait_for_everyone()
-    if state.is_main_process:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        write_text(beside, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    state.wait_for_everyone()
-    return [k for k, name in enumerate(names) if not (folder / name).is_file()]
-
-
 def _made(
     wanted: Prompted, batches: Sequence[list[int]], on_batch: Callable[[], None]
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     for rows in batches:
         yield rows, to_arrays(wanted.images(rows))
         on_batch()
-
-
-def _write_file(images: np.ndarray, wanted: Prompted, out: Path, record: dict[str, Any]) -> None:
-    """A grid or arrays, and a JSON file beside them."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    distinct = list(dict.fromkeys(wanted.captions))
-    if out.suffix.lower() == ".png":
-        count = len(distinct)
-        in_turn = all(c == distinct[k % count] for k, c in enumerate(wanted.captions))
-        headed = 1 < count <= 16 and in_turn
-        columns = count if headed else min(8, len(images))
-        title = distinct[0] if count == 1 else ""
-        names = [_broken(caption) for caption in distinct] if headed else ()
-        save_grid(images, out, columns, column_names=names, title=title)
-    else:
-        captions = np.array(wanted.captions)
-        save_npz(out, images=images, captions=captions, seeds=np.array(wanted.seeds))
-    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
-    write_text(out.with_name(f"{out.name}.json"), text + "\n")
-
-
-def _broken(caption: str, width: int = 14) -> str:
-    """A caption in short lines, for the head of a column."""
-    import textwrap
-
-    return "\n".join(textwrap.wrap(caption, width)) or "(empty)"
 
 
 def load_runs(folders: Sequence[Path], weights: Any, state: PartialState) -> list[TextRun]:

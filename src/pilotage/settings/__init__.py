@@ -1,8 +1,8 @@
 """Every setting, as validated pydantic models: the command line, files and Python read this list.
 
 ``base`` is what all share, ``networks``, ``recipe``, ``adversarial`` and ``text`` say how a run is
-trained, ``sampling`` what is asked of it then, and ``importing`` what a foreign checkpoint does not
-tell.
+trained, ``sampling`` and ``measuring`` what is asked of it then, and ``importing`` what a foreign
+checkpoint does not tell.
 """
 
 from pilotage.settings.adversarial import (
@@ -18,20 +18,22 @@ from pilotage.settings.importing import (
     ImportGlideSettings,
     ImportSettings,
 )
-from pilotage.settings.networks import EncoderSettings, UNetSettings
-from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, conflict
-from pilotage.settings.sampling import (
+from pilotage.settings.measuring import (
     EvaluateSettings,
     GridSettings,
-    InpaintSettings,
     LikelihoodSettings,
     MeasureSettings,
-    PromptSettings,
-    SamplerSettings,
-    SampleSettings,
     SeriesSettings,
     SpeedSettings,
     SweepSettings,
+)
+from pilotage.settings.networks import EncoderSettings, UNetSettings
+from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, conflict
+from pilotage.settings.sampling import (
+    InpaintSettings,
+    PromptSettings,
+    SamplerSettings,
+    SampleSettings,
 )
 from pilotage.settings.text import TextRecipe, TextUNetSettings
 

@@ -1,0 +1,137 @@
+"""What measurements are asked of trained runs, and of images of any origin."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pilotage.settings.base import Positive, Settings
+from pilotage.settings.sampling import Fraction, SteeringSettings, check_randomness
+
+
+class MeasureSettings(Settings):
+    """What samples are compared with, and in which features."""
+
+    data: str | None = Field(
+        None, description="The real images to compare with; the run's own if not given."
+    )
+    extractor: str = Field(
+        "in-domain", description="in-domain, inception[:FILE] or dinov2[:NAME]: the features."
+    )
+    force: bool = Field(
+        False, description="Measure distances from fewer samples than features have dimensions."
+    )
+
+
+class EvaluateSettings(MeasureSettings):
+    """Images of any origin, and the data that they are compared with."""
+
+    images: str = Field(
+        description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
+    )
+    size: tuple[Positive, Positive] | None = Field(
+        None, description="Height and width to resize both to; the images' own if not given."
+    )
+    out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
+
+
+class SeriesSettings(MeasureSettings):
+    """A series of images of a run, to be measured."""
+
+    samples: Annotated[int, Field(ge=2)] = Field(1000, description="Images per setting.")
+    first_seed: int = Field(0, ge=0, description="Images have the seeds from this one on.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+
+
+class SpeedSettings(Settings):
+    """How it is timed that models make images."""
+
+    images: Positive = Field(100, description="Images in the one batch that is timed.")
+    rounds: Positive = Field(
+        3, description="Times that each is timed, in turns; the median is told."
+    )
+
+
+class GridSettings(SeriesSettings, SteeringSettings):
+    """A grid of sampling settings, each measured with the same seeds."""
+
+    w: tuple[float, ...] = Field(
+        (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0), min_length=1, description="Guidance strengths."
+    )
+    steps: tuple[Positive, ...] | None = Field(
+        None, min_length=1, description="Numbers of steps T: 64, or a generator's own, by default."
+    )
+    sampler: tuple[Literal["ancestral", "ddim"], ...] = Field(
+        ("ancestral",), min_length=1, description="Step functions."
+    )
+    v: Fraction | None = Field(
+        None, description="Variance fraction of the ancestral sampler: 0.3, or as learned."
+    )
+    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
+    keep: bool = Field(False, description="Keep the images of every setting (sweep/images).")
+
+    @model_validator(mode="after")
+    def _of_a_sampler(self) -> Self:
+        check_randomness(self.v, self.eta, self.sampler)
+        return self
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        for name in ("runs", "w", "steps", "sampler"):
+            values = getattr(self, name, None) or ()
+            twice = [value for k, value in enumerate(values) if value in values[:k]]
+            if twice:
+                raise ValueError(f"{name} has {twice[0]} twice: each value once is enough.")
+        return self
+
+
+class SweepSettings(GridSettings):
+    """The same grid for each of some runs."""
+
+    runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
+    negative: str | None = Field(
+        None, description="Of runs on captions: one to lead away from, in place of the empty one."
+    )
+    image_w: float | None = Field(
+        None, description="A strength of its own for the image beside x; w is then the text's."
+    )
+    per_caption: Positive = Field(
+        1,
+        description="Of runs on captions: images of each caption in a row; from two on their "
+        "diversity is measured.",
+    )
+
+
+class LikelihoodSettings(Settings):
+    """How much a run's model needs to code images, in bits per dimension."""
+
+    run_folder: Path = Field(description="The run folder.")
+    data: str | None = Field(
+        None, description="Data whose held-out images are coded; the run's own if not given."
+    )
+    steps: int | Literal["inf"] = Field(
+        "inf", description="T of the bound, or inf for continuous time."
+    )
+    evaluations: Positive = Field(
+        64,
+        description="Network calls per image for the diffusion term; T of them where T is less, or "
+        "the levels are a truncated cosine's.",
+    )
+    images: Positive | None = Field(None, description="The first so many images; all by default.")
+    unconditional: bool = Field(False, description="Code without telling the class.")
+    v: Fraction | None = Field(
+        None, description="With a beta schedule: variance fraction, as learned or 0 by default."
+    )
+    weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+    batch_size: Positive = Field(64, description="Images per network call.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Decides the noise.")
+    codecs: bool = Field(False, description="Also code the images by lossless image codecs.")
+    per_image: Path | None = Field(None, description="A .csv for the values of every image.")
+
+    @model_validator(mode="after")
+    def _steps_count(self) -> Self:
+        if self.steps != "inf" and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: it must be at least 1, or inf.")
+        if self.per_image is not None and self.per_image.suffix != ".csv":
+            raise ValueError(f"per_image is {self.per_image}: it must end in .csv.")
+        return self
