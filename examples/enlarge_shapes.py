@@ -9,6 +9,7 @@ truth, a row each.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,7 +38,14 @@ def told(name: str, images: Tensor, low: Tensor, captions: list[str]) -> str:
     )
 
 
-def main(run: Path, out: Path, images: int = 200, steps: int = 32, w: float = 0.0) -> None:
+def main(
+    run: Path,
+    out: Path,
+    images: int = 200,
+    steps: int = 32,
+    w: float = 0.0,
+    sampler: Literal["ancestral", "ddim"] = "ddim",
+) -> None:
     """Enlarge, measure, print, draw.
 
     Args:
@@ -46,13 +54,15 @@ def main(run: Path, out: Path, images: int = 200, steps: int = 32, w: float = 0.
         images: how many held-out images.
         steps: network levels of the sampler.
         w: guidance strength of the captions.
+        sampler: the step function.
     """
     model = load_run(run)
     _, held_out = load_shapes(model.shape[1:], seed=model.card.recipe.seed)
     truth = held_out.batch(np.arange(images))
     captions = list(held_out.captions[:images])
     low = shrunk(from_uint8(truth), model.card.recipe.low_res)
-    made = model.sample(captions, seeds=range(images), low_res=low, steps=steps, w=w)
+    how = {"steps": steps, "w": w, "sampler": sampler}
+    made = model.sample(captions, seeds=range(images), low_res=low, **how)
     plain = to_uint8(bicubic(low, model.shape[1:]))
     kinds = {"bicubic": plain, "ours": to_uint8(made.cpu()), "truth": truth}
     for name, pixels in kinds.items():
