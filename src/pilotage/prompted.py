@@ -90,7 +90,8 @@ class Prompted:
         shared = {**self.how, "negative": self.negative}
         if run is self.runs[0]:
             return {**shared, "compose": self.compose, "image_w": self.image_w}
-        return {**shared, "guidance_scale": None, **self.up}
+        negative = self.negative if self.up.get("w") else None  # without a strength it says nothing
+        return {**shared, "negative": negative, "guidance_scale": None, **self.up}
 
     def record(self, wish: PromptSettings) -> dict[str, Any]:
         """How the images are made, for a file beside them."""
