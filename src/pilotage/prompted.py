@@ -25,6 +25,7 @@ from pilotage.version import __version__
 from pilotage.weights import weights_hash
 
 PER_PROMPT = 8
+OF_CLASSIFIERS = {"classifier", "classifier_free_w", "classifier_shift"}
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def _prompted(
         tuple(captions),
         tuple(seeds),
         how,
-        up=_up(wish, how),
+        up=_up(wish),
         negative=wish.negative,
         compose=wish.compose,
         image_w=wish.image_w,
@@ -208,14 +209,11 @@ def _prompted(
     )
 
 
-def _up(wish: PromptSettings, how: dict[str, Any]) -> dict[str, Any]:
+def _up(wish: PromptSettings) -> dict[str, Any]:
     """What is other for the runs that enlarge."""
     sampler = wish.up_sampler or wish.sampler
     up = {"w": wish.up_w, "steps": wish.up_steps or wish.steps, "sampler": sampler}
     return up if sampler == wish.sampler else {**up, "v": None, "eta": 0.0}
-
-
-OF_CLASSIFIERS = {"classifier", "classifier_free_w", "classifier_shift"}
 
 
 def _made(
