@@ -318,7 +318,7 @@ def test_a_prompt_means_nothing_to_a_run_with_labels(tiny_run, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("run", ["tiny_text", "tiny_up"])
-def test_likelihood_of_captioned_images(run, request):
+def test_likelihood_of_captioned_images(run, request, capsys):
     folder = request.getfixturevalue(run)
     how = {"run_folder": folder, "images": 6, "evaluations": 2}
     told = likelihood(LikelihoodSettings(**how))
@@ -328,6 +328,7 @@ def test_likelihood_of_captioned_images(run, request):
     np.testing.assert_allclose(told.values[bits], again.values[bits], rtol=1e-4)
     assert not np.allclose(told.values[bits], free.values[bits], rtol=1e-4)
     assert told.row["captions"]["split"] == "held-out"
+    assert "nothing is held out" not in capsys.readouterr().out
     assert ("low_res" in told.row) == (run == "tiny_up")
 
 

@@ -91,7 +91,7 @@ def ask(
         per_caption: images of each caption in a row.
     """
     data, split = (held_out, "held-out") if len(held_out) else (train, "train")
-    if data is train:
+    if split == "train":
         say(f"data is {name}: nothing is held out, so images are asked for by training captions")
     rows = np.arange(len(seeds)) // per_caption % len(data)
     decides = {
