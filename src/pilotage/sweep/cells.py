@@ -167,8 +167,7 @@ def _request(
         "guidance_interval": settings.guidance_interval,
     }
     if asked is not None:
-        words = {"negative": settings.negative, "image_w": settings.image_w}
-        return asked.request(run, _seeds(settings), **words, **how)
+        return asked.request(run, _seeds(settings), **_words(settings), **how)
     return run.request(
         "all",
         _seeds(settings),
