@@ -14,20 +14,20 @@ from run import compare, publish, table
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from pilotage.adversaries import (
+from pilotage.data import load_data
+from pilotage.diffusion.ddgan_levels import ddgan_betas
+from pilotage.models.gan import (
     build_discriminator_network,
     build_generator_network,
     few_steps,
 )
-from pilotage.data import load_data
-from pilotage.diffusion.ddgan_levels import ddgan_betas
-from pilotage.folder import Card, DataFacts
+from pilotage.models.run_folder import Card, DataFacts
 from pilotage.recipes import ADVERSARIAL_PRESETS
 from pilotage.settings import AdversarialRecipe
 from pilotage.training.batches import Batches
-from pilotage.training.kinds import build_turns
-from pilotage.training.loop import train
+from pilotage.training.builders import build_turns
 from pilotage.training.state import start
+from pilotage.training.trainer import train
 
 
 def recipe_of(batch: int, r1_every: int) -> AdversarialRecipe:

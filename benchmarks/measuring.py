@@ -23,7 +23,7 @@ import tyro
 from run import compare, publish, table
 from torch import Tensor, nn
 
-from pilotage.cli import main as pilotage
+from pilotage.cli.main import main as pilotage
 from pilotage.networks import UNet
 from pilotage.sweep.table import read_rows, table_path
 

@@ -6,11 +6,11 @@ from accelerate import Accelerator
 from subject import Subject, W
 
 from pilotage.diffusion import classifier_free, clip_x, ddim, sample
-from pilotage.model import build_denoiser, build_schedule
+from pilotage.models.build import build_denoiser, build_schedule
 from pilotage.training.batches import Batches
-from pilotage.training.kinds import build_turns
-from pilotage.training.loop import train
+from pilotage.training.builders import build_turns
 from pilotage.training.state import start
+from pilotage.training.trainer import train
 
 
 def guided_ddim(subject: Subject, steps: int) -> Callable[[], None]:

@@ -5,8 +5,8 @@ import torch
 
 from pilotage.data import load_data
 from pilotage.diffusion import SeededNoise
-from pilotage.folder import Card, DataFacts
-from pilotage.model import build_network
+from pilotage.models.build import build_network
+from pilotage.models.run_folder import Card, DataFacts
 from pilotage.recipes import PRESETS
 
 W = 1.0

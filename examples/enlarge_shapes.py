@@ -18,10 +18,10 @@ from torch import Tensor
 
 from pilotage import load_run
 from pilotage.data.shapes import check, load_shapes
-from pilotage.images import from_uint8, save_grid, to_uint8
-from pilotage.objectives.beside import shrunk
+from pilotage.objectives.conditioned import shrunk
 from pilotage.sweep.baselines import bicubic
-from pilotage.sweep.marks import condition_psnr
+from pilotage.sweep.per_sample import condition_psnr
+from pilotage.utils.images import from_uint8, save_grid, to_uint8
 
 SHOWN = 8
 

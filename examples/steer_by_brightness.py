@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pilotage import Run, load_run
 from pilotage.diffusion import SeededNoise, classifier, clip_x, ddim, on_x, sample
-from pilotage.images import save_grid, to_arrays
+from pilotage.utils.images import save_grid, to_arrays
 
 
 def left_minus_right(x: Tensor, lam: Tensor, cond: Any) -> Tensor:

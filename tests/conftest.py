@@ -11,7 +11,7 @@ install_import_hook(
         "pilotage.networks",
         "pilotage.objectives",
         "pilotage.conditions",
-        "pilotage.images",
+        "pilotage.utils.images",
     ],
     "typechecker.check",
 )

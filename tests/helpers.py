@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pilotage.cli import main
+from pilotage.cli.main import main
 
 TINY = [
     *("--network.channels", "8", "--network.channel-mult", "1", "2"),

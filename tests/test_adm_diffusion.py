@@ -8,7 +8,7 @@ import torch
 from pilotage.diffusion import NetworkDenoiser, Timesteps
 from pilotage.diffusion.logsnr import diffuse
 from pilotage.errors import PilotageError
-from pilotage.interop.adm_diffusion import end_shift, network_time, read_output
+from pilotage.interop.adm.diffusion import end_shift, network_time, read_output
 from pilotage.objectives import model_log_variance, posterior
 
 SCHEDULE = Timesteps("linear")

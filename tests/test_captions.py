@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pilotage.data import ImageData, images, load_data, read_prompts
+from pilotage.data import ImageData, load_data, read_prompts
+from pilotage.data import image_data as images
 from pilotage.errors import PilotageError
 
 CAPTIONS = ["a cat 🐈", "一只黑猫", "un chat égaré", "été", "кот", ""]

@@ -12,13 +12,13 @@ from PIL import Image
 
 import pilotage
 from helpers import TINY, contents, train
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.diffusion import NoisyClassifier, TruncatedCosine, classifier, clip_x, sample
 from pilotage.diffusion.guidance import BrokenGuidanceError
 from pilotage.errors import PilotageError
-from pilotage.folder import checkpoints, state_folder
+from pilotage.models.run_folder import checkpoints, state_folder
 from pilotage.sweep.table import read_rows, table_path
-from pilotage.training.noise_levels import LEVELS, measure_levels
+from pilotage.training.noise_level_callback import LEVELS, measure_levels
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "steer_by_brightness.py"
 

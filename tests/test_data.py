@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pilotage.data import ImageData, images, load_data
+from pilotage.data import ImageData, load_data
+from pilotage.data import image_data as images
 from pilotage.data.split import hold_out
 from pilotage.errors import PilotageError
 

@@ -8,7 +8,7 @@ import torch
 
 from pilotage.errors import PilotageError
 from pilotage.networks.discriminator import Discriminator, stddev_map
-from pilotage.networks.latent import LatentUNet, pixel_norm
+from pilotage.networks.latent_unet import LatentUNet, pixel_norm
 from pilotage.networks.ncsnpp import NCSNpp
 from pilotage.networks.time_class import sin_cos_features
 from pilotage.networks.vectors import VectorDiscriminator, VectorGenerator

@@ -3,9 +3,9 @@
 import pytest
 from PIL import Image
 
-from pilotage import demo
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.sweep.table import read_rows, table_path
+from pilotage.tasks import demo
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from torch import nn
 
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
-from pilotage.evaluate import evaluate
 from pilotage.metrics.extractors import (
     Extractor,
     dinov2,
@@ -31,7 +30,8 @@ from pilotage.metrics.extractors.inception import INCEPTION_URL, Inception
 from pilotage.metrics.extractors.rotations import turned
 from pilotage.report.names import with_arrow
 from pilotage.settings import EvaluateSettings
-from pilotage.sweep.yardstick import make_yardstick
+from pilotage.sweep.evaluator import make_yardstick
+from pilotage.tasks.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

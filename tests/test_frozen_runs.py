@@ -16,15 +16,15 @@ from torch import nn
 
 from helpers import contents
 from pilotage import load_run
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.conditions import ByteLevelBPE, CaptionSpace, FrozenText, Tokens, frozen_text
 from pilotage.errors import PilotageError
-from pilotage.folder import read_card, state_folder
-from pilotage.interop.glide import export_text_unet
-from pilotage.networks.text import TextTransformer
+from pilotage.interop.glide.networks import export_text_unet
+from pilotage.models.run_folder import read_card, state_folder
+from pilotage.networks.text_transformer import TextTransformer
 from pilotage.networks.text_unet import TextUNet
 from pilotage.settings import TextRecipe
-from pilotage.training.captions import CaptionWatch
+from pilotage.training.caption_callback import CaptionWatch
 from pilotage.training.vocabulary import make_space
 
 CAPTIONS = ["a red square", "blue", "", "猫が一匹"]
@@ -70,8 +70,8 @@ def letters(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pilotage.training.vocabulary.frozen_text", made)
         patch.setattr("pilotage.conditions.loading.frozen_text", made)
-        patch.setattr("pilotage.training.captions.COLUMNS", 2)
-        patch.setattr("pilotage.training.captions.ROWS", 1)
+        patch.setattr("pilotage.training.caption_callback.COLUMNS", 2)
+        patch.setattr("pilotage.training.caption_callback.ROWS", 1)
         yield
 
 

@@ -8,10 +8,10 @@ import torch
 
 from helpers import TINY_GAN, TWO_PROCESSES, contents, pilotage, train, train_gan
 from pilotage import load_run
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.errors import PilotageError
-from pilotage.folder import checkpoints, state_folder
-from pilotage.objectives.players import DiscriminatorTurn, GeneratorTurn
+from pilotage.models.run_folder import checkpoints, state_folder
+from pilotage.objectives.gan_losses import DiscriminatorTurn, GeneratorTurn
 from pilotage.training.health import judge_warnings
 
 POINTS = ["--network.channels", "16", "--discriminator.channels", "16", "--sample-every", "100"]
@@ -55,7 +55,7 @@ def test_both_networks_learn_and_the_log_tells_how(tiny_gan):
 
     for name, model in build_models(card).items():
         now = contents(tiny_gan)[f"{name}.safetensors"]
-        from pilotage.checkpoint import read_tensors
+        from pilotage.utils.files import read_tensors
 
         assert now
         trained = read_tensors(tiny_gan / f"{name}.safetensors")
@@ -227,7 +227,7 @@ def test_an_unconditional_gan_knows_no_labels(tmp_path):
 
 
 def test_training_goes_on_from_a_gan_with_both_networks(tiny_gan, tmp_path):
-    from pilotage.checkpoint import read_tensors
+    from pilotage.utils.files import read_tensors
 
     flags = ["--out", str(tmp_path / "run"), "--steps", "1", "--learning-rate", "1e-12"]
     flags += ["--discriminator-learning-rate", "1e-12"]

@@ -8,8 +8,8 @@ import torch
 
 from helpers import train
 from pilotage.data import ImageData
-from pilotage.images import from_uint8
 from pilotage.training.health import RealImages, health, warnings
+from pilotage.utils.images import from_uint8
 
 
 def images(seed, count):

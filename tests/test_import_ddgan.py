@@ -12,19 +12,19 @@ from safetensors.torch import load_file, save_file
 
 import pilotage
 from helpers import contents
-from pilotage.adversaries import build_generator_network
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.diffusion import SeededNoise, ancestral, sample
 from pilotage.diffusion.ddgan_levels import FewSteps
 from pilotage.diffusion.latent import NetworkGenerator, latent
-from pilotage.folder import IMPORTED, Card, DataFacts
-from pilotage.interop.ddgan import load_discriminator, load_generator
-from pilotage.interop.ddgan_infer import infer_levels
-from pilotage.interop.ddgan_names import discriminator_pairs, generator_pairs
-from pilotage.interop.ddgan_presets import PUBLISHED_GANS
+from pilotage.interop.ddgan.infer import infer_levels
+from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
+from pilotage.interop.ddgan.networks import load_discriminator, load_generator
+from pilotage.interop.ddgan.presets import PUBLISHED_GANS
+from pilotage.models.gan import build_generator_network
+from pilotage.models.run_folder import IMPORTED, Card, DataFacts
 from pilotage.networks.discriminator import Discriminator
 from pilotage.networks.ncsnpp import NCSNpp
-from pilotage.seeding import derived_seed
+from pilotage.utils.seeding import derived_seed
 from reference.reference import case, state_dict
 
 SMALL = {

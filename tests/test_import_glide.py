@@ -11,7 +11,7 @@ from tokenizers import pre_tokenizers
 
 from helpers import contents
 from pilotage import load_run
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.conditions import Tokens, load_space
 from pilotage.diffusion import (
     NetworkDenoiser,
@@ -22,18 +22,18 @@ from pilotage.diffusion import (
     clip_x,
     sample,
 )
-from pilotage.folder import IMPORTED, Card, DataFacts
-from pilotage.interop.adm_diffusion import network_time
-from pilotage.interop.glide import (
+from pilotage.interop.adm.diffusion import network_time
+from pilotage.interop.glide.networks import (
     PUBLISHED_FLAGS,
     export_text_unet,
     load_text_unet,
     text_unet_pairs,
     text_unet_settings,
 )
-from pilotage.interop.glide_presets import PUBLISHED_GLIDE
-from pilotage.interop.glide_tokens import glide_tokenizer
-from pilotage.model import build_text_network
+from pilotage.interop.glide.presets import PUBLISHED_GLIDE
+from pilotage.interop.glide.tokens import glide_tokenizer
+from pilotage.models.build import build_text_network
+from pilotage.models.run_folder import IMPORTED, Card, DataFacts
 from pilotage.networks.text_unet import TextUNet
 from reference.reference import case
 from reference.reference import folder as reference_folder
@@ -291,7 +291,7 @@ def test_enlarging_reacts_to_all_that_it_is_given(runs):
 @pytest.fixture
 def nothing_shown(monkeypatch):
     """The grids of a run that trains take most of the time of these short trainings."""
-    from pilotage.training.captions import CaptionWatch
+    from pilotage.training.caption_callback import CaptionWatch
 
     monkeypatch.setattr(CaptionWatch, "look", lambda self: None)
 

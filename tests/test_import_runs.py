@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 import pilotage
 from helpers import TINY, contents, train
-from pilotage.cli import main
-from pilotage.interop.adm import export_classifier, export_unet
+from pilotage.cli.main import main
+from pilotage.interop.adm.networks import export_classifier, export_unet
 from pilotage.networks import UNet, UNetEncoder
 
 

@@ -12,11 +12,11 @@ from PIL import Image
 import pilotage
 from helpers import TINY, TWO_PROCESSES, contents, train
 from helpers import pilotage as command
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.data.codecs import codec_bits
-from pilotage.folder import state_folder
-from pilotage.likelihood import PARTS, likelihood
+from pilotage.models.run_folder import state_folder
 from pilotage.settings import LikelihoodSettings
+from pilotage.tasks.likelihood import PARTS, likelihood
 
 VDM = ["--objective", "vdm", "--schedule", "learned", "--lam-min", "-5", "--lam-max", "13.3"]
 

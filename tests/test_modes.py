@@ -9,7 +9,7 @@ from pilotage.data.stacked import stack
 from pilotage.errors import PilotageError
 from pilotage.metrics import gaussian_modes
 from pilotage.metrics.extractors import in_domain, load_extractor
-from pilotage.metrics.extractors.load import empty_like
+from pilotage.metrics.extractors.registry import empty_like
 from pilotage.report.names import decimals, with_arrow
 from pilotage.report.rows import Measure
 from pilotage.sweep.measure import compare, count_modes, extract, join, real_sample

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from helpers import TINY, contents, pilotage, train, train_gan
-from pilotage.folder import checkpoints, state_folder
+from pilotage.models.run_folder import checkpoints, state_folder
 
 FINAL_FILES = ("model.safetensors", "ema.safetensors", "metrics.jsonl")
 
@@ -130,7 +130,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_two_trainings_into_one_folder_are_refused(tmp_path, capsys):
-    from pilotage.checkpoint import only_writer
+    from pilotage.utils.files import only_writer
 
     out = tmp_path / "run"
     train(out, steps=2)

@@ -9,10 +9,10 @@ from PIL import Image
 
 import pilotage
 from helpers import TINY, contents, train
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.diffusion import SeededNoise, classifier_free, clip_x, ddim, sample
 from pilotage.errors import PilotageError
-from pilotage.images import to_arrays
+from pilotage.utils.images import to_arrays
 
 
 def sample_npz(run, out, *flags):
@@ -207,6 +207,6 @@ def test_sampling_leaves_the_run_untouched(tiny_run, tmp_path):
 
 
 def test_tiny_flags_are_valid_settings():
-    from pilotage.cli import parse
+    from pilotage.cli.main import parse
 
     assert parse(["train", "digits", "--out", "x", *TINY]).network.channels == 8

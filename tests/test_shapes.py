@@ -32,7 +32,7 @@ from pilotage.data.shapes.layout import AREAS, DRAWS, EXTENTS, GAP, MARGIN, plac
 from pilotage.data.shapes.scenes import alike_scenes, encode, related_scenes
 from pilotage.data.shapes.segment import regions
 from pilotage.errors import PilotageError
-from pilotage.images import from_uint8
+from pilotage.utils.images import from_uint8
 
 A = Kind("small", "red", "circle")
 B = Kind("large", "blue", "square")

@@ -3,8 +3,8 @@
 import pytest
 
 from helpers import TINY
-from pilotage.cli import main
-from pilotage.folder import read_card
+from pilotage.cli.main import main
+from pilotage.models.run_folder import read_card
 from pilotage.sweep.table import read_rows, table_path
 
 

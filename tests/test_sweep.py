@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from helpers import TINY, TWO_PROCESSES, pilotage
-from pilotage.cli import main, parse
+from pilotage.cli.main import main, parse
 from pilotage.errors import PilotageError
 from pilotage.settings import Recipe
 from pilotage.sweep.table import append_row, read_rows, row_id, table_path

@@ -9,21 +9,20 @@ import torch
 from PIL import Image
 
 from pilotage import load_run
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
 from pilotage.errors import PilotageError
-from pilotage.evaluate import evaluate
-from pilotage.images import from_uint8, to_uint8
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
-from pilotage.objectives.beside import shrunk
-from pilotage.report.arrange import arrange
+from pilotage.models.sampling_spec import Batch
+from pilotage.models.text_run import TextRun
+from pilotage.objectives.conditioned import shrunk
 from pilotage.report.content import gather
+from pilotage.report.grouping import arrange
 from pilotage.report.read import read_sources
-from pilotage.request import Batch
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.baselines import bicubic
-from pilotage.sweep.captioned import ask
-from pilotage.sweep.marks import (
+from pilotage.sweep.eval_prompts import ask
+from pilotage.sweep.per_sample import (
     attribute_marks,
     caption_diversity,
     condition_psnr,
@@ -31,7 +30,8 @@ from pilotage.sweep.marks import (
     known_psnr,
 )
 from pilotage.sweep.table import read_rows, table_path
-from pilotage.text_run import TextRun
+from pilotage.tasks.evaluate import evaluate
+from pilotage.utils.images import from_uint8, to_uint8
 
 HELD = 72
 TINY = [
@@ -50,10 +50,10 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         few = partial(load_shapes, count=128, held_out=HELD)
-        patch.setattr("pilotage.data.load.load_shapes", few)
+        patch.setattr("pilotage.data.datasets.load_shapes", few)
         patch.setitem(MAX_PASSES, "cpu", 1)
-        patch.setattr("pilotage.training.captions.COLUMNS", 2)
-        patch.setattr("pilotage.training.captions.ROWS", 1)
+        patch.setattr("pilotage.training.caption_callback.COLUMNS", 2)
+        patch.setattr("pilotage.training.caption_callback.ROWS", 1)
         yield
 
 
@@ -311,7 +311,7 @@ def test_each_image_has_boxes_of_its_seed(beside, held_out):
 
 def test_no_classifier_guides_captions(base, tmp_path, monkeypatch, capsys):
     guide = SimpleNamespace(folder=tmp_path)
-    monkeypatch.setattr("pilotage.sweep.cells.load_classifier", lambda *_, **__: guide)
+    monkeypatch.setattr("pilotage.sweep.grid_points.load_classifier", lambda *_, **__: guide)
     assert main(["sweep", str(base), *GRID, "--classifier", str(tmp_path)]) == 2
     assert "is a run on captions, which only captions guide" in capsys.readouterr().err
 
@@ -320,7 +320,7 @@ def test_other_captions_are_other_rows(base, shows, held_out, monkeypatch):
     shows(held_out.batch(np.arange(80) % HELD))
     sweep(base, "--w", "4")
     fewer = partial(load_shapes, count=128, held_out=HELD - 1)
-    monkeypatch.setattr("pilotage.data.load.load_shapes", fewer)
+    monkeypatch.setattr("pilotage.data.datasets.load_shapes", fewer)
     sweep(base, "--w", "4")
     rows = [row for row in read_rows(table_path(base)) if row.get("w") == 4]
     assert [row["captions"]["n"] for row in rows] == [HELD, HELD - 1]

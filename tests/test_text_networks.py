@@ -8,17 +8,17 @@ import torch
 
 from pilotage.conditions import Tokens
 from pilotage.errors import PilotageError
-from pilotage.interop.glide import (
+from pilotage.interop.glide.networks import (
     PUBLISHED_FLAGS,
     export_text_unet,
     load_text_unet,
     text_unet_settings,
 )
-from pilotage.interop.glide_tokens import glide_tokenizer
+from pilotage.interop.glide.tokens import glide_tokenizer
 from pilotage.networks import UNet
 from pilotage.networks.attention import Attention
-from pilotage.networks.text import TextTransformer
 from pilotage.networks.text_cond import EncodedText, TextCond
+from pilotage.networks.text_transformer import TextTransformer
 from pilotage.networks.text_unet import TextUNet
 
 SMALL = {

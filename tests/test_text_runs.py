@@ -11,15 +11,15 @@ from PIL import Image
 
 from helpers import contents
 from pilotage import load_run
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.conditions import ByteLevelBPE
 from pilotage.errors import PilotageError
-from pilotage.folder import state_folder
-from pilotage.inpaint import read_mask
-from pilotage.likelihood import likelihood
-from pilotage.objectives.beside import known_mask, shrunk
-from pilotage.seeding import derived_seed
+from pilotage.models.run_folder import state_folder
+from pilotage.objectives.conditioned import known_mask, shrunk
 from pilotage.settings import LikelihoodSettings
+from pilotage.tasks.inpaint import read_mask
+from pilotage.tasks.likelihood import likelihood
+from pilotage.utils.seeding import derived_seed
 
 TINY_TEXT = [
     *("--network.channels", "8", "--network.channel-mult", "1", "2"),
@@ -38,7 +38,7 @@ def train_text(out, *flags, preset="shapes-small", steps=2):
 @pytest.fixture(scope="module", autouse=True)
 def few_shown():
     """The grids of a run that trains are not what is tested here; they take half of the time."""
-    from pilotage.training import captions
+    from pilotage.training import caption_callback as captions
 
     before = captions.COLUMNS, captions.ROWS
     captions.COLUMNS, captions.ROWS = 2, 1
@@ -237,7 +237,7 @@ def test_what_is_transparent_in_a_mask_is_black(tmp_path):
 def test_captions_stand_above_their_own_images(tiny_text, tmp_path, monkeypatch):
     headed = []
     monkeypatch.setattr(
-        "pilotage.prompted_files.save_grid",
+        "pilotage.tasks.prompted_files.save_grid",
         lambda images, out, columns, column_names, title: headed.append((columns, column_names)),
     )
     prompts = tmp_path / "prompts.txt"

@@ -6,20 +6,20 @@ from functools import cache, partial
 import pytest
 
 from helpers import TINY_GAN
-from pilotage import trilemma
-from pilotage.cli import main
+from pilotage.cli.main import main
 from pilotage.data import sources
-from pilotage.folder import read_card
-from pilotage.load import load_run
+from pilotage.models.load import load_run
+from pilotage.models.run_folder import read_card
 from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, denoiser_beside
 from pilotage.report.compared import Compared, Comparison, comparison_table, read_row
 from pilotage.report.content import gather
 from pilotage.report.markdown import markdown
 from pilotage.report.read import read_sources
 from pilotage.settings import SpeedSettings
-from pilotage.sweep import yardstick
+from pilotage.sweep import evaluator as yardstick
 from pilotage.sweep.speed import Way, measure_speed, time_rows
 from pilotage.sweep.table import read_rows, table_path
+from pilotage.tasks import trilemma
 
 SMALL = ["--steps", "2", *TINY_GAN, "--sweep.samples", "12", "--sweep.force"]
 DENOISER = [

@@ -9,13 +9,13 @@ import numpy as np
 from accelerate import Accelerator
 
 from pilotage.data import ImageData
-from pilotage.folder import Card, DataFacts
-from pilotage.model import build_labels, build_schedule
+from pilotage.models.build import build_labels, build_schedule
+from pilotage.models.run_folder import Card, DataFacts
 from pilotage.objectives import Denoising
 from pilotage.settings import Recipe, UNetSettings
 from pilotage.training.batches import Batches
-from pilotage.training.loop import Turn, train
 from pilotage.training.state import start
+from pilotage.training.trainer import Turn, train
 
 
 def digest(network):

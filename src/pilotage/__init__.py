@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from pilotage.version import __version__
 
 if TYPE_CHECKING:
-    from pilotage.load import load_run
-    from pilotage.noisy import NoisyRun, load_classifier
-    from pilotage.run import Run
+    from pilotage.models.classifier import NoisyRun, load_classifier
+    from pilotage.models.load import load_run
+    from pilotage.models.model import Run
 
 __all__ = ["NoisyRun", "Run", "__version__", "load_classifier", "load_run"]
 
 _HOMES = {
-    "NoisyRun": "pilotage.noisy",
-    "Run": "pilotage.run",
-    "load_classifier": "pilotage.noisy",
-    "load_run": "pilotage.load",
+    "NoisyRun": "pilotage.models.classifier",
+    "Run": "pilotage.models.model",
+    "load_classifier": "pilotage.models.classifier",
+    "load_run": "pilotage.models.load",
 }
 
 

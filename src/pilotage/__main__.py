@@ -2,6 +2,6 @@
 
 import sys
 
-from pilotage.cli import main
+from pilotage.cli.main import main
 
 sys.exit(main())

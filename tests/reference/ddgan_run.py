@@ -7,8 +7,8 @@ import torch
 from pilotage.diffusion import ancestral, sample
 from pilotage.diffusion.ddgan_levels import FewSteps
 from pilotage.diffusion.latent import NetworkDiscriminator, NetworkGenerator, latent
-from pilotage.interop.ddgan import load_discriminator, load_generator
-from pilotage.interop.ddgan_names import discriminator_pairs, generator_pairs
+from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
+from pilotage.interop.ddgan.networks import load_discriminator, load_generator
 from pilotage.objectives.adversarial import Adversarial, AdversarialDraws, Pair
 
 from .reference import state_dict

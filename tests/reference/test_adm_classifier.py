@@ -11,7 +11,7 @@ from pilotage.interop import (
     load_classifier,
     load_unet,
 )
-from pilotage.interop.adm_names import pairs
+from pilotage.interop.adm.names import pairs
 
 from .reference import case, state_dict
 from .same_network import effective, flags_of

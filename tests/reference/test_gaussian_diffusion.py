@@ -37,7 +37,7 @@ from pilotage.diffusion import (
 from pilotage.diffusion.logsnr import diffuse, tau
 from pilotage.diffusion.prediction import move_x
 from pilotage.errors import PilotageError
-from pilotage.interop.adm_diffusion import end_shift, network_time, read_output
+from pilotage.interop.adm.diffusion import end_shift, network_time, read_output
 from pilotage.objectives import (
     Denoising,
     Draws,

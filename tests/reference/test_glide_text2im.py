@@ -24,14 +24,14 @@ from pilotage.diffusion import (
 from pilotage.diffusion.logsnr import tau
 from pilotage.diffusion.timesteps import respaced
 from pilotage.errors import PilotageError
-from pilotage.interop.adm_diffusion import network_time
-from pilotage.interop.glide import (
+from pilotage.interop.adm.diffusion import network_time
+from pilotage.interop.glide.networks import (
     export_text_unet,
     load_text_unet,
     text_unet_pairs,
     text_unet_settings,
 )
-from pilotage.interop.glide_tokens import END_OF_TEXT, glide_tokenizer
+from pilotage.interop.glide.tokens import END_OF_TEXT, glide_tokenizer
 from pilotage.networks.attention import Attention
 from pilotage.networks.text_cond import EncodedText, TextCond
 

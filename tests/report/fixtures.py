@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from pilotage.folder import Card, DataFacts, write_card
+from pilotage.models.run_folder import Card, DataFacts, write_card
 from pilotage.settings import ClassifierRecipe, Recipe
 
 IN_DOMAIN = {

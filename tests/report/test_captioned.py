@@ -3,8 +3,8 @@
 import pytest
 
 from pilotage.errors import PilotageError
-from pilotage.report.arrange import arrange
-from pilotage.report.captioned import captioned
+from pilotage.report.attributes import captioned
+from pilotage.report.grouping import arrange
 from pilotage.report.read import read_sources
 from report.fixtures import make_run, real_row, sample_row, write_preview, write_sweep
 from report.reading import report

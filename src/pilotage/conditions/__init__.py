@@ -7,10 +7,10 @@ to put the null in a batch, and ``save``, which :func:`load_space` reads back.
 from pilotage.conditions.bpe import ByteLevelBPE
 from pilotage.conditions.dropping import draw_dropped, draw_uniform
 from pilotage.conditions.frozen import FrozenText, frozen_text
-from pilotage.conditions.images import Images, Known, KnownPixels
 from pilotage.conditions.labels import Labels
 from pilotage.conditions.loading import load_space
-from pilotage.conditions.several import Several
+from pilotage.conditions.multi import Several
+from pilotage.conditions.pixels import Images, Known, KnownPixels
 from pilotage.conditions.space import CaptionSpace, Space
 from pilotage.conditions.tokens import Tokenizer, Tokens
 

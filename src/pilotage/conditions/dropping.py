@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pilotage.conditions.several import Several
+from pilotage.conditions.multi import Several
 from pilotage.conditions.space import Space
 from pilotage.errors import PilotageError
 

@@ -12,13 +12,13 @@ from jaxtyping import Bool
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pilotage.cache import usable_folder, usual_folder
 from pilotage.conditions.stored import write_facts
 from pilotage.conditions.tokens import checked_captions, warn_of_cuts
 from pilotage.conditions.transformers_text import load_encoder
-from pilotage.diffusion import rows
+from pilotage.diffusion import batching as rows
 from pilotage.networks.checks import positive_int
 from pilotage.networks.text_cond import TextCond
+from pilotage.utils.cache import usable_folder, usual_folder
 
 
 @runtime_checkable

@@ -6,9 +6,9 @@ from typing import Any
 
 from pilotage.conditions.bpe import ByteLevelBPE
 from pilotage.conditions.frozen import FrozenText, frozen_text
-from pilotage.conditions.images import Images, KnownPixels
 from pilotage.conditions.labels import Labels
-from pilotage.conditions.several import Several
+from pilotage.conditions.multi import Several
+from pilotage.conditions.pixels import Images, KnownPixels
 from pilotage.conditions.space import Space
 from pilotage.conditions.stored import FILE, read_facts
 from pilotage.conditions.tokens import TOKENIZER_FILE, Tokens

@@ -12,7 +12,7 @@ class Space(Protocol):
     """Values, batches of them, and the null among them.
 
     A batch is a tensor (B, ...), or a tuple or dict of batches; see
-    :mod:`pilotage.diffusion.rows`.
+    :mod:`pilotage.diffusion.batching`.
 
     Attributes:
         null: the null condition, as guidance takes it: a number, or a batch of one row.

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pilotage.conditions.stored import write_facts
-from pilotage.diffusion import rows
+from pilotage.diffusion import batching as rows
 from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
 from pilotage.networks.text_cond import TextCond

@@ -6,8 +6,8 @@ images, and `PointData`, from a mixture of Gaussians. Heavy libraries (`datasets
 imported when used.
 """
 
-from pilotage.data.images import ImageData
-from pilotage.data.load import load_data
+from pilotage.data.datasets import load_data
+from pilotage.data.image_data import ImageData
 from pilotage.data.points import GaussianModes, PointData
 from pilotage.data.prompts import read_prompts
 from pilotage.data.stacked import StackedData

@@ -24,7 +24,7 @@ from pilotage.data.captions import (
     one_line,
     say_several,
 )
-from pilotage.data.text import is_visible, read_text
+from pilotage.data.text_files import is_visible, read_text
 from pilotage.errors import PilotageError
 
 Say = Callable[[str], None]

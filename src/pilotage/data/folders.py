@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pilotage.data.caption_files import match_captions, read_metadata
 from pilotage.data.captions import CAPTION_OF_FILE, CaptionRequest
-from pilotage.data.text import is_visible
+from pilotage.data.text_files import is_visible
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from pilotage.errors import PilotageError
-from pilotage.seeding import derived_generator
+from pilotage.utils.seeding import derived_generator
 
 TRAIN_POINTS = 100_000
 HELD_OUT_POINTS = 10_000

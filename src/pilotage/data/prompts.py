@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pilotage.data.text import read_text
+from pilotage.data.text_files import read_text
 from pilotage.errors import PilotageError
 
 

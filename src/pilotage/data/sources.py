@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pilotage.data import folders, tables
+from pilotage.data import folders
+from pilotage.data import parquet as tables
 from pilotage.data.captions import CaptionRequest
 from pilotage.errors import PilotageError
 

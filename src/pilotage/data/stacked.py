@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from pilotage.data.images import ImageData
+from pilotage.data.image_data import ImageData
 from pilotage.errors import PilotageError
-from pilotage.seeding import derived_generator
+from pilotage.utils.seeding import derived_generator
 
 PREFIX = "stacked:"
 PLANES = 3

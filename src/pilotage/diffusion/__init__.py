@@ -32,11 +32,11 @@ from pilotage.diffusion.guidance import (
 )
 from pilotage.diffusion.inversion import invert
 from pilotage.diffusion.logsnr import alpha, sigma
+from pilotage.diffusion.loop import sample
 from pilotage.diffusion.mixture import GaussianMixture
 from pilotage.diffusion.noise import SeededNoise
 from pilotage.diffusion.noisy_classifier import NoisyClassifier
 from pilotage.diffusion.prediction import Prediction
-from pilotage.diffusion.sampling import sample
 from pilotage.diffusion.schedules import Schedule, TruncatedCosine
 from pilotage.diffusion.steps import State, Step, ancestral, ddim
 from pilotage.diffusion.timesteps import Timesteps, respaced

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pilotage.diffusion import rows
+from pilotage.diffusion import batching as rows
 from pilotage.diffusion.denoiser import Denoiser
 from pilotage.diffusion.guidance import ask_all, check_w, classifier_free, toward
 from pilotage.diffusion.logsnr import like

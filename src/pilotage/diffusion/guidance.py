@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pilotage.diffusion import rows
+from pilotage.diffusion import batching as rows
 from pilotage.diffusion.denoiser import Denoiser
 from pilotage.diffusion.logsnr import like, sigma, spread
 from pilotage.diffusion.prediction import Prediction, move_x
@@ -38,7 +38,7 @@ def classifier_free(denoise: Denoiser, w: float | Tensor, null: Any) -> Denoiser
         denoise: a conditional denoiser that also knows the null condition.
         w: the strength, one number or one per example (B,).
         null: the null condition as a value in condition space, e.g. the label K; or of the
-            structure of the conditions, as :func:`pilotage.diffusion.rows.expanded` reads it.
+            structure of the conditions, as :func:`pilotage.diffusion.batching.expanded` reads it.
 
     Raises:
         PilotageError: if w is NaN or infinite; when called, if there is no condition to guide by,

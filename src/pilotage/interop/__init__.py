@@ -1,6 +1,6 @@
 """Published checkpoints and other libraries, converted at the edge."""
 
-from pilotage.interop.adm import (
+from pilotage.interop.adm.networks import (
     classifier_settings,
     export_classifier,
     export_config,
@@ -10,7 +10,7 @@ from pilotage.interop.adm import (
     load_unet,
     unet_settings,
 )
-from pilotage.interop.adm_presets import PUBLISHED, Published
+from pilotage.interop.adm.presets import PUBLISHED, Published
 
 __all__ = [
     "PUBLISHED",

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
-from pilotage.interop.adm_names import Pair
-from pilotage.interop.weights import listing
+from pilotage.interop.adm.names import Pair
+from pilotage.interop.foreign_weights import listing
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -15,9 +15,8 @@ that is needed. ``real`` always comes before ``fake``.
     standard_error        of any of these, by leaving out groups or by resampling
 """
 
-from pilotage.metrics.errors import frechet_standard_error, standard_error
 from pilotage.metrics.frechet import frechet_distance
-from pilotage.metrics.inception import InceptionScore, inception_score
+from pilotage.metrics.inception_score import InceptionScore, inception_score
 from pilotage.metrics.kernel import KernelDistance, kernel_distance, mmd2
 from pilotage.metrics.manifold import (
     DensityCoverage,
@@ -28,6 +27,7 @@ from pilotage.metrics.manifold import (
 )
 from pilotage.metrics.modes import GaussianCoverage, ModeCoverage, gaussian_modes, mode_coverage
 from pilotage.metrics.moments import Moments
+from pilotage.metrics.standard_errors import frechet_standard_error, standard_error
 
 __all__ = [
     "DensityCoverage",

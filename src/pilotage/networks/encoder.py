@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
 from pilotage.networks.embedding import Conditioning
+from pilotage.networks.encoder_path import check_input, middle, way_down, zero, zero_branches
 from pilotage.networks.plan import Plan
 from pilotage.networks.pools import AdaptivePool, AttentionPool, SpatialPool
-from pilotage.networks.trunk import check_input, middle, way_down, zero, zero_branches
 
 POOLS = ("attention", "spatial", "spatial_v2", "adaptive")
 

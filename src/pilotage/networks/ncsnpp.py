@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
 from pilotage.networks.adaptive import Block, Told
+from pilotage.networks.encoder_path import check_input
 from pilotage.networks.initial import uniform_init
-from pilotage.networks.latent import LatentMapping, check_latent
+from pilotage.networks.latent_unet import LatentMapping, check_latent
 from pilotage.networks.ncsnpp_plan import NCSNppPlan
 from pilotage.networks.ncsnpp_stages import Halve, Head, Keep, Rise
 from pilotage.networks.resampling import BINOMIAL
 from pilotage.networks.time_class import TimeAndClass
-from pilotage.networks.trunk import check_input
 
 
 class NCSNpp(nn.Module):

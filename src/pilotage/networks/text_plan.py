@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pilotage.networks.attention import Attention
-from pilotage.networks.text import check_text_settings
+from pilotage.networks.text_transformer import check_text_settings
 from pilotage.networks.unet import UNetPlan
 
 _CLASSES = ("num_classes", "null_class", "fourier")  # of a `UNet` alone

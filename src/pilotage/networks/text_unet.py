@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from pilotage.errors import PilotageError
-from pilotage.networks.text import TextConditioning, TextTransformer
+from pilotage.networks.encoder_path import check_input
 from pilotage.networks.text_cond import EncodedText, TextCond, beside
 from pilotage.networks.text_plan import TextPlan
-from pilotage.networks.trunk import check_input
+from pilotage.networks.text_transformer import TextConditioning, TextTransformer
 from pilotage.networks.unet import UNetLayers
 
 

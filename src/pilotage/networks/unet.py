@@ -13,9 +13,9 @@ from pilotage.networks.attention import Attention
 from pilotage.networks.blocks import GroupNorm, Stage, Upsample, double
 from pilotage.networks.checks import class_settings, positive_int
 from pilotage.networks.embedding import Conditioning
+from pilotage.networks.encoder_path import check_input, middle, way_down, zero, zero_branches
 from pilotage.networks.fourier import check_fourier, input_channels, with_fourier
 from pilotage.networks.plan import Plan, check_split
-from pilotage.networks.trunk import check_input, middle, way_down, zero, zero_branches
 
 
 class UNetLayers(nn.Module):

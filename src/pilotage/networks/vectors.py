@@ -11,7 +11,7 @@ from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
 from pilotage.networks.embedding import Conditioning
 from pilotage.networks.fourier import check_fourier, input_channels, with_fourier
-from pilotage.networks.latent import check_latent
+from pilotage.networks.latent_unet import check_latent
 
 _TIME_FEATURES = 32
 _SLOPE = 0.2

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pilotage.report.arrange import Curve
+from pilotage.report.grouping import Curve
 from pilotage.report.names import DIRECTIONS, listed
 from pilotage.report.rows import Measure
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pilotage.report.arrange import Curve, Group
 from pilotage.report.figures import INK, MUTED, PAPER, SERIES, Panel, legend_name, log_ticks
+from pilotage.report.grouping import Curve, Group
 from pilotage.report.guidance import KINDS
 from pilotage.report.names import with_arrow
 from pilotage.report.rows import Row

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from pilotage.report.csv import csv_text, flat_row
 from pilotage.report.figures import INK, SERIES, Panel, legend_name, log_ticks, save_png
-from pilotage.report.flat import csv_text, flat_row
 from pilotage.report.lines import Line as JsonLine
 from pilotage.report.markdown import plain, table_markdown
 from pilotage.report.names import MISSING, features_name, with_arrow
@@ -80,7 +80,7 @@ def write_comparison(found: Comparison, stem: Path) -> list[Path]:
     Returns:
         The files that were written.
     """
-    from pilotage.checkpoint import write_text  # needs torch
+    from pilotage.utils.files import write_text  # needs torch
 
     picture = stem.with_name(f"{stem.name}.png") if found.timing else None
     parts = [f"# {plain(found.title)}", plain(found.lead), table_markdown(comparison_table(found))]

@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 from pilotage.report import tables
-from pilotage.report.arrange import Curve, Group, arrange, notes
+from pilotage.report.attributes import Captioned, captioned
 from pilotage.report.best import AIMS, Best, best_over
-from pilotage.report.captioned import Captioned, captioned
 from pilotage.report.charts import charts_caption, sweep_panels
 from pilotage.report.classifiers import level_panels, level_tables
 from pilotage.report.figures import Panel
+from pilotage.report.grouping import Curve, Group, arrange, notes
 from pilotage.report.guidance import guidance_names
-from pilotage.report.likelihood import Likelihoods, likelihoods
+from pilotage.report.likelihood_section import Likelihoods, likelihoods
 from pilotage.report.manifest import how_to_read, title, warnings_of
 from pilotage.report.matched import matched_tables
 from pilotage.report.read import Source

@@ -127,7 +127,7 @@ def save_png(panels: Sequence[Panel], path: Path, columns: int = 2) -> None:
     """All panels as one picture on white."""
     from matplotlib.figure import Figure
 
-    from pilotage.checkpoint import whole_file  # needs torch
+    from pilotage.utils.files import whole_file  # needs torch
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from pilotage.report.bounds import Bound
 from pilotage.report.charts import DASHES, MARKERS
-from pilotage.report.coded import Coded
 from pilotage.report.figures import MUTED, SERIES, Panel, legend_name, log_ticks
+from pilotage.report.likelihood_table import Coded
 
 NAME = "bits per dimension over T"
 CODEC_DASHES = ((0, (6, 2)), (0, (3, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from pilotage.report.arrange import Group
+from pilotage.report.grouping import Group
 from pilotage.report.guidance import BY_CLASSIFIER, FREE, KINDS
 from pilotage.report.names import STANDARD, features_name, listed
 from pilotage.report.read import Source

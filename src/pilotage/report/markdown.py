@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 
-from pilotage.report.arrange import Group
+from pilotage.report.attributes import TITLE as CAPTIONED
+from pilotage.report.attributes import Captioned
 from pilotage.report.best import Best
-from pilotage.report.captioned import TITLE as CAPTIONED
-from pilotage.report.captioned import Captioned
 from pilotage.report.classifiers import CAPTION
 from pilotage.report.content import Aims, Content, Section
-from pilotage.report.likelihood import Likelihoods
+from pilotage.report.grouping import Group
+from pilotage.report.likelihood_section import Likelihoods
 from pilotage.report.manifest import Facts, group_facts, source_facts
 from pilotage.report.matched import TITLE as MATCHED
 from pilotage.report.names import capital

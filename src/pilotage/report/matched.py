@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pilotage.report.arrange import Curve, Group
+from pilotage.report.grouping import Curve, Group
 from pilotage.report.names import with_arrow
 from pilotage.report.rows import UNKNOWN, Measure, Row
 from pilotage.report.tables import Line, Table, digits_of, printed

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pilotage.report.arrange import Group
+from pilotage.report.attributes import TITLE as CAPTIONED
+from pilotage.report.attributes import Captioned
 from pilotage.report.best import Best
-from pilotage.report.captioned import TITLE as CAPTIONED
-from pilotage.report.captioned import Captioned
 from pilotage.report.classifiers import CAPTION
 from pilotage.report.content import Aims, Content, Section
 from pilotage.report.figures import Panel
-from pilotage.report.likelihood import Likelihoods
+from pilotage.report.grouping import Group
+from pilotage.report.html import charts_html, facts_html, folded, table_html
+from pilotage.report.likelihood_section import Likelihoods
 from pilotage.report.manifest import group_facts, source_facts
 from pilotage.report.matched import TITLE as MATCHED
 from pilotage.report.names import capital
-from pilotage.report.parts import charts_html, facts_html, folded, table_html
 from pilotage.report.samples import Strip, captions_text
 from pilotage.report.tables import aim_text, best_text
 from pilotage.version import __version__

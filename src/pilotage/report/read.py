@@ -63,7 +63,7 @@ def read_sources(runs: Sequence[Path]) -> list[Source]:
 
 
 def _read(run: Path, label: str) -> Source:
-    from pilotage.folder import read_card  # these two need torch
+    from pilotage.models.run_folder import read_card  # these two need torch
     from pilotage.sweep.table import table_path
 
     recipe, data = read_card(run)

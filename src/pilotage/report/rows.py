@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pilotage.errors import PilotageError
-from pilotage.report.asked import Asked, parse_asked
+from pilotage.report.eval_prompts import Asked, parse_asked
 from pilotage.report.guidance import BY_CLASSIFIER, FREE, SHIFTS, Guidance
 from pilotage.report.guidance import KINDS as GUIDANCE_KINDS
 from pilotage.report.lines import Line, is_pair, known

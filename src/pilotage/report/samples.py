@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 from typing import NamedTuple
 
-from pilotage.report.arrange import Curve
+from pilotage.report.grouping import Curve
 from pilotage.report.rows import Row
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -52,7 +52,7 @@ def save_strips(found: list[Strip], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from pilotage.checkpoint import whole_file  # needs torch
+    from pilotage.utils.files import whole_file  # needs torch
 
     shown = [(s.w, Image.open(io.BytesIO(s.picture)).convert("RGB")) for s in found if s.picture]
     width, height = shown[0][1].size

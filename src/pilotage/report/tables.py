@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pilotage.report.arrange import Curve, Group
-from pilotage.report.asked import size_text
 from pilotage.report.best import AIMS, Best, best_of
+from pilotage.report.eval_prompts import size_text
+from pilotage.report.grouping import Curve, Group
 from pilotage.report.guidance import w_text
 from pilotage.report.names import (
     ATTRIBUTES,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pilotage.report.asked import Asked, asked_names, asked_text
+from pilotage.report.eval_prompts import Asked, asked_names, asked_text
 from pilotage.report.guidance import Guidance, guidance_names, guidance_text
 from pilotage.report.rows import Row
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pilotage.errors import PilotageError
 from pilotage.report.content import Content, gather
+from pilotage.report.csv import flat, flat_levels, flat_likelihood
 from pilotage.report.figures import save_png
-from pilotage.report.flat import flat, flat_levels, flat_likelihood
 from pilotage.report.markdown import markdown
 from pilotage.report.page import page
 from pilotage.report.read import read_sources
@@ -27,7 +27,7 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         PilotageError: for a missing or damaged file of a run, naming it and the line.
     """
-    from pilotage.checkpoint import write_text  # needs torch
+    from pilotage.utils.files import write_text  # needs torch
 
     out = Path(out)
     if out.suffix.lower() != ".html":

@@ -5,14 +5,15 @@ trained, ``sampling`` and ``measuring`` what is asked of it then, and ``importin
 checkpoint does not tell.
 """
 
-from pilotage.settings.adversarial import (
+from pilotage.settings.architectures import EncoderSettings, UNetSettings
+from pilotage.settings.base import Positive, Settings
+from pilotage.settings.gan_recipe import (
     AdversarialRecipe,
     DiscriminatorSettings,
     GeneratorSettings,
     NCSNppOptions,
     NCSNppSettings,
 )
-from pilotage.settings.base import Positive, Settings
 from pilotage.settings.importing import (
     ImportDdganSettings,
     ImportGlideSettings,
@@ -27,7 +28,6 @@ from pilotage.settings.measuring import (
     SpeedSettings,
     SweepSettings,
 )
-from pilotage.settings.networks import EncoderSettings, UNetSettings
 from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, conflict
 from pilotage.settings.sampling import (
     InpaintSettings,
@@ -35,7 +35,7 @@ from pilotage.settings.sampling import (
     SamplerSettings,
     SampleSettings,
 )
-from pilotage.settings.text import TextRecipe, TextUNetSettings
+from pilotage.settings.text_recipe import TextRecipe, TextUNetSettings
 
 __all__ = [
     "AdversarialRecipe",

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pilotage.settings.adversarial import NCSNppOptions
 from pilotage.settings.base import Positive, Settings
+from pilotage.settings.gan_recipe import NCSNppOptions
 
 
 class ImportSettings(Settings):

@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pilotage.settings.architectures import EncoderSettings, NetworkSettings, UNetSettings
 from pilotage.settings.base import Positive, Settings
-from pilotage.settings.networks import EncoderSettings, NetworkSettings, UNetSettings
 
 
 class TrainingRecipe(Settings):

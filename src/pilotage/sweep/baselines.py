@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pilotage.data import ImageData
-from pilotage.images import to_uint8
 from pilotage.settings import SweepSettings
-from pilotage.sweep.captioned import Asked
-from pilotage.sweep.marks import attribute_marks, judged_by_pixels
+from pilotage.sweep.eval_prompts import Asked
+from pilotage.sweep.evaluator import Yardstick
 from pilotage.sweep.measure import Sample, compare, extract, join
+from pilotage.sweep.per_sample import attribute_marks, judged_by_pixels
 from pilotage.sweep.table import Row, append_row, row_id, table_path
-from pilotage.sweep.yardstick import Yardstick
+from pilotage.utils.images import to_uint8
 
 
 class Table(NamedTuple):

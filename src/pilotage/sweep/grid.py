@@ -7,15 +7,15 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from pilotage.images import save_npz, save_png, tile, to_uint8
-from pilotage.processes import process_state
-from pilotage.request import Request
-from pilotage.run import Run
+from pilotage.models.model import Run
+from pilotage.models.sampling_spec import Request
 from pilotage.settings import SweepSettings
-from pilotage.sweep.cells import Cell, open_cells
-from pilotage.sweep.marks import caption_diversity
+from pilotage.sweep.grid_points import Cell, open_cells
 from pilotage.sweep.measure import Sample, compare, extract, join
+from pilotage.sweep.per_sample import caption_diversity
 from pilotage.sweep.table import Row, append_row, table_path
+from pilotage.utils.distributed import process_state
+from pilotage.utils.images import save_npz, save_png, tile, to_uint8
 
 PREVIEW_ROWS = 2
 TOLD = {

@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from pilotage.cache import usual_folder
-from pilotage.checkpoint import whole_file
 from pilotage.data import ImageData, StackedData
 from pilotage.metrics import (
     Moments,
@@ -21,7 +19,9 @@ from pilotage.metrics import (
     precision_recall,
 )
 from pilotage.metrics.extractors import Extractor, Features, StackedInDomain
-from pilotage.metrics.extractors.stacked import stacked_modes, stacked_pooled
+from pilotage.metrics.extractors.stacked_in_domain import stacked_modes, stacked_pooled
+from pilotage.utils.cache import usual_folder
+from pilotage.utils.files import whole_file
 
 # precision, recall, density and coverage compare every real image with every generated one
 MANIFOLD_REAL = 10_000

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pilotage.checkpoint import write_text
-from pilotage.request import Request
-from pilotage.run import Run
+from pilotage.models.model import Run
+from pilotage.models.sampling_spec import Request
 from pilotage.settings import SpeedSettings
 from pilotage.sweep.table import Row, read_rows, row_id
+from pilotage.utils.files import write_text
 from pilotage.version import __version__
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pilotage.data import ImageData
-from pilotage.diffusion import rows
-from pilotage.images import from_uint8
-from pilotage.seeding import derived_generator
+from pilotage.diffusion import batching as rows
+from pilotage.utils.images import from_uint8
+from pilotage.utils.seeding import derived_generator
 
 
 class Batches:

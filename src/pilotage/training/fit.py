@@ -9,20 +9,20 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from pilotage.checkpoint import only_writer, remove_leftovers
 from pilotage.conditions import CaptionSpace
 from pilotage.data import ImageData, load_data
 from pilotage.errors import PilotageError
-from pilotage.folder import IMPORTED, Card, DataFacts, checkpoints, read_card, write_card
-from pilotage.images import shape_text
-from pilotage.processes import process_state
+from pilotage.models.run_folder import IMPORTED, Card, DataFacts, checkpoints, read_card, write_card
 from pilotage.settings import AdversarialRecipe, TextRecipe, TrainingRecipe, conflict
 from pilotage.training.batches import Batches
-from pilotage.training.kinds import build_turns, make_watch
+from pilotage.training.builders import build_turns, make_watch
 from pilotage.training.log import MetricsLog
-from pilotage.training.loop import StepRecord, Training, train
 from pilotage.training.state import publish, restore_newest, save, set_aside_newer, start
+from pilotage.training.trainer import StepRecord, Training, train
 from pilotage.training.vocabulary import CaptionRows, make_space, save_space
+from pilotage.utils.distributed import process_state
+from pilotage.utils.files import only_writer, remove_leftovers
+from pilotage.utils.images import shape_text
 
 
 def fit(
@@ -45,7 +45,7 @@ def fit(
 
     Raises:
         PilotageError: for bad input, before anything is written.
-        TrainingDivergedError: see :func:`pilotage.training.loop.train`.
+        TrainingDivergedError: see :func:`pilotage.training.trainer.train`.
     """
     accelerator = make_accelerator(recipe, out)
     say = say if accelerator.is_main_process else _silent

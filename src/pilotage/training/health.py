@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pilotage.data import ImageData
-from pilotage.images import from_uint8
+from pilotage.utils.images import from_uint8
 
 COMPARED_IMAGES = 2000
 JUDGE_WINS = 10.0  # logits apart: the generator's loss is then 5 or more on average

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from pilotage.checkpoint import write_text
-from pilotage.training.loop import StepRecord
+from pilotage.training.trainer import StepRecord
+from pilotage.utils.files import write_text
 
 
 class MetricsLog:

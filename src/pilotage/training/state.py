@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from pilotage.adversaries import build_discriminator, build_discriminator_network
-from pilotage.checkpoint import read_tensors, whole_file, whole_folder, write_tensors, write_text
 from pilotage.errors import PilotageError
-from pilotage.folder import Card, checkpoints, read_card, state_folder
-from pilotage.model import build_model
+from pilotage.models.build import build_model
+from pilotage.models.gan import build_discriminator, build_discriminator_network
+from pilotage.models.run_folder import Card, checkpoints, read_card, state_folder
+from pilotage.models.weights import fill, fill_from
 from pilotage.settings import AdversarialRecipe, Recipe
 from pilotage.training.ema import average
 from pilotage.training.learner import Learner
-from pilotage.training.loop import Training
-from pilotage.weights import fill, fill_from
+from pilotage.training.trainer import Training
+from pilotage.utils.files import read_tensors, whole_file, whole_folder, write_tensors, write_text
 
 KEPT_CHECKPOINTS = 2
 DISCRIMINATOR = "discriminator.safetensors"

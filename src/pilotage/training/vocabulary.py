@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pilotage.checkpoint import whole_folder
 from pilotage.conditions import ByteLevelBPE, CaptionSpace, Tokens, frozen_text, load_space
 from pilotage.data import ImageData
-from pilotage.diffusion import rows
+from pilotage.diffusion import batching as rows
 from pilotage.errors import PilotageError
-from pilotage.folder import CONDITIONS, read_card
-from pilotage.load import captions_space
+from pilotage.models.load import captions_space
+from pilotage.models.run_folder import CONDITIONS, read_card
 from pilotage.networks.text_cond import TextCond
-from pilotage.processes import process_device
 from pilotage.settings import TextRecipe
+from pilotage.utils.distributed import process_device
+from pilotage.utils.files import whole_folder
 
 
 def make_space(recipe: TextRecipe, data: ImageData, out: Path) -> CaptionSpace:

@@ -18,7 +18,7 @@ from pilotage.data.shapes.scenes import (
     related_scenes,
 )
 from pilotage.data.shapes.words import parse
-from pilotage.seeding import derived_seed
+from pilotage.utils.seeding import derived_seed
 
 HELD_PARTNERS = 4  # of the 35 other kinds: about a ninth of the pairs
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from pilotage.data.shape import check_size, is_length
+from pilotage.data.common_shape import check_size, is_length
 from pilotage.data.shapes.combinations import scenes_of
 from pilotage.data.shapes.draw import draw
 from pilotage.data.shapes.layout import LEAST_SIZE, place, uniforms
@@ -22,7 +22,7 @@ from pilotage.data.shapes.scenes import COLOURS, RELATIONS, SHAPES, Codes, encod
 from pilotage.data.shapes.words import caption, parse_all
 from pilotage.data.split import check_split
 from pilotage.errors import PilotageError
-from pilotage.seeding import derived_seed
+from pilotage.utils.seeding import derived_seed
 
 CODE_VERSION = 2  # raised whenever an image, caption or class of the same settings changes
 RELATED = 0.5  # part of the images that show two kinds in relation

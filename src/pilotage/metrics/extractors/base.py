@@ -12,9 +12,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from pilotage.cache import usable_folder, usual_folder
 from pilotage.errors import PilotageError
-from pilotage.processes import process_state
+from pilotage.utils.cache import usable_folder, usual_folder
+from pilotage.utils.distributed import process_state
 
 
 class Features(NamedTuple):

@@ -19,10 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from pilotage.checkpoint import read_metadata, read_tensors, write_tensors, write_text
-from pilotage.data.images import ImageData
+from pilotage.data.image_data import ImageData
 from pilotage.errors import PilotageError
-from pilotage.images import from_uint8
 from pilotage.metrics.extractors.base import (
     Features,
     cache_folder,
@@ -33,9 +31,11 @@ from pilotage.metrics.extractors.base import (
     pick_device,
     to_array,
 )
-from pilotage.metrics.extractors.classifier import Classifier
 from pilotage.metrics.extractors.rotations import InDomainRotations, turned
-from pilotage.seeding import derived_generator, derived_seed
+from pilotage.metrics.extractors.small_resnet import Classifier
+from pilotage.utils.files import read_metadata, read_tensors, write_tensors, write_text
+from pilotage.utils.images import from_uint8
+from pilotage.utils.seeding import derived_generator, derived_seed
 
 Say = Callable[[str], None]
 

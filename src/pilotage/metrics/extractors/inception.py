@@ -19,7 +19,6 @@ from shutil import copyfileobj
 import torch
 from torch import Tensor, nn
 
-from pilotage.checkpoint import whole_file
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.base import (
     Features,
@@ -33,6 +32,7 @@ from pilotage.metrics.extractors.base import (
     to_array,
 )
 from pilotage.metrics.extractors.resize import resize_tf1_bilinear
+from pilotage.utils.files import whole_file
 
 INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_URL = (

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from pilotage.data.images import ImageData
+from pilotage.data.image_data import ImageData
 from pilotage.metrics.extractors.base import Extractor, Features
 
 NAME = "in-domain-rotations"

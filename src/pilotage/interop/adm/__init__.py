@@ -1,0 +1,1 @@
+"""guided-diffusion (ADM, 2105.05233): checkpoints in and out."""

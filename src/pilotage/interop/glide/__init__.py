@@ -1,0 +1,1 @@
+"""GLIDE (2112.10741): published checkpoints in."""

@@ -1,0 +1,144 @@
+"""Runs on captions: do images show what is asked for, and what does guidance cost them?"""
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from pilotage.report.charts import over_w
+from pilotage.report.figures import SERIES, Panel
+from pilotage.report.grouping import Curve, Group
+from pilotage.report.names import ATTRIBUTES, capital, listed, spoken
+from pilotage.report.rows import Measure
+from pilotage.report.tables import Table, curve_best, setting_table
+
+TITLE = "What the captions ask for"
+ALL, *SINGLE = ATTRIBUTES
+OVER_W = (ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
+MARKERS = "sD^vP"
+# what guidance costs: a metric, which way is worse, and what it stands for
+COSTS = (
+    ("caption_diversity", -1, "diversity of a caption's images", "lower"),
+    ("recall", -1, "diversity (recall)", "lower"),
+    ("clipped_fraction", 1, "saturation (clipped fraction)", "higher"),
+)
+ERRORS = 2
+
+
+class Captioned(NamedTuple):
+    """All about the captions of a group.
+
+    Attributes:
+        said: from which w on diversity and saturation suffer, a sentence or two per curve.
+        caption: of the panels.
+        table: each attribute, and the costs, of every setting; None if it cannot be seen in the
+            pixels.
+    """
+
+    said: list[str]
+    panels: list[Panel]
+    caption: str
+    table: Table | None
+
+
+def captioned(group: Group) -> Captioned | None:
+    """What there is to say of a group's captions; None if it was asked for by labels only."""
+    curves = [curve for curve in group.curves if curve.variant.asked]
+    if not curves:
+        return None
+    judged = [curve for curve in curves if curve.points(ALL)]
+    panels = [panel for metric in OVER_W for panel in over_w(group, metric, curves)]
+    caption = (
+        f"Lower and higher are said of what differs by more than {ERRORS} standard errors of the "
+        "difference, there and at every larger w."
+    )
+    table = None
+    if judged:
+        first = curve_best(group)
+        panels.append(_each(first if first in judged else judged[0], len(group.curves) > 1))
+        caption += (
+            " Of all images, caption accuracy is the share that have everything right that the "
+            "caption says, to judge by the pixels, and the other accuracies are those that have "
+            "one attribute right; relation only counts where the caption has one."
+        )
+        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *SINGLE]
+        table = setting_table(
+            group, columns, "What images have right of their captions, and what guidance costs."
+        )
+    return Captioned([_costs(curve, len(curves) > 1) for curve in curves], panels, caption, table)
+
+
+def _each(curve: Curve, several: bool) -> Panel:
+    """Every attribute of one curve over w."""
+    name = "accuracy of each attribute over w" + (f", {curve.label}" if several else "")
+
+    def draw(axis: Any) -> None:
+        for k, metric in enumerate(SINGLE):
+            points = curve.points(metric)
+            axis.errorbar(
+                [w for w, _ in points],
+                [m.value for _, m in points],
+                yerr=[m.error if m.error > 0 else 0 for _, m in points],
+                color=SERIES[(k + 1) % len(SERIES)],
+                marker=MARKERS[k],
+                elinewidth=0.7,
+                linewidth=1,
+                label=spoken(metric),
+            )
+        axis.set(title=name, xlabel="w", ylabel="share of images ↑")
+        axis.margins(0.07)
+
+    return Panel(name, draw)
+
+
+def _costs(curve: Curve, several: bool) -> str:
+    """How much guidance helps the captions, and from where on it costs."""
+    gain = _gain(curve.points(ALL))
+    said = f"{curve.label}: {gain}" if several else capital(gain)
+    costs = [(text, *_cost(curve, metric, sign), word) for metric, sign, text, word in COSTS]
+    known = [cost for cost in costs if cost[1] is not None]
+    if not known:
+        return said.rstrip()
+    told = [
+        f"{text} is {word} from w = {w:g} on" if w is not None else f"{text} is nowhere {word}"
+        for text, _, w, word in known
+    ]
+    return f"{said}Beside w = {known[0][1]:g}, {listed(told)}."
+
+
+def _gain(points: list[tuple[float, Measure]]) -> str:
+    if not points:
+        return ""
+    start, here = _reference(points)
+    best, most = max(points, key=lambda point: point[1].value)
+    said = f"{spoken(ALL)} is {here.value:.1%} at w = {start:g}"
+    if most.value <= here.value:
+        return f"{said} and nowhere higher. "
+    return f"{said} and highest at w = {best:g}, {most.value:.1%}. "
+
+
+def _cost(curve: Curve, metric: str, sign: int) -> tuple[float | None, float | None]:
+    """The w compared with, and the first w from which on a metric is worse than there.
+
+    Both are None if there is nothing to compare.
+    """
+    points = curve.points(metric)
+    if len(points) < 2:
+        return None, None
+    start, here = _reference(points)
+    found = None
+    for w, measure in sorted(points, reverse=True):
+        if w <= start or not _worse(here, measure, sign):
+            break
+        found = w
+    return start, found
+
+
+def _reference(points: Iterable[tuple[float, Measure]]) -> tuple[float, Measure]:
+    """Without guidance, or the nearest to it above."""
+    points = sorted(points)
+    return next((point for point in points if point[0] >= 0), points[0])
+
+
+def _worse(here: Measure, there: Measure, sign: int) -> bool:
+    known = [m.error for m in (here, there) if math.isfinite(m.error)]
+    return sign * (there.value - here.value) > ERRORS * math.hypot(*known)

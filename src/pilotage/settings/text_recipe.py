@@ -1,0 +1,107 @@
+"""The recipe of a denoiser that reads captions, and may see an image beside x (2112.10741)."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pilotage.settings.architectures import NetworkSettings
+from pilotage.settings.base import Positive
+from pilotage.settings.recipe import NoiseLevelSettings, TrainingRecipe
+
+
+class TextUNetSettings(NetworkSettings):
+    """The ADM U-Net whose attention also looks at a text transformer's sequence."""
+
+    heads_up: Positive | None = Field(
+        None, description="Heads on the way up, if they are not as many as heads."
+    )
+    text_width: Positive = Field(128, description="Width of the text transformer.")
+    text_layers: Positive = Field(4, description="Blocks of the text transformer.")
+    text_heads: Positive = Field(4, description="Attention heads of the text transformer.")
+    final_norm: bool = Field(True, description="The text transformer ends in a norm.")
+    padding: bool = Field(True, description="Padding has an embedding of its own.")
+
+
+class TextRecipe(NoiseLevelSettings, TrainingRecipe):
+    """A denoiser's training run on captioned images."""
+
+    condition: Literal["text"] = Field("text", description="What images are asked for by.")
+    caption_column: str | None = Field(
+        None, description="Column of the captions; found if not given."
+    )
+    tokenizer: str = Field(
+        "bpe",
+        description="bpe, trained on the run's captions, or a tokenizer.json file; with "
+        "start_from, that run's.",
+    )
+    encoder: str | None = Field(
+        None,
+        description="In place of a tokenizer: a text encoder of transformers, a folder or hub id, "
+        "that is not trained.",
+    )
+    vocabulary: Positive = Field(1024, description="Tokens of a trained tokenizer, at most.")
+    context: Positive = Field(64, description="Tokens of a caption; longer ones are cut.")
+    low_res: tuple[Positive, Positive] | None = Field(
+        None, description="Super-resolution: height and width of the images to be enlarged."
+    )
+    augment: float = Field(
+        0.1, ge=0, description="With low_res: its images get noise of up to this deviation."
+    )
+    inpaint: bool = Field(
+        False, description="In-painting: complete images of which random parts are erased."
+    )
+    p_uncond_image: float = Field(
+        0.1, ge=0, le=1, description="Probability of dropping the image beside x, on its own."
+    )
+    objective: Literal["simple", "hybrid"] = Field(
+        "simple",
+        description="Squared error of the output; hybrid also learns the variance (2102.09672).",
+    )
+    vlb_weight: float = Field(
+        1.0, ge=0, description="Weight of the bound in hybrid, in 1/1000 of its whole."
+    )
+    network: TextUNetSettings = TextUNetSettings()
+    predicts: Literal["eps", "x", "v"] = Field("v", description="What the network outputs.")
+    p_uncond: float = Field(
+        0.1, ge=0, le=1, description="Probability of dropping the caption of an example."
+    )
+
+    @model_validator(mode="after")
+    def _tells_once(self) -> Self:
+        if self.encoder is not None and self.tokenizer != "bpe":
+            raise ValueError(
+                f"encoder is {self.encoder!r} and tokenizer is {self.tokenizer!r}: an encoder has "
+                "its own tokenizer, so give one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        beside = self.low_res is not None or self.inpaint
+        for name, used, needed in (
+            ("augment", self.low_res is not None, "low_res"),
+            ("p_uncond_image", beside, "low_res or inpaint"),
+            ("vlb_weight", self.objective == "hybrid", "objective hybrid"),
+        ):
+            value = getattr(self, name)
+            if not used and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is {value}: it needs {needed}.")
+        return self
+
+    @model_validator(mode="after")
+    def _enlarges(self) -> Self:
+        larger = (
+            self.low_res
+            and self.size
+            and any(low >= high for low, high in zip(self.low_res, self.size, strict=True))
+        )
+        if larger:
+            raise ValueError(
+                f"low_res is {self.low_res} and size is {self.size}: low_res must be the smaller."
+            )
+        return self
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether the network also predicts the variance of the ancestral step."""
+        return self.objective == "hybrid"

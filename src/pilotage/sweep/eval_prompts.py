@@ -1,0 +1,140 @@
+"""What a sweep asks of a run on captions: the captions of real images, beside parts of these."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pilotage.data import ImageData
+from pilotage.models.text_run import TextRequest, TextRun
+from pilotage.objectives.conditioned import BOXES, known_mask, shrunk
+from pilotage.sweep.per_sample import (
+    Marks,
+    attribute_marks,
+    condition_psnr,
+    judged_by_pixels,
+    known_psnr,
+)
+from pilotage.sweep.table import Row
+from pilotage.utils.images import from_uint8
+from pilotage.utils.seeding import derived_generator
+
+BATCH = 256
+
+
+class Asked(NamedTuple):
+    """What each of N images is asked for; the same in every setting.
+
+    Attributes:
+        captions: one per image.
+        labels: classes of the real images with these captions (N,); None if there is but one.
+        beside: ``low_res``, or ``known`` and ``known_mask``, of each image; empty for a run that
+            sees captions alone.
+        different: how many of the N have a real image, and a condition, of their own.
+        judged: whether the captions' attributes can be seen in the pixels.
+        per_caption: images that each caption is asked for in a row.
+        decides: where all of it comes from, for the rows.
+    """
+
+    captions: tuple[str, ...]
+    labels: np.ndarray | None
+    beside: dict[str, Tensor]
+    different: int
+    judged: bool
+    per_caption: int
+    decides: Row
+
+    def request(self, run: TextRun, seeds: Sequence[int], **how: Any) -> TextRequest:
+        """The images that are asked for; ``how`` are settings of :meth:`TextRun.sample`."""
+        return run.request(self.captions, seeds, **self.beside, **how)
+
+    def once(self) -> list[slice]:
+        """Batches of rows that have every real image, and condition, but once."""
+        last, step = self.different * self.per_caption, self.per_caption
+        return [slice(k, min(k + BATCH * step, last), step) for k in range(0, last, BATCH * step)]
+
+    def marks(self, rows: slice, images: Tensor) -> Marks:
+        """What some of the images, uint8 (B, C, H, W), have right."""
+        found: Marks = {}
+        given = {name: image[rows] for name, image in self.beside.items()}
+        if self.judged:
+            found |= attribute_marks(images, self.captions[rows])
+        if "low_res" in given:
+            found["condition_psnr"] = condition_psnr(images, given["low_res"])
+        if "known" in given:
+            found["known_psnr"] = known_psnr(images, given["known"], given["known_mask"])
+        return found
+
+
+def ask(
+    run: TextRun,
+    seeds: Sequence[int],
+    name: str,
+    train: ImageData,
+    held_out: ImageData,
+    say: Callable[[str], None],
+    per_caption: int = 1,
+) -> Asked:
+    """Ask for the held-out captions in turn, beside their own images where the run sees one.
+
+    Args:
+        run: on captions.
+        seeds: of the images; they also decide what is erased of an image to complete.
+        name: what the data are called.
+        train: whose captions are taken where nothing is held out.
+        held_out: image i is asked for by caption i // per_caption % len(held_out).
+        say: receives a note on that.
+        per_caption: images of each caption in a row.
+    """
+    data, split = (held_out, "held-out") if len(held_out) else (train, "train")
+    if split == "train":
+        say(f"data is {name}: nothing is held out, so images are asked for by training captions")
+    rows = np.arange(len(seeds)) // per_caption % len(data)
+    decides = {
+        "captions": {
+            "data": name,
+            "split": split,
+            "n": len(data),
+            "hash": hashlib.sha256(json.dumps(data.captions).encode()).hexdigest(),
+        },
+        "negative": None,
+    }
+    if per_caption > 1:
+        decides["per_caption"] = per_caption
+    low_res, recipe = run.card.recipe.low_res, run.card.recipe
+    beside: dict[str, Tensor] = {}
+    if low_res:
+        beside["low_res"] = _real(data, len(seeds), low_res)[rows]
+        decides["low_res"] = {"size": list(low_res), "images": data.fingerprint}
+    if recipe.inpaint:
+        mask = _masks(seeds, run.shape[1:])
+        beside |= {"known": _real(data, len(seeds))[rows] * mask, "known_mask": mask}
+        decides["known"] = {"boxes": BOXES, "images": data.fingerprint}
+    captions = tuple(data.captions[row] for row in rows)
+    return Asked(
+        captions=captions,
+        labels=data.labels[rows] if len(data.classes) > 1 else None,
+        beside=beside,
+        different=min(-(-len(seeds) // per_caption), len(data)),
+        judged=judged_by_pixels(captions, run.shape),
+        per_caption=per_caption,
+        decides=decides,
+    )
+
+
+def _real(data: ImageData, count: int, size: tuple[int, int] | None = None) -> Tensor:
+    """The first images in [−1, 1], made smaller if wanted."""
+    count = min(count, len(data))
+    parts = [np.arange(k, min(k + BATCH, count)) for k in range(0, count, BATCH)]
+    batches = (from_uint8(data.batch(part)) for part in parts)
+    return torch.cat([shrunk(images, size) if size else images for images in batches])
+
+
+def _masks(seeds: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """What is known of each image (N, 1, H, W): erased are as many boxes as in training."""
+    boxes = [torch.rand(BOXES, 4, generator=derived_generator(s, "erased boxes")) for s in seeds]
+    return known_mask(torch.stack(boxes), *size)

@@ -1,0 +1,1 @@
+"""What each command does: sample, complete, evaluate, study, demonstrate."""

@@ -1,0 +1,157 @@
+"""``pilotage evaluate``: images of any origin, measured on the same footing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pilotage.data import ImageData, load_data
+from pilotage.data.points import PointData
+from pilotage.errors import PilotageError
+from pilotage.metrics.modes import gaussian_modes
+from pilotage.settings import EvaluateSettings
+from pilotage.sweep.evaluator import make_yardstick
+from pilotage.sweep.measure import compare, extract, join
+from pilotage.sweep.per_sample import Marks, attribute_marks, judged_by_pixels
+from pilotage.sweep.table import Row, append_row, row_id
+from pilotage.utils.images import shape_text
+
+BATCH = 256
+
+
+def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> Row:
+    """Measure images against the training images of a data set; the row, also written if asked.
+
+    Raises:
+        PilotageError: for bad input, before anything is measured.
+    """
+    train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
+    if isinstance(train, PointData):
+        return _evaluate_points(settings, train, held_out)
+    found = _images(settings, held_out)
+    name, images = found.name, found.images
+    if images.shape[1:] != train.shape:
+        raise PilotageError(
+            f"images is {name}: they are {shape_text(images.shape[1:])}, "
+            f"the data's {shape_text(train.shape)}."
+        )
+    yardstick = make_yardstick(settings.extractor, settings.data or "digits", train, held_out, say)
+    parts = [
+        extract(images[i : i + BATCH], yardstick.extractor) for i in range(0, len(images), BATCH)
+    ]
+    sample = join(parts)._replace(labels=found.labels, marks=_marks(found))
+    metrics = compare(yardstick.real, sample, force=settings.force)
+    return _row(settings, name, len(images), metrics, yardstick.manifest)
+
+
+def _row(
+    settings: EvaluateSettings,
+    name: str,
+    count: int,
+    metrics: dict[str, tuple[float, float | None]],
+    manifest: dict,
+) -> Row:
+    """The row of some images or points, written where it is wanted."""
+    kind = "real" if settings.images == "real" else "images"
+    decides = {"kind": kind, "images": name, "n": count, **manifest}
+    pairs = {key: list(pair) for key, pair in metrics.items()}
+    row = {"id": row_id(decides), **decides, "run": name, "metrics": pairs, "preview": None}
+    if settings.out is not None:
+        append_row(settings.out, row)
+    return row
+
+
+def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: PointData) -> Row:
+    """Modes hit, share of points near one, and the evenness over modes, of points (N, D)."""
+    name = settings.images
+    if name == "real":
+        points = held_out.batch(np.arange(len(held_out))).numpy()
+    else:
+        points = _read_npz(Path(name), "points", np.float32, 2)[0]
+    found = gaussian_modes(points, train.modes.means, train.modes.std)
+    share = found.within * (1 - found.within) / max(1, len(points) - 1)
+    metrics = {
+        "modes": (found.hit, None),
+        "within_3_std": (found.within, share**0.5),
+        "modes_kl": (found.kl, None),
+    }
+    manifest = {"reference": {"data": settings.data, "hash": train.fingerprint}}
+    return _row(settings, name, len(points), metrics, manifest)
+
+
+class Given(NamedTuple):
+    """Images to be measured, uint8 (N, C, H, W), with labels and captions where they are known."""
+
+    name: str
+    images: torch.Tensor
+    labels: np.ndarray | None = None
+    captions: Sequence[str] | None = None
+
+
+def _marks(given: Given) -> Marks | None:
+    """What images have right of their captions, where that can be seen in the pixels."""
+    captions = given.captions
+    if captions is None or not judged_by_pixels(captions, given.images.shape[1:]):
+        return None
+    if len(captions) != len(given.images):
+        raise PilotageError(
+            f"images is {given.name}: it has {len(captions)} captions for {len(given.images)} "
+            "images; each needs one."
+        )
+    return attribute_marks(given.images, captions)
+
+
+def _images(settings: EvaluateSettings, held_out: ImageData) -> Given:
+    """The images that are asked for."""
+    if settings.images == "real":
+        if not len(held_out):
+            raise PilotageError("images is 'real': this data has no held-out images.")
+        images = held_out.batch(np.arange(len(held_out)))
+        return Given("real", images, held_out.labels, held_out.captions)
+    path = Path(settings.images)
+    if path.suffix == ".npz":
+        images, told = _read_npz(path, "images", np.uint8, 4)
+        captions = None if told.get("captions") is None else told["captions"].astype(str).tolist()
+        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return Given(str(path), images, told.get("labels"), captions)
+    folder, _ = load_data(
+        path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
+    )
+    return Given(str(path), folder.batch(np.arange(len(folder))))
+
+
+def _read_npz(
+    path: Path, name: str, dtype: type, dimensions: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """An array of that name (or "arr_0"), and all arrays.
+
+    Raises:
+        PilotageError: if it is not there, or of another type or shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError) as error:
+        raise PilotageError(f"images is {path}: it is not a readable .npz ({error}).") from None
+    found = arrays.get(name, arrays.get("arr_0"))
+    if found is None or found.dtype != dtype or found.ndim != dimensions:
+        shape = "(N, H, W, C)" if dimensions == 4 else "(N, D)"
+        raise PilotageError(
+            f"images is {path}: it needs an array {name!r} (or 'arr_0') of "
+            f"{np.dtype(dtype).name} {shape}."
+        )
+    return found, arrays
+
+
+def _text(value: float) -> str:
+    return f"{value:.0f}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def format_row(row: Row) -> str:
+    """The numbers as lines of text."""
+    return "\n".join(
+        f"{name:>18}  {_text(value)}" + (f" ± {error:.4f}" if error is not None else "")
+        for name, (value, error) in row["metrics"].items()
+    )

@@ -1,0 +1,197 @@
+"""The training loop as a generator of step records (2207.12598, Algorithm 1)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from pilotage.diffusion import batching as rows
+from pilotage.settings import TrainingRecipe
+from pilotage.training.batches import Batches
+from pilotage.training.learner import Learner
+from pilotage.utils.seeding import derived_generator, derived_seed
+
+NO_LIMITS: Mapping[str, float] = MappingProxyType({})
+
+
+class Objective(Protocol):
+    """What is minimised: random numbers for a whole batch, and terms per example."""
+
+    def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Any:
+        """The random numbers of ``count`` examples; ``rows(slice)`` gives some of them."""
+        ...
+
+    def terms(self, model: Any, x: Tensor, cond: Any, draws: Any) -> dict[str, Tensor]:
+        """Terms per example (B,): "loss", whose mean is minimised, and others to be logged."""
+        ...
+
+
+class Turn(NamedTuple):
+    """One optimiser update; a step has one per learner, the main learner's last.
+
+    Attributes:
+        learner: who learns.
+        objective: what it minimises.
+        limits: terms whose mean's size tells that training has gone astray, with that size.
+    """
+
+    learner: Learner
+    objective: Objective
+    limits: Mapping[str, float] = NO_LIMITS
+
+
+class StepRecord(NamedTuple):
+    """What one training step did.
+
+    Attributes:
+        step: counted from 1.
+        loss: the main learner's, mean over the whole batch, of all processes.
+        grad_norm: of its whole gradient, before clipping.
+        learning_rate: that it used.
+        terms: means of all other terms; "discriminator_loss" and so on for another learner's own.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    terms: dict[str, float]
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss or a gradient is no longer a finite number, or a term beyond its limit."""
+
+
+class Training:
+    """All that changes while a run trains.
+
+    Attributes:
+        main: the learner whose network the run is for.
+        opponent: the discriminator's learner, if there is one.
+        ema: the average of the main network.
+        step: steps done.
+        told: the newest mean of every term that was logged since the start of this process.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        recipe: TrainingRecipe,
+        main: Learner,
+        ema: AveragedModel,
+        opponent: Learner | None = None,
+    ) -> None:
+        self.accelerator = accelerator
+        self.recipe = recipe
+        self.main, self.opponent = main, opponent
+        self.ema = ema.to(accelerator.device)
+        self.step = 0
+        self.told: dict[str, float] = {}
+
+    @property
+    def network(self) -> nn.Module:
+        """The main learner's bare network."""
+        return self.main.network
+
+    @property
+    def learners(self) -> list[Learner]:
+        """All of them."""
+        return [self.main] if self.opponent is None else [self.main, self.opponent]
+
+
+def train(training: Training, turns: Sequence[Turn], batches: Batches) -> Iterator[StepRecord]:
+    """Train up to ``recipe.steps``; after each step, when all is consistent, yield.
+
+    The random numbers of a step are drawn for the whole batch on every process, each of which then
+    uses its own rows: any number of processes computes the same step.
+
+    Raises:
+        TrainingDivergedError: before an update whose loss or gradient is NaN or infinite, or one
+            of whose terms is beyond its limit, is taken.
+    """
+    for learner in training.learners:
+        learner.model.network.train()
+    while training.step < training.recipe.steps:
+        yield _one_step(training, turns, batches)
+
+
+def _one_step(training: Training, turns: Sequence[Turn], batches: Batches) -> StepRecord:
+    recipe, number = training.recipe, training.step + 1
+    x, cond = batches.at(number)
+    if recipe.network.dropout:
+        process = training.accelerator.process_index
+        torch.manual_seed(derived_seed(recipe.seed, "dropout", number, process))
+    told: dict[str, float] = {}
+    for turn in turns:
+        means, norm = _update(training, turn, x, cond, batches.own_rows)
+        own = {"loss": means.pop("loss"), "grad_norm": norm}
+        told |= means
+        if turn.learner is not training.main:
+            told |= {f"{turn.learner.name}_{name}": value for name, value in own.items()}
+    training.ema.update_parameters(training.network)
+    training.step = number
+    training.told |= told
+    return StepRecord(number, own["loss"], norm, recipe.learning_rate_at(number), told)
+
+
+def _update(
+    training: Training, turn: Turn, x: Tensor, cond: Any, own_rows: slice
+) -> tuple[dict[str, float], float]:
+    """Take one learner's optimiser step; the terms' means, and the norm of the gradient."""
+    recipe, learner, number = training.recipe, turn.learner, training.step + 1
+    purpose = ("step", number) if learner is training.main else ("step", number, learner.name)
+    generator = derived_generator(recipe.seed, *purpose, device=training.accelerator.device)
+    draws = turn.objective.draw(recipe.batch_size, tuple(x.shape[1:]), generator).rows(own_rows)
+    means = _backward(training, turn, x, cond, draws)
+    parameters = learner.model.network.parameters()
+    norm = float(training.accelerator.clip_grad_norm_(parameters, recipe.clip_norm))
+    _check(number, turn, means, norm)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = learner.learning_rate * recipe.rate_factor(number)
+    learner.optimizer.step()
+    learner.optimizer.zero_grad()
+    return means, norm
+
+
+def _check(number: int, turn: Turn, means: dict[str, float], norm: float) -> None:
+    """Refuse to go on from what is not finite, or far off.
+
+    Raises:
+        TrainingDivergedError: naming it.
+    """
+    who = "" if turn.learner.name == "model" else f" of the {turn.learner.name}"
+    if not math.isfinite(means["loss"] + norm):
+        raise TrainingDivergedError(
+            f"training diverged at step {number}: the loss{who} is {means['loss']} and the "
+            f"gradient's norm {norm}."
+        )
+    for name, limit in turn.limits.items():
+        if not abs(means[name]) <= limit:
+            raise TrainingDivergedError(
+                f"training diverged at step {number}: the mean {name}{who} is {means[name]:.4g}, "
+                f"beyond {limit:g}."
+            )
+
+
+def _backward(training: Training, turn: Turn, x: Tensor, cond: Any, draws: Any) -> dict[str, float]:
+    """Leave the gradient of the whole batch in the weights, part by part; the terms' means."""
+    parts, accelerator = training.recipe.accumulate, training.accelerator
+    totals: dict[str, Tensor] = {}
+    size = len(x) // parts
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
+        with accelerator.accumulate(turn.learner.model.network):
+            terms = turn.objective.terms(
+                turn.learner.model, x[part], rows.take(cond, part), draws.rows(part)
+            )
+            means = {name: term.mean() for name, term in terms.items()}
+            accelerator.backward(means["loss"])
+        for name, mean in means.items():
+            totals[name] = totals.get(name, 0) + mean.detach() / parts
+    summed = accelerator.reduce(torch.stack(list(totals.values())), "mean")
+    return dict(zip(totals, summed.tolist(), strict=True))

@@ -1,0 +1,124 @@
+"""The edges: uint8 images in, files of images out."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from pilotage.utils.files import whole_file
+
+
+def from_uint8(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """0..255 to [−1, 1]: u/127.5 − 1."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """[−1, 1] to 0..255, clipped and rounded to the nearest."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_arrays(images: Float[Tensor, "N C H W"]) -> np.ndarray:
+    """uint8 arrays (N, H, W, C)."""
+    return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape in words, as in 3x32x32."""
+    return "x".join(map(str, shape))
+
+
+def save_png(image: np.ndarray, path: Path) -> None:
+    """One (H, W, C) uint8 array as a PNG: grey for 1 channel, else its first three in colour."""
+    from PIL import Image
+
+    with whole_file(path) as temporary:
+        Image.fromarray(displayable(image)).save(temporary, format="PNG")
+
+
+def displayable(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) from any channel count; two channels are shown as red and green."""
+    channels = image.shape[-1]
+    if channels == 1:
+        return image[..., 0]
+    if channels == 2:
+        image = np.concatenate([image, np.zeros_like(image[..., :1])], axis=-1)
+    return np.ascontiguousarray(image[..., :3])
+
+
+def save_npz(path: Path, **arrays: np.ndarray) -> None:
+    """A compressed ``.npz``, whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+GAP = 3
+DPI = 160
+LETTER, LINE = 0.055, 0.13  # inches that a letter and a line of small print take
+
+
+def tile(images: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
+    """Images (N, H, W, C), row by row, as one picture with a white gap between neighbours."""
+    count, height, width, channels = images.shape
+    rows = math.ceil(count / columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    picture = np.full(shape, 255, dtype=np.uint8)
+    for k, image in enumerate(images):
+        top, left = k // columns * (height + gap), k % columns * (width + gap)
+        picture[top : top + height, left : left + width] = image
+    return picture
+
+
+def enlarged(images: np.ndarray, least: int = 40) -> np.ndarray:
+    """Small images (N, H, W, C), smoothly (bicubic) enlarged by a whole number, to be looked at."""
+    from PIL import Image
+
+    count, height, width, channels = images.shape
+    factor = math.ceil(least / min(height, width))
+    if factor == 1:
+        return images
+    size = (width * factor, height * factor)
+    planes = images.transpose(0, 3, 1, 2).reshape(-1, height, width)
+    large = [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in planes]
+    return np.stack(large).reshape(count, channels, *size[::-1]).transpose(0, 2, 3, 1)
+
+
+def save_grid(
+    images: np.ndarray,
+    path: Path,
+    columns: int,
+    column_names: Sequence[str] = (),
+    row_names: Sequence[str] = (),
+    title: str = "",
+) -> None:
+    """Images (N, H, W, C), row by row, as one labelled PNG; small images are enlarged smoothly.
+
+    Columns are at least as wide as their names, and a title is broken into lines that fit.
+    """
+    from matplotlib.figure import Figure
+
+    images = enlarged(images)
+    height, width = (n + GAP for n in images.shape[1:3])
+    picture = tile(images, columns)
+    lines = [name.split("\n") for name in column_names] or [[""]]
+    widest = LETTER * max(len(line) + 2 for name in lines for line in name)
+    scale = max(0.4, width / DPI, widest) / width  # inches per pixel; large images keep their size
+    across = picture.shape[1] * scale + 0.9
+    title = textwrap.fill(title, max(20, int(across / LETTER)))
+    more = max(map(len, lines)) - 1 + title.count("\n")
+    size = (across, picture.shape[0] * scale + 0.6 + LINE * more)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labelsize=7, top=False, labeltop=True, labelbottom=False)
+    axis.set_xticks([width * (k + 0.5) for k in range(len(column_names))], column_names)
+    axis.set_yticks([height * (k + 0.5) for k in range(len(row_names))], row_names)
+    axis.set_title(title, fontsize=8)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")
