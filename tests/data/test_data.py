@@ -16,7 +16,7 @@ from pilotage.data import image_data as images
 from pilotage.data.split import hold_out
 from pilotage.errors import PilotageError
 
-REAL = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)

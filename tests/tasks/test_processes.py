@@ -11,7 +11,7 @@ import pytest
 
 from helpers import TINY, TWO_PROCESSES, pilotage
 
-WORKER = Path(__file__).with_name("worker_ema.py")
+WORKER = Path(__file__).parents[1] / "training" / "worker_ema.py"
 
 
 def log(out):

@@ -20,7 +20,7 @@ from pilotage.models.run_folder import checkpoints, state_folder
 from pilotage.sweep.table import read_rows, table_path
 from pilotage.training.noise_level_callback import LEVELS, measure_levels
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "steer_by_brightness.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "steer_by_brightness.py"
 
 
 def train_classifier(out, *flags, preset="digits", steps=12):
