@@ -9,11 +9,11 @@ from torch import Tensor
 from pilotage.diffusion import (
     Prediction,
     TruncatedCosine,
+    batching,
     between,
     classifier,
     classifier_free,
     clip_x,
-    rows,
 )
 from pilotage.errors import PilotageError
 
@@ -119,71 +119,77 @@ def test_every_row_has_its_own_negative():
 
 def test_rows_are_counted_taken_and_joined():
     cond = {"a": Pair(LABELS), "b": (IMAGES, None)}
-    assert rows.count(cond) == 5
+    assert batching.count(cond) == 5
     for which in (
         slice(1, 3),
         torch.tensor([1, 2]),
         torch.tensor([False, True, True, False, False]),
     ):
-        part = rows.take(cond, which)
+        part = batching.take(cond, which)
         assert part["a"] == Pair(part["a"].label, None)
         assert part["a"].label.tolist() == [1, 2]
         assert torch.equal(part["b"][0], IMAGES[1:3])
         assert part["b"][1] is None
-    again = rows.joined([rows.take(cond, slice(0, 2)), rows.take(cond, slice(2, 5))])
+    again = batching.joined([batching.take(cond, slice(0, 2)), batching.take(cond, slice(2, 5))])
     assert torch.equal(again["a"].label, LABELS)
     assert torch.equal(again["b"][0], IMAGES)
-    assert rows.joined([None, None]) is None
-    assert rows.take(None, slice(0, 1)) is None
+    assert batching.joined([None, None]) is None
+    assert batching.take(None, slice(0, 1)) is None
 
 
 def test_rows_are_chosen_by_a_mask():
     mask = torch.tensor([True, False, False, True, False])
-    chosen = rows.where(mask, (LABELS + 10, IMAGES + 100), (LABELS, IMAGES))
+    chosen = batching.where(mask, (LABELS + 10, IMAGES + 100), (LABELS, IMAGES))
     assert chosen[0].tolist() == [10, 1, 2, 11, 0]
     assert torch.equal(chosen[1], IMAGES + 100 * mask[:, None, None, None])
 
 
 def test_one_row_is_repeated():
-    repeated = rows.repeated(Pair(LABELS[:1], IMAGES[:1]), 3)
+    repeated = batching.repeated(Pair(LABELS[:1], IMAGES[:1]), 3)
     assert repeated.label.tolist() == [0, 0, 0]
     assert repeated.image.shape == (3, 1, 2, 3)
-    assert rows.count(rows.repeated(LABELS, 5)) == 5
+    assert batching.count(batching.repeated(LABELS, 5)) == 5
 
 
 def test_to_a_device():
-    moved = rows.to({"a": Pair(LABELS)}, "meta")
+    moved = batching.to({"a": Pair(LABELS)}, "meta")
     assert moved["a"].label.device.type == "meta"
-    assert rows.expanded({"a": Pair(3)}, moved)["a"].label.device.type == "meta"
-    assert rows.expanded({"a": Pair(LABELS)}, moved)["a"].label.device.type == "meta"
+    assert batching.expanded({"a": Pair(3)}, moved)["a"].label.device.type == "meta"
+    assert batching.expanded({"a": Pair(LABELS)}, moved)["a"].label.device.type == "meta"
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda: rows.count(None), "cond is None"),
+        (lambda: batching.count(None), "cond is None"),
         (
-            lambda: rows.count({"a": LABELS, "b": LABELS[:2]}),
+            lambda: batching.count({"a": LABELS, "b": LABELS[:2]}),
             r"5 rows in cond\['a'\] and 2 rows in",
         ),
-        (lambda: rows.joined([]), "conds is empty"),
-        (lambda: rows.joined([LABELS, None]), "cond is a tensor beside None"),
-        (lambda: rows.joined([{"a": LABELS}, {"b": LABELS}]), "a dict of a beside a dict of b"),
-        (lambda: rows.joined([(LABELS,), Pair(LABELS)]), "a tuple beside a Pair"),
+        (lambda: batching.joined([]), "conds is empty"),
+        (lambda: batching.joined([LABELS, None]), "cond is a tensor beside None"),
+        (lambda: batching.joined([{"a": LABELS}, {"b": LABELS}]), "a dict of a beside a dict of b"),
+        (lambda: batching.joined([(LABELS,), Pair(LABELS)]), "a tuple beside a Pair"),
         (
-            lambda: rows.joined([Pair(LABELS), Pair(LABELS, IMAGES)]),
+            lambda: batching.joined([Pair(LABELS), Pair(LABELS, IMAGES)]),
             r"cond\['image'\] is None besi",
         ),
-        (lambda: rows.joined([IMAGES, IMAGES[..., :2]]), r"shapes \(5, 1, 2, 3\) and \(5, 1, 2, 2"),
-        (lambda: rows.take([LABELS], slice(1)), "cond is a list"),
-        (lambda: rows.take(torch.tensor(3), slice(1)), "cond is a single number"),
-        (lambda: rows.where(LABELS > 0, LABELS, IMAGES), "cond has shapes"),
-        (lambda: rows.repeated(LABELS[:2], 5), "cond has 2 rows: it must have 1, or 5"),
-        (lambda: rows.expanded(None, LABELS), "null is None"),
-        (lambda: rows.expanded(3, (LABELS,)), "null is a int and its conditions are a tuple"),
-        (lambda: rows.expanded((3,), LABELS), "null is a tuple and its conditions are a tensor"),
-        (lambda: rows.expanded({"a": 3}, {"a": None}), r"null\['a'\] is a int and .* are None"),
-        (lambda: rows.expanded(LABELS[:2], LABELS), r"null has shape \(2,\)"),
+        (
+            lambda: batching.joined([IMAGES, IMAGES[..., :2]]),
+            r"shapes \(5, 1, 2, 3\) and \(5, 1, 2, 2",
+        ),
+        (lambda: batching.take([LABELS], slice(1)), "cond is a list"),
+        (lambda: batching.take(torch.tensor(3), slice(1)), "cond is a single number"),
+        (lambda: batching.where(LABELS > 0, LABELS, IMAGES), "cond has shapes"),
+        (lambda: batching.repeated(LABELS[:2], 5), "cond has 2 rows: it must have 1, or 5"),
+        (lambda: batching.expanded(None, LABELS), "null is None"),
+        (lambda: batching.expanded(3, (LABELS,)), "null is a int and its conditions are a tuple"),
+        (
+            lambda: batching.expanded((3,), LABELS),
+            "null is a tuple and its conditions are a tensor",
+        ),
+        (lambda: batching.expanded({"a": 3}, {"a": None}), r"null\['a'\] is a int and .* are None"),
+        (lambda: batching.expanded(LABELS[:2], LABELS), r"null has shape \(2,\)"),
     ],
 )
 def test_what_does_not_go_together_is_told(wrong, words):

@@ -15,7 +15,7 @@ from torch import Tensor
 from pilotage.conditions.stored import write_facts
 from pilotage.conditions.tokens import checked_captions, warn_of_cuts
 from pilotage.conditions.transformers_text import load_encoder
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.networks.checks import positive_int
 from pilotage.networks.text_cond import TextCond
 from pilotage.utils.cache import usable_folder, usual_folder
@@ -105,7 +105,7 @@ class FrozenText:
 
     def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
         """The batch with the empty caption where ``dropped``; its images stay."""
-        return rows.where(dropped, rows.expanded(self.null, batch), batch)
+        return batching.where(dropped, batching.expanded(self.null, batch), batch)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the encoder's name, hash and context for ``load_space``, but not its weights."""

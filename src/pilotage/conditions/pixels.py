@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pilotage.conditions.stored import write_facts
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
 
@@ -47,7 +47,7 @@ class Images:
         self, batch: Float[Tensor, "B C h w"], dropped: Bool[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
         """The batch with no image where ``dropped``."""
-        return rows.where(dropped, rows.expanded(0, batch), batch)
+        return batching.where(dropped, batching.expanded(0, batch), batch)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write what :func:`pilotage.conditions.load_space` reads."""
@@ -99,7 +99,7 @@ class KnownPixels:
 
     def drop(self, batch: Known, dropped: Bool[Tensor, " B"]) -> Known:
         """The batch with nothing known where ``dropped``."""
-        return rows.where(dropped, rows.expanded(Known(0, 0), batch), batch)
+        return batching.where(dropped, batching.expanded(Known(0, 0), batch), batch)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write what :func:`pilotage.conditions.load_space` reads."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pilotage.conditions.stored import write_facts
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
 from pilotage.networks.checks import positive_int
 from pilotage.networks.text_cond import TextCond
@@ -97,7 +97,7 @@ class Tokens:
 
     def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
         """The batch with the empty caption where ``dropped``; its images stay."""
-        return rows.where(dropped, rows.expanded(self.null, batch), batch)
+        return batching.where(dropped, batching.expanded(self.null, batch), batch)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the tokenizer, its hash and the context for ``load_space``.

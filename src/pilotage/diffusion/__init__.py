@@ -14,10 +14,9 @@ so that λ falls as noise is added. Everything else is a function of λ:
 * the *loop* (:func:`sample`) repeats the step over a grid of λ.
 
 Read the files in that order: ``logsnr``, ``schedules``, ``prediction``, ``denoiser``, ``guidance``,
-``steps``, ``sampling``; ``composition`` guides by several conditions, ``rows`` handles batches of
-them, ``noise`` holds the per-image seeds and ``mixture`` the exact oracle.
-``timesteps`` has the published schedules of numbered timesteps, ``inversion`` the way from an image
-back to its noise.
+``steps``, ``loop``; ``composition`` guides by several conditions, ``batching`` handles batches of
+them, ``noise`` holds the per-image seeds and ``mixture`` the exact oracle. ``timesteps`` has the
+published schedules of numbered timesteps, ``inversion`` the way from an image back to its noise.
 """
 
 from pilotage.diffusion.composition import composed, several

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.diffusion.denoiser import Denoiser
 from pilotage.diffusion.guidance import ask_all, check_w, classifier_free, toward
 from pilotage.diffusion.logsnr import like
@@ -48,8 +48,8 @@ def composed(denoise: Denoiser, parts: Sequence[tuple[Any, Strength]], null: Any
     def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         if cond is not None:
             raise PilotageError("cond is given: it must be None, as the parts are the conditions.")
-        conds = [rows.repeated(part, len(z)) for part, _ in asked]
-        empty = rows.expanded(null, rows.repeated(checked[0][0], len(z)))
+        conds = [batching.repeated(part, len(z)) for part, _ in asked]
+        empty = batching.expanded(null, batching.repeated(checked[0][0], len(z)))
         if not asked:
             return denoise(z, lam, empty)
         if len(asked) == 1 and _is(asked[0][1], 1.0):
@@ -100,7 +100,7 @@ def several(
         if not isinstance(cond, dict) or not set(names) <= set(cond):
             what = list(cond) if isinstance(cond, dict) else type(cond).__name__
             raise PilotageError(f"cond is {what}: it must be a dict with the parts {names}.")
-        dropped = {name: rows.expanded(null[name], cond[name]) for name in names}
+        dropped = {name: batching.expanded(null[name], cond[name]) for name in names}
         kept = [base, *(end for end, _ in steps)]
         conds = [{**cond, **{name: dropped[name] for name in names[k:]}} for k in kept]
         told = ask_all(denoise, z, lam, conds)

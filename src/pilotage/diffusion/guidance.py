@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.diffusion.denoiser import Denoiser
 from pilotage.diffusion.logsnr import like, sigma, spread
 from pilotage.diffusion.prediction import Prediction, move_x
@@ -49,7 +49,7 @@ def classifier_free(denoise: Denoiser, w: float | Tensor, null: Any) -> Denoiser
     def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         if cond is None:
             raise PilotageError("cond is None: classifier-free guidance needs a condition.")
-        empty = rows.expanded(null, cond)
+        empty = batching.expanded(null, cond)
         if isinstance(strength, float) and strength in (0.0, -1.0):
             return denoise(z, lam, cond if strength == 0.0 else empty)
         given, free = ask_all(denoise, z, lam, [cond, empty])
@@ -69,7 +69,7 @@ def ask_all(denoise: Denoiser, z: Tensor, lam: Tensor, conds: Sequence[Any]) -> 
     times = len(conds)
     if times == 1:
         return [denoise(z, lam, conds[0])]
-    joint = denoise(torch.cat([z] * times), spread(lam, times * len(z)), rows.joined(conds))
+    joint = denoise(torch.cat([z] * times), spread(lam, times * len(z)), batching.joined(conds))
     v = [None] * times if joint.v is None else joint.v.chunk(times)
     whole = zip(joint.x.chunk(times), joint.eps.chunk(times), v, strict=True)
     return [Prediction(*fields) for fields in whole]
@@ -192,7 +192,7 @@ def between(guided: Denoiser, plain: Denoiser, lam_lo: float, lam_hi: float) -> 
         lam = lam.expand(len(z))
         places = [inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)]
         parts = [
-            side(z[i], lam[i], rows.take(cond, i))
+            side(z[i], lam[i], batching.take(cond, i))
             for side, i in zip((guided, plain), places, strict=True)
         ]
         order = torch.cat(places).argsort()

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pilotage.conditions import CaptionSpace, Labels
-from pilotage.diffusion import batching as rows
-from pilotage.diffusion import clip_x
+from pilotage.diffusion import batching, clip_x
 from pilotage.diffusion.composition import composed, several
 from pilotage.diffusion.guidance import keep_known
 from pilotage.diffusion.prediction import Prediction
@@ -174,7 +173,7 @@ class TextRun(Run):
 
             def encoded(captions: Sequence[str]) -> EncodedText:
                 at = torch.tensor([place[c] for c in captions], device=self.device)
-                return rows.take(told, at)._replace(image=image)
+                return batching.take(told, at)._replace(image=image)
 
             count = len(request.seeds[part])
             null = encoded([negative] * count)
@@ -211,8 +210,11 @@ class TextRun(Run):
         told = self.space.collate(captions)
         parts = [slice(k, k + ENCODED_AT_ONCE) for k in range(0, len(captions), ENCODED_AT_ONCE)]
         with torch.no_grad():
-            return rows.joined(
-                [self.network.encode_text(rows.to(rows.take(told, p), self.device)) for p in parts]
+            return batching.joined(
+                [
+                    self.network.encode_text(batching.to(batching.take(told, p), self.device))
+                    for p in parts
+                ]
             )
 
     def _beside(self, request: TextRequest, part: slice, count: int) -> Tensor | None:

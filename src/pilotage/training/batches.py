@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pilotage.data import ImageData
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.utils.images import from_uint8
 from pilotage.utils.seeding import derived_generator
 
@@ -60,7 +60,7 @@ class Batches:
         x = x if x.is_floating_point() else from_uint8(x)
         if self.flip:
             x = torch.where(self._mirrored(step)[:, None, None, None], x.flip(-1), x)
-        return x, rows.to(self._conditions(indices), self.device)
+        return x, batching.to(self._conditions(indices), self.device)
 
     def _indices(self, places: np.ndarray) -> np.ndarray:
         epochs, offsets = np.divmod(places, len(self.data))

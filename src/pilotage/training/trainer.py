@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.settings import TrainingRecipe
 from pilotage.training.batches import Batches
 from pilotage.training.learner import Learner
@@ -187,7 +187,7 @@ def _backward(training: Training, turn: Turn, x: Tensor, cond: Any, draws: Any) 
         part = slice(start, start + size)
         with accelerator.accumulate(turn.learner.model.network):
             terms = turn.objective.terms(
-                turn.learner.model, x[part], rows.take(cond, part), draws.rows(part)
+                turn.learner.model, x[part], batching.take(cond, part), draws.rows(part)
             )
             means = {name: term.mean() for name, term in terms.items()}
             accelerator.backward(means["loss"])

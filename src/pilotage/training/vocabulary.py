@@ -7,7 +7,7 @@ import torch
 
 from pilotage.conditions import ByteLevelBPE, CaptionSpace, Tokens, frozen_text, load_space
 from pilotage.data import ImageData
-from pilotage.diffusion import batching as rows
+from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
 from pilotage.models.load import captions_space
 from pilotage.models.run_folder import CONDITIONS, read_card
@@ -86,4 +86,4 @@ class CaptionRows:
 
     def __call__(self, indices: np.ndarray) -> TextCond:
         """Those of some images."""
-        return rows.take(self._told, torch.from_numpy(self._places[indices]))
+        return batching.take(self._told, torch.from_numpy(self._places[indices]))
