@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pilotage.errors import PilotageError
 
 Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseModel):
@@ -53,7 +54,8 @@ def _bounds(metadata: list[Any]) -> str:
 def _sentence(error: ValidationError) -> str:
     """The first mistake of a validation: the setting, the value and what is allowed."""
     mistake = error.errors()[0]
-    name = ".".join(str(part) for part in mistake["loc"])
+    # of a setting with several types the place also names the type that was tried last
+    name = ".".join(str(part) for part in mistake["loc"] if re.fullmatch(r"\w+", str(part)))
     if mistake["type"] == "value_error":
         return str(mistake["ctx"]["error"])
     if mistake["type"] == "extra_forbidden":
