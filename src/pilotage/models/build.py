@@ -14,36 +14,13 @@ from pilotage.diffusion import (
     TruncatedCosine,
 )
 from pilotage.diffusion.denoiser import cosine_time
-from pilotage.diffusion.latent import NetworkGenerator
 from pilotage.diffusion.learned import LearnableLam, LinearLam, MonotoneLam
-from pilotage.models.gan import (
-    build_generator,
-    build_generator_network,
-    few_steps,
-    known_classes,
-)
+from pilotage.models.gan import few_steps
 from pilotage.models.run_folder import Card
 from pilotage.networks import UNet, UNetEncoder
 from pilotage.networks.text_unet import TextUNet
-from pilotage.settings import (
-    AdversarialRecipe,
-    ClassifierRecipe,
-    Recipe,
-    TextRecipe,
-    TrainingRecipe,
-)
+from pilotage.settings import ClassifierRecipe, Recipe, TextRecipe
 from pilotage.utils.seeding import seeded
-
-Model = NetworkDenoiser | NoisyClassifier | NetworkGenerator
-
-
-def build_model(card: Card) -> Model:
-    """What a card's run trains, with its initial weights."""
-    if isinstance(card.recipe, ClassifierRecipe):
-        return build_classifier(build_encoder(card), card.recipe)
-    if isinstance(card.recipe, AdversarialRecipe):
-        return build_generator(build_generator_network(card), card.recipe)
-    return build_denoiser(build_network(card), card.recipe)
 
 
 class Scheduled(nn.Module):
@@ -63,10 +40,8 @@ class Scheduled(nn.Module):
         return self.network(z, time, cond)
 
 
-def build_network(card: Card) -> UNet | Scheduled | TextUNet:
-    """The run's network with its initial weights, a function of the recipe's seed."""
-    if isinstance(card.recipe, TextRecipe):
-        return build_text_network(card)
+def build_network(card: Card) -> UNet | Scheduled:
+    """The denoiser's network with its initial weights, a function of the recipe's seed."""
     settings, classes = card.recipe.network, len(card.data.classes)
     with seeded(card.recipe.seed, "weights"):
         unet = UNet(
@@ -128,33 +103,34 @@ def build_classifier(network: nn.Module, recipe: ClassifierRecipe) -> NoisyClass
     return NoisyClassifier(network, _time(recipe))
 
 
-def build_schedule(recipe: TrainingRecipe) -> Schedule:
+# by the "schedule" of a recipe's noise levels
+SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
+    "truncated_cosine": lambda recipe: TruncatedCosine(recipe.lam_min, recipe.lam_max),
+    "linear_lam": lambda recipe: LinearLam(recipe.lam_min, recipe.lam_max, learned=False),
+    "learned_ends": lambda recipe: LinearLam(recipe.lam_min, recipe.lam_max, learned=True),
+    "learned": lambda recipe: MonotoneLam(recipe.lam_min, recipe.lam_max),
+    "linear": lambda recipe: Timesteps("linear", recipe.timesteps),
+    "cosine": lambda recipe: Timesteps("cosine", recipe.timesteps),
+    "ddgan": few_steps,
+}
+
+
+def build_schedule(recipe: Any) -> Schedule:
     """The run's noise schedule; one that is learned is as it starts."""
-    if isinstance(recipe, AdversarialRecipe):
-        return few_steps(recipe)
-    ends = recipe.lam_min, recipe.lam_max
-    if recipe.schedule == "truncated_cosine":
-        return TruncatedCosine(*ends)
-    if recipe.schedule in ("linear_lam", "learned_ends"):
-        return LinearLam(*ends, learned=recipe.schedule == "learned_ends")
-    if recipe.schedule == "learned":
-        return MonotoneLam(*ends)
-    return Timesteps(recipe.schedule, recipe.timesteps)
+    return SCHEDULES[recipe.noise_levels["schedule"]](recipe)
 
 
-def schedule_of(network: nn.Module, recipe: TrainingRecipe) -> Schedule:
+def schedule_of(network: nn.Module, recipe: Any) -> Schedule:
     """The noise schedule of a run's network, as far as it has learned one."""
     return network.schedule if isinstance(network, Scheduled) else build_schedule(recipe)
 
 
 def build_labels(card: Card) -> Labels:
     """The run's condition space; without classes for a GAN that was never told any."""
-    if isinstance(card.recipe, AdversarialRecipe) and known_classes(card) is None:
-        return Labels(())
-    return Labels(card.data.classes)
+    return Labels(card.data.classes if card.recipe.knows_labels else ())
 
 
-def _time(recipe: TrainingRecipe) -> Callable[[Tensor], Tensor]:
+def _time(recipe: Any) -> Callable[[Tensor], Tensor]:
     schedule = build_schedule(recipe)
     return schedule.time if isinstance(schedule, Timesteps) else cosine_time
 

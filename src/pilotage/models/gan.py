@@ -24,7 +24,7 @@ def few_steps(recipe: AdversarialRecipe) -> FewSteps:
 def known_classes(card: Card) -> int | None:
     """Labels that both networks know, the null one included; None if they know none."""
     recipe, classes = card.recipe, len(card.data.classes)
-    if not classes or recipe.p_uncond == 1:
+    if not classes or not recipe.knows_labels:
         return None
     return classes + 1
 
@@ -34,7 +34,7 @@ def build_generator_network(card: Card) -> nn.Module:
     recipe, settings = card.recipe, card.recipe.network
     latent = {"latent_dim": settings.latent_dim, "latent_layers": settings.latent_layers}
     with seeded(recipe.seed, "weights"):
-        if len(card.data.shape) == 1:
+        if card.data.points:
             return VectorGenerator(
                 dim=card.data.shape[0],
                 hidden=settings.channels,
@@ -68,7 +68,7 @@ def build_discriminator_network(card: Card) -> nn.Module:
     """The discriminator's network with its initial weights, a function of the recipe's seed."""
     recipe, settings = card.recipe, card.recipe.discriminator
     with seeded(recipe.seed, "discriminator weights"):
-        if len(card.data.shape) == 1:
+        if card.data.points:
             return VectorDiscriminator(
                 dim=card.data.shape[0],
                 hidden=settings.channels,

@@ -1,7 +1,7 @@
 """What all settings share: frozen, strict about names, and with one-sentence errors."""
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,6 +9,7 @@ from pilotage.errors import PilotageError
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -29,6 +30,10 @@ class Settings(BaseModel):
             PilotageError: if a setting does not exist or its value is not allowed.
         """
         return type(self)(**{**dict(self), **changes})
+
+    def part(self, kind: type[S]) -> S:
+        """Those of the settings that another kind has, as that."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:

@@ -17,7 +17,8 @@ from pilotage.interop.adm.networks import (
 )
 from pilotage.interop.adm.presets import PUBLISHED
 from pilotage.interop.foreign_weights import read_weights
-from pilotage.models.build import Scheduled, build_model
+from pilotage.models.build import Scheduled
+from pilotage.models.builders import build_model
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts, read_card, write_card
 from pilotage.models.weights import fill
 from pilotage.networks import UNet, UNetEncoder
@@ -238,7 +239,7 @@ def _options(card: Card) -> dict[str, Any]:
         "norm_groups": network.norm_groups,
         **recipe.noise_levels,
     }
-    if isinstance(recipe, ClassifierRecipe):
+    if recipe.task == "classifier":
         return {**told, "num_res_blocks": network.num_res_blocks}
     null = network.null_class and bool(card.data.classes)
     return {

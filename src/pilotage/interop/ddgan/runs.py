@@ -9,7 +9,7 @@ from pilotage.errors import PilotageError
 from pilotage.interop.ddgan.infer import infer_levels
 from pilotage.interop.ddgan.networks import load_discriminator, load_generator, stripped
 from pilotage.interop.ddgan.presets import PUBLISHED_GANS
-from pilotage.models.build import build_model
+from pilotage.models.builders import build_model
 from pilotage.models.gan import build_discriminator_network, few_steps
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts, write_card
 from pilotage.models.weights import fill

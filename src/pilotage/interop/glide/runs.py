@@ -10,10 +10,9 @@ from pilotage.interop.glide.networks import load_text_unet
 from pilotage.interop.glide.presets import PUBLISHED_GLIDE, glide_recipe
 from pilotage.interop.glide.tokens import glide_tokenizer
 from pilotage.models.build import build_schedule, build_text_network
-from pilotage.models.run_folder import IMPORTED, Card, DataFacts, write_card
+from pilotage.models.run_folder import CONDITIONS, IMPORTED, Card, DataFacts, write_card
 from pilotage.networks.text_unet import TextUNet
 from pilotage.settings import ImportGlideSettings, TextRecipe, TextUNetSettings
-from pilotage.training.vocabulary import save_space
 from pilotage.utils.files import whole_folder, write_tensors
 
 
@@ -40,7 +39,7 @@ def import_glide(settings: ImportGlideSettings) -> Card:
         write_card(folder, card)
         for name in ("model", "ema"):
             write_tensors(folder / f"{name}.safetensors", network.state_dict(), step="0")
-        save_space(Tokens(tokenizer), folder)
+        Tokens(tokenizer).save(folder / CONDITIONS)
     return card
 
 
