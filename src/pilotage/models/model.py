@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -188,12 +189,12 @@ class Model:
             raise PilotageError("the run holds a generator: denoiser_for(seeds) binds its latents.")
         return self.denoiser_for(())
 
-    @property
+    @cached_property
     def builder(self) -> Builder:
         """What its kind of model does in its own way."""
         return builder_of(self.card)
 
-    @property
+    @cached_property
     def conditioner(self) -> Conditioner:
         """What turns wishes into conditions of the network."""
         return self.builder.conditioner(self.card, self.network, self.space)

@@ -20,7 +20,7 @@ from pilotage.tasks.cascade import (
     prompt_record,
     prompted,
 )
-from pilotage.tasks.inputs import parse_seeds, read_image
+from pilotage.tasks.inputs import read_image
 from pilotage.tasks.outputs import (
     Grid,
     check_out,
@@ -85,7 +85,7 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
     if settings.classifier is not None:
         guide = load_classifier(settings.classifier, device=state.device)
     labels = model.conditioner_with(guide).values(settings.labels)
-    seeds = parse_seeds(settings.seeds) or list(range(IMAGES_PER_LABEL * len(labels)))
+    seeds = settings.seed_numbers or list(range(IMAGES_PER_LABEL * len(labels)))
     dealt = [labels[k % len(labels)] for k in range(max(len(seeds), len(labels)))]
     cascade = Cascade((model,), tuple(dealt), tuple(seeds), settings.spec, classifier=guide)
     resolved = cascade.check()
@@ -120,7 +120,7 @@ def sample_prompts(
     """
     if settings.classifier is not None:
         raise PilotageError("classifier is given: a run on captions is guided by captions only.")
-    cascade = prompted(settings, models, parse_seeds(settings.seeds), images)
+    cascade = prompted(settings, models, settings.seed_numbers, images)
     cascade.check()
     record, out = prompt_record(cascade, settings), settings.out
     if out.suffix.lower() in (".png", ".npz"):
