@@ -2,8 +2,8 @@
 
     python scripts/trips.py            # sample of one digit, and train --steps 2
 
-Counts what is called in ``pilotage`` from a command's words to its files, imports apart. A switch is
-a call into another file, or the return from it. The counts say how many places a reader visits;
+Counts what is called in ``pilotage`` from a command's words to its files, imports apart. A switch
+is a call into another file, or the return from it. The counts say how many places a reader visits;
 none of them is a time.
 """
 

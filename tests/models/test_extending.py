@@ -59,7 +59,7 @@ def toy_rule():
 
 
 def _sweep(run, *flags):
-    how = ["--steps", "2", "--samples", "8", "--force", "--batch-size", "8"]
+    how = ["--steps", "2", "--samples", "20", "--force", "--batch-size", "8"]
     assert main(["sweep", str(run), *how, *flags]) == 0
     lines = (run / "sweep" / "rows.jsonl").read_text().splitlines()
     return [row for row in map(json.loads, lines) if row["kind"] == "sample"]
