@@ -205,6 +205,10 @@ class PromptSettings(SamplingSpec):
         (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
     )
     weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+    out: Path = Field(
+        Path("samples.png"),
+        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
+    )
 
     @property
     def seed_numbers(self) -> list[int]:
@@ -265,10 +269,6 @@ class InpaintSettings(PromptSettings):
 class SampleSettings(PromptSettings):
     """A wish for images from a run, and where they go."""
 
-    out: Path = Field(
-        Path("samples.png"),
-        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
-    )
     labels: tuple[str, ...] = Field(
         ("all",), description="all, class names or numbers; dealt to the images in turn."
     )

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from accelerate import PartialState
-from torch import Tensor
 
 from pilotage.errors import PilotageError
 from pilotage.models.classifier import load_classifier
+from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model, load_run
 from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.settings import PromptSettings, SampleSettings
@@ -51,7 +51,7 @@ def sample_images(settings: SampleSettings) -> None:
         return
     if settings.labels != ("all",):
         raise PilotageError(f"labels is {settings.labels}: the run reads captions; give a prompt.")
-    images = {}
+    images = ConditionImages()
     if settings.low_res is not None:
         images["low_res"] = read_image(settings.low_res, "low_res", models[0].shape[0])
     sample_prompts(settings, models, images, state)
@@ -109,7 +109,7 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
 
 
 def sample_prompts(
-    settings: PromptSettings, models: list[Model], images: dict[str, Tensor], state: PartialState
+    settings: PromptSettings, models: list[Model], images: ConditionImages, state: PartialState
 ) -> None:
     """Make what prompts ask for.
 
