@@ -17,9 +17,13 @@ from pilotage.diffusion import SeededNoise, ancestral, sample
 from pilotage.diffusion.ddgan_levels import FewSteps
 from pilotage.diffusion.latent import NetworkGenerator, latent
 from pilotage.interop.ddgan.infer import infer_levels
-from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
-from pilotage.interop.ddgan.networks import load_discriminator, load_generator
-from pilotage.interop.ddgan.presets import PUBLISHED_GANS
+from pilotage.interop.ddgan.published import PUBLISHED_GANS
+from pilotage.interop.ddgan.tensors import (
+    discriminator_pairs,
+    generator_pairs,
+    load_discriminator,
+    load_generator,
+)
 from pilotage.models.gan import build_generator_network
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts
 from pilotage.networks.discriminator import Discriminator
@@ -61,7 +65,7 @@ def published(network, pairs):
     """The network's tensors as the published script saves them."""
     parameters = dict(network.named_parameters())
     return {
-        f"module.{pair.adm}": pair.export(parameters[pair.ours]).detach().clone().contiguous()
+        f"module.{pair.theirs}": pair.export(parameters[pair.ours]).detach().clone().contiguous()
         for pair in pairs(network)
     }
 

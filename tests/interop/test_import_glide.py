@@ -23,15 +23,10 @@ from pilotage.diffusion import (
     sample,
 )
 from pilotage.interop.adm.diffusion import network_time
-from pilotage.interop.glide.networks import (
-    PUBLISHED_FLAGS,
-    export_text_unet,
-    load_text_unet,
-    text_unet_pairs,
-    text_unet_settings,
-)
-from pilotage.interop.glide.presets import PUBLISHED_GLIDE
-from pilotage.interop.glide.tokens import glide_tokenizer
+from pilotage.interop.glide.infer import text_unet_settings
+from pilotage.interop.glide.published import PUBLISHED_FLAGS, PUBLISHED_GLIDE
+from pilotage.interop.glide.tensors import export_text_unet, load_text_unet, text_unet_pairs
+from pilotage.interop.glide.tokenizer import glide_tokenizer
 from pilotage.models.build import build_text_network
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts
 from pilotage.networks.text_unet import TextUNet
@@ -391,7 +386,7 @@ def test_presets(name):
     with torch.device("meta"):
         made = build_text_network(Card(recipe, facts))
         own = dict(made.named_parameters())
-        tensors = {pair.adm: pair.export(own[pair.ours]) for pair in text_unet_pairs(made)}
+        tensors = {pair.theirs: pair.export(own[pair.ours]) for pair in text_unet_pairs(made)}
     assert sum(p.numel() for p in made.parameters()) == SIZES[name]
     told = text_unet_settings(tensors, **PUBLISHED_FLAGS)
     assert {**made.settings, **told} == made.settings

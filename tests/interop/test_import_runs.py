@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import pilotage
 from helpers import TINY, contents, train
 from pilotage.cli.main import main
-from pilotage.interop.adm.networks import export_classifier, export_unet
+from pilotage.interop import export_classifier, export_unet
 from pilotage.networks import UNet, UNetEncoder
 
 
