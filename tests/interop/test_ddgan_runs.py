@@ -112,7 +112,7 @@ OTHERS = {
 
 
 def flags_of(settings, extra):
-    """Options for what tensors do not tell."""
+    """Options for what the tensors leave open."""
     named = ("block", "progressive", "progressive_input")
     pairs = [(f"--network.{n.replace('_', '-')}", settings[n]) for n in named if n in settings]
     off = [word if word[0] == "-" or word == "cat" else f"--network.no-{word}" for word in extra]

@@ -33,7 +33,9 @@ def required(name: str, value: Value | None, what: str) -> Value:
         what: the fact that the tensors leave open.
     """
     if value is None:
-        raise PilotageError(f"{name} is missing: the tensors do not tell {what}; a preset would.")
+        raise PilotageError(
+            f"{name} is missing: the tensors leave {what} open; give it, or a preset."
+        )
     return value
 
 

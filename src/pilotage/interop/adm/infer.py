@@ -52,7 +52,7 @@ def _unet(evidence: "Evidence", flags: Flags) -> dict[str, Any]:
     classes = evidence.length("label_emb.weight") if evidence.has("label_emb.") else None
     return {
         **_shared(evidence, flags),
-        **_unet_levels(evidence, flags.num_res_blocks),
+        **_levels(evidence, flags),
         "image_size": image_size(flags.image_size),
         "out_channels": evidence.length("out.2.weight", "out.2.bias"),
         "num_classes": classes,
@@ -63,7 +63,7 @@ def _classifier(evidence: "Evidence", flags: Flags) -> dict[str, Any]:
     pool = _pool(evidence)
     last = {"attention": "out.2.c_proj", "spatial": "out.2"}.get(pool, "out.3")
     pixels = _pixels(evidence, flags) if pool == "attention" else None
-    levels = _classifier_levels(evidence, flags, pixels)
+    levels = _levels(evidence, flags, pixels)
     size = image_size(flags.image_size)
     if pixels is not None and size is None:
         size = _square(pixels, len(levels["channel_mult"]))
@@ -221,70 +221,63 @@ def _most(votes: Iterable[int]) -> int:
     return max(counts, key=lambda vote: (counts[vote], vote), default=0)
 
 
-# the levels that the blocks make, as keywords
+# the levels that the blocks make
 
 
-def _unet_levels(evidence: Evidence, num_res_blocks: int | None) -> dict[str, Any]:
-    """The levels of a U-Net: one more than the layers that double the size on its way up.
+def _levels(evidence: Evidence, flags: Flags, pixels: int | None = None) -> dict[str, Any]:
+    """The keywords of how the blocks on the way down are laid out.
 
-    Raises:
-        PilotageError: if the blocks do not divide into levels, or into levels of another number of
-            blocks than ``num_res_blocks``.
-    """
-    blocks, total = evidence.blocks_down(), evidence.blocks_up()
-    ups = evidence.ups()
-    count = 1 + (ups or _layers_down(blocks))
-    per_level = total // count - 1
-    if total % count or per_level < 1 or len(blocks) != total - 1:
-        raise PilotageError(
-            f"weights have {len(blocks)} input_blocks after the first, {total} output_blocks and "
-            f"{count} levels: no num_res_blocks fits them."
-        )
-    _chosen([per_level], num_res_blocks)
-    return _levels(evidence, per_level, resblock_updown=bool(ups))
-
-
-def _classifier_levels(evidence: Evidence, flags: Flags, pixels: int | None) -> dict[str, Any]:
-    """The levels of a classifier.
-
-    Residual blocks that resample have the tensors of any other block, so every number of blocks per
+    A U-Net has one more level than layers that double the size on its way up. In a classifier,
+    residual blocks that resample have the tensors of any other block, so every number of blocks per
     level is tried: a level has one width, attention in all of its blocks or in none, and ends in a
     block without attention.
 
     Args:
         evidence: what the tensors say.
         flags: what they leave open; the number of blocks may be one of several that fit.
-        pixels: of the lowest level, as far as they are known.
+        pixels: of a classifier's lowest level, if its pool has learned their positions.
 
     Raises:
         PilotageError: unless exactly one number of blocks per level fits.
     """
-    blocks, size = evidence.blocks_down(), flags.image_size
-    layers = _layers_down(blocks)
-    allowed = [1 + layers] if layers else range(1, len(blocks) + 1)
-    counts = [n for n in allowed if (len(blocks) + 1) % n == 0]
+    blocks, size, ups = evidence.blocks_down(), flags.image_size, evidence.ups()
+    layers = sum(block.kind != "block" for block in blocks)  # that only halve the size
+    total, unet = len(blocks) + 1, evidence.blocks_up() > 0
+    counts = [1 + (ups or layers)] if unet or layers else list(range(1, total))
     if pixels is not None and size is not None:
-        if not any(prod(halved(size, n - 1)) == pixels for n in counts):
+        counts = [n for n in counts if prod(halved(size, n - 1)) == pixels]
+        if not counts:
             raise PilotageError(
                 f"image_size is {image_size(size)}: it must have {pixels} pixels when halved to "
                 "the lowest level, as many as the attention pool has positions."
             )
-        counts = [n for n in counts if prod(halved(size, n - 1)) == pixels]
-    sizes = [(len(blocks) + 1) // n - 1 for n in counts]
-    found = [size for size in sizes if size and (layers or _uniform(blocks, size))]
-    if not found:
+    found = [total // n - 1 for n in counts if total % n == 0 and n < total]
+    if not unet and not layers:
+        found = [per_level for per_level in found if _uniform(blocks, per_level)]
+    if not found or evidence.blocks_up() not in (0, total):
         raise PilotageError(
-            f"weights have {len(blocks)} input_blocks after the first: no num_res_blocks fits "
-            "their number, widths and attention."
+            f"weights have {len(blocks)} input_blocks after the first and {evidence.blocks_up()} "
+            "output_blocks: no num_res_blocks fits their number, widths and attention."
         )
     per_level = _chosen(found, flags.num_res_blocks)
-    updown = not layers and len(blocks) > per_level
-    return _levels(evidence, per_level, resblock_updown=updown)
+    updown = bool(ups) if unet else not layers and len(blocks) > per_level
+    kinds = {block.kind for block in blocks} - {"block"}
+    return {
+        **_widths_and_attention(blocks, per_level, evidence.model_channels()),
+        "num_res_blocks": per_level,
+        "resblock_updown": updown,
+        "conv_resample": updown or kinds != {"none"},
+    }
 
 
-def _layers_down(blocks: list[Block]) -> int:
-    """How many blocks only halve the size, with a convolution or without any tensors."""
-    return sum(block.kind != "block" for block in blocks)
+def _uniform(blocks: list[Block], per_level: int) -> bool:
+    for start in range(0, len(blocks), per_level + 1):
+        level, down = blocks[start : start + per_level], blocks[start + per_level :][:1]
+        if len({(block.width, block.attention) for block in level}) > 1:
+            return False
+        if any(block.attention or block.width != level[0].width for block in down):
+            return False
+    return True
 
 
 def _chosen(found: list[int], given: int | None) -> int:
@@ -298,33 +291,17 @@ def _chosen(found: list[int], given: int | None) -> int:
     return found[0] if given is None else given
 
 
-def _uniform(blocks: list[Block], per_level: int) -> bool:
-    for start in range(0, len(blocks), per_level + 1):
-        level, down = blocks[start : start + per_level], blocks[start + per_level :][:1]
-        if len({(block.width, block.attention) for block in level}) > 1:
-            return False
-        if any(block.attention or block.width != level[0].width for block in down):
-            return False
-    return True
-
-
-def _levels(evidence: Evidence, per_level: int, resblock_updown: bool) -> dict[str, Any]:
-    """How the blocks on the way down are laid out; with one level, nothing resamples."""
-    blocks, base = evidence.blocks_down(), evidence.model_channels()
+def _widths_and_attention(blocks: list[Block], per_level: int, base: int) -> dict[str, Any]:
     starts = range(0, len(blocks), per_level + 1)
     levels = [blocks[start : start + per_level] for start in starts]
     for start, level in zip(starts, levels, strict=True):
         if not any(block.width for block in level):
             raise PilotageError(f"weights lack input_blocks.{start + 1}: it must be there.")
     widths = [_most(block.width for block in level if block.width) for level in levels]
-    attended = [bool(_most(block.attention for block in level)) for level in levels]
-    layers = {block.kind for block in blocks} - {"block"}
+    attended = [_most(block.attention for block in level) for level in levels]
     return {
         "channel_mult": [_mult(width, base) for width in widths],
-        "num_res_blocks": per_level,
         "attention_resolutions": [2**level for level, on in enumerate(attended) if on],
-        "resblock_updown": resblock_updown,
-        "conv_resample": resblock_updown or layers != {"none"},
     }
 
 

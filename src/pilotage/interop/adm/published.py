@@ -211,7 +211,7 @@ class Flags(Settings):
         if self.heads is None and self.head_channels is None:
             raise ValueError(
                 "heads and head_channels are both None: one of the two must be given, since the "
-                "tensors do not tell how their attention is split."
+                "tensors leave open how their attention is split."
             )
         if self.heads is not None and self.head_channels is not None:
             raise ValueError(

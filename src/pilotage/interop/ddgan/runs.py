@@ -100,7 +100,7 @@ def _tensors(option: str, path: Path, instead: str) -> dict[str, Tensor]:
         if path.name != "content.pth" or not path.is_file():
             raise
         raise PilotageError(
-            f"{option} is {path}: beside tensors it holds the script's arguments, objects that "
+            f"{option} is {path}: it also holds the script's arguments, objects that "
             f"Pilotage does not unpickle; give {instead}."
         ) from error
 

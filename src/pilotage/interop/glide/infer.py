@@ -29,7 +29,9 @@ def text_unet_settings(tensors: Mapping[str, Tensor], **flags: Any) -> dict[str,
     """
     check_known("flags have", sorted(flags), (*_UNET_FLAGS, *_TEXT_FLAGS))
     if flags.get("text_heads") is None:
-        raise PilotageError("text_heads is None: it must be given, the tensors do not tell it.")
+        raise PilotageError(
+            "text_heads is None: it must be given, since the tensors leave it open."
+        )
     if not any(name.startswith(_TEXT) for name in tensors) or is_classifier(tensors):
         raise PilotageError(
             "weights have no text transformer or no output_blocks: they must be those of a GLIDE "

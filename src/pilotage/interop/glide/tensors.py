@@ -37,19 +37,16 @@ def load_text_unet(weights: Weights, **flags: Any) -> TextUNet:
     the channels of the first layer.
 
     Args:
-        weights: a ``.safetensors`` file, a ``.pt`` or ``.pth`` file (only tensors are unpickled),
-            or a state dict, with GLIDE's parameter names.
+        weights: as for `load_unet` of guided-diffusion, with GLIDE's parameter names.
         **flags: what the tensors leave open: ``text_heads`` (needed), ``heads`` or
             ``head_channels`` (one is needed), ``heads_up``, ``dropout``, ``num_res_blocks``, and
             ``in_channels``, the channels of an image, where it is not half of the output's.
 
     Returns:
-        The network in evaluation mode, with tensors of its own, on the device and in the type of
-        the given ones (the widest type, where they are mixed).
+        The network as `load_unet` returns it.
 
     Raises:
-        PilotageError: if the file cannot be read, a flag is unknown or out of range, or tensors
-            are missing, left over or of another shape.
+        PilotageError: as for `load_unet`.
     """
     tensors = read_weights(weights)
     settings = text_unet_settings(tensors, **flags)
