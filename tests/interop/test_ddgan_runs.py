@@ -310,3 +310,9 @@ def test_nothing_is_overwritten(foreign, folder, capsys):
     said = import_refused(capsys, "ddgan", foreign, folder, *LEFT_OPEN)
     assert "nothing is overwritten" in said
     assert contents(folder) == before
+
+
+def test_a_generator_has_no_place_in_another_layout(folder, tmp_path, capsys):
+    said = refused(capsys, "export", "adm", folder, tmp_path / "x.safetensors")
+    assert "its network is a NCSNpp" in said
+    assert not (tmp_path / "x.safetensors").exists()
