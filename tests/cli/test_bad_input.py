@@ -197,7 +197,7 @@ def test_pickle_in_place_of_weights_does_not_run(broken_run, tmp_path, capsys, n
 
 def test_pickle_in_a_torch_file_does_not_run(tmp_path):
     from pilotage.errors import PilotageError
-    from pilotage.interop.adm.networks import load_unet
+    from pilotage.interop import load_unet
 
     mark = tmp_path / "payload-ran"
     (tmp_path / "weights.pt").write_bytes(pickle.dumps(Payload(mark)))

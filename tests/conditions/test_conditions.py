@@ -27,7 +27,7 @@ from pilotage.conditions import (
 )
 from pilotage.diffusion import NetworkDenoiser, classifier_free, several
 from pilotage.errors import PilotageError
-from pilotage.interop.glide.tokens import glide_tokenizer
+from pilotage.interop.glide.tokenizer import glide_tokenizer
 from pilotage.networks.text_unet import TextUNet
 
 CAPTIONS = [

@@ -19,7 +19,7 @@ from pilotage import load_run
 from pilotage.cli.main import main
 from pilotage.conditions import ByteLevelBPE, CaptionSpace, FrozenText, Tokens, frozen_text
 from pilotage.errors import PilotageError
-from pilotage.interop.glide.networks import export_text_unet
+from pilotage.interop.glide.tensors import export_text_unet
 from pilotage.models.run_folder import read_card, state_folder
 from pilotage.networks.text_transformer import TextTransformer
 from pilotage.networks.text_unet import TextUNet

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from pilotage.errors import PilotageError
-from pilotage.interop.adm.networks import export_config, export_unet, load_unet, unet_settings
-from pilotage.interop.adm.presets import PUBLISHED
+from pilotage.interop import export_config, export_unet, load_unet, unet_settings
+from pilotage.interop.adm.published import PUBLISHED
 from pilotage.networks import MLP, UNet
 from pilotage.networks.blocks import halve
 from pilotage.networks.embedding import timestep_embedding

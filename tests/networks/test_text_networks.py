@@ -8,13 +8,10 @@ import torch
 
 from pilotage.conditions import Tokens
 from pilotage.errors import PilotageError
-from pilotage.interop.glide.networks import (
-    PUBLISHED_FLAGS,
-    export_text_unet,
-    load_text_unet,
-    text_unet_settings,
-)
-from pilotage.interop.glide.tokens import glide_tokenizer
+from pilotage.interop.glide.infer import text_unet_settings
+from pilotage.interop.glide.published import PUBLISHED_FLAGS
+from pilotage.interop.glide.tensors import export_text_unet, load_text_unet
+from pilotage.interop.glide.tokenizer import glide_tokenizer
 from pilotage.networks import UNet
 from pilotage.networks.attention import Attention
 from pilotage.networks.text_cond import EncodedText, TextCond

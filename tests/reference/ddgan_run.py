@@ -7,8 +7,12 @@ import torch
 from pilotage.diffusion import ancestral, sample
 from pilotage.diffusion.ddgan_levels import FewSteps
 from pilotage.diffusion.latent import NetworkDiscriminator, NetworkGenerator, latent
-from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
-from pilotage.interop.ddgan.networks import load_discriminator, load_generator
+from pilotage.interop.ddgan.tensors import (
+    discriminator_pairs,
+    generator_pairs,
+    load_discriminator,
+    load_generator,
+)
 from pilotage.objectives.adversarial import Adversarial, AdversarialDraws, Pair
 
 from .reference import state_dict
@@ -161,7 +165,7 @@ class Run:
 def theirs(network, pairs, get):
     """Tensors of our parameters, under their names and in their layout."""
     parameters = dict(network.named_parameters())
-    found = {pair.adm: (pair.export, get(parameters[pair.ours])) for pair in pairs(network)}
+    found = {pair.theirs: (pair.export, get(parameters[pair.ours])) for pair in pairs(network)}
     return {name: export(tensor).detach().clone() for name, (export, tensor) in found.items()}
 
 

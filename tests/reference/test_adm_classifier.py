@@ -11,7 +11,7 @@ from pilotage.interop import (
     load_classifier,
     load_unet,
 )
-from pilotage.interop.adm.names import pairs
+from pilotage.interop.adm.tensors import pairs
 
 from .reference import case, state_dict
 from .same_network import effective, flags_of
@@ -89,7 +89,7 @@ def test_the_logits_react_to_the_same_parameters(recorded):
     if "params_output_is_blind_to" not in facts:
         pytest.skip("params_output_is_blind_to is not recorded")
     encoder = load_classifier(weights, config=config).double()
-    names = {pair.ours: pair.adm for pair in pairs(encoder, False)}
+    names = {pair.ours: pair.theirs for pair in pairs(encoder, False)}
     logits = encoder(tensors["in/x"].double(), tensors["in/timesteps"])
     direction = torch.linspace(-1, 1.3, logits.numel(), dtype=logits.dtype).view_as(logits)
     named = dict(encoder.named_parameters())

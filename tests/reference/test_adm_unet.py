@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pilotage.errors import PilotageError
-from pilotage.interop.adm.networks import export_unet, infer_config, load_unet, unet_settings
+from pilotage.interop import export_unet, infer_config, load_unet, unet_settings
 from pilotage.networks.attention import Attention
 from pilotage.networks.embedding import timestep_embedding
 

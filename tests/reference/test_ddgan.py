@@ -12,8 +12,12 @@ import torch
 from pilotage.diffusion.ddgan_levels import SMALLEST_BETA, ddgan_betas, ddgan_lams, ddgan_times
 from pilotage.diffusion.logsnr import alpha, sigma, tau
 from pilotage.errors import PilotageError
-from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
-from pilotage.interop.ddgan.networks import load_discriminator, load_generator
+from pilotage.interop.ddgan.tensors import (
+    discriminator_pairs,
+    generator_pairs,
+    load_discriminator,
+    load_generator,
+)
 from pilotage.objectives.adversarial import Adversarial
 
 from .ddgan_run import Run, Tables, schedule, theirs

@@ -25,13 +25,9 @@ from pilotage.diffusion.logsnr import tau
 from pilotage.diffusion.timesteps import respaced
 from pilotage.errors import PilotageError
 from pilotage.interop.adm.diffusion import network_time
-from pilotage.interop.glide.networks import (
-    export_text_unet,
-    load_text_unet,
-    text_unet_pairs,
-    text_unet_settings,
-)
-from pilotage.interop.glide.tokens import END_OF_TEXT, glide_tokenizer
+from pilotage.interop.glide.infer import text_unet_settings
+from pilotage.interop.glide.tensors import export_text_unet, load_text_unet, text_unet_pairs
+from pilotage.interop.glide.tokenizer import END_OF_TEXT, glide_tokenizer
 from pilotage.networks.attention import Attention
 from pilotage.networks.text_cond import EncodedText, TextCond
 
@@ -364,7 +360,7 @@ def test_the_output_reacts_to_the_parameters(recorded):
     made = network(run.get("x"), run.tensors["in/timesteps"], run.captions)
     direction = torch.linspace(-1, 1.3, made.numel(), dtype=made.dtype).view_as(made)
     (made * direction).sum().backward()
-    names = {pair.ours: pair.adm for pair in text_unet_pairs(network)}
+    names = {pair.ours: pair.theirs for pair in text_unet_pairs(network)}
     sizes = {names[n]: p.grad.abs().max().item() for n, p in network.named_parameters()}
     blind = {name for name, size in sizes.items() if size <= 1e-10 * max(sizes.values())}
     assert set(run.facts.get("params_output_is_blind_to", ())) <= blind

@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Bool
 from torch import Tensor
 
-from pilotage.conditions.space import Space
+from pilotage.conditions.space import Space, single_values
 from pilotage.conditions.stored import write_facts
 from pilotage.errors import PilotageError
 
@@ -38,6 +38,10 @@ class Several:
     def null(self) -> dict[str, Any]:
         """The null of every part."""
         return {name: space.null for name, space in self.parts.items()}
+
+    def values(self, wanted: Any) -> list[Any]:
+        """Single values, of a list or one; None is the null."""
+        return single_values(wanted)
 
     def collate(self, values: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
         """Dicts of single values as a batch; a part that is None or missing is its null.

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pilotage.conditions.space import single_values
 from pilotage.conditions.stored import write_facts
 from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
@@ -34,6 +35,10 @@ class Images:
     def null(self) -> Float[Tensor, "1 C h w"]:
         """No image, a batch of one."""
         return torch.zeros(1, *self.shape)
+
+    def values(self, wanted: Any) -> list[Any]:
+        """Single values, of a list or one; None is the null."""
+        return single_values(wanted)
 
     def collate(self, images: Sequence[Tensor | None]) -> Float[Tensor, "B C h w"]:
         """Images as a batch; None is no image.
@@ -83,6 +88,10 @@ class KnownPixels:
     def null(self) -> Known:
         """Nothing known, a batch of one."""
         return Known(torch.zeros(1, *self.shape), torch.zeros(1, 1, *self.shape[1:]))
+
+    def values(self, wanted: Any) -> list[Any]:
+        """Single values, of a list or one; None is the null."""
+        return single_values(wanted)
 
     def collate(self, values: Sequence[tuple[Tensor, Tensor] | None]) -> Known:
         """Pairs of an image and its mask (1, H, W) as a batch; None is nothing known.

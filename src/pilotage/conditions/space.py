@@ -64,3 +64,8 @@ class CaptionSpace(Space, Protocol):
     def size(self) -> int:
         """Number of token ids, or width of an encoder's features."""
         ...
+
+
+def single_values(wanted: Any) -> list[Any]:
+    """The values of a list, or the one that is given; None is the null."""
+    return list(wanted) if isinstance(wanted, list) else [wanted]

@@ -1,16 +1,19 @@
-"""Reading the tensors of a checkpoint that Pilotage did not write."""
+"""Tensors of checkpoints that Pilotage did not write: read, renamed, and in a network of ours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import reduce
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
 
 Weights = str | PathLike[str] | Mapping[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def read_weights(weights: Weights) -> dict[str, Tensor]:
@@ -37,6 +40,150 @@ def listing(names: list[str], limit: int = 20) -> str:
     """The names in one line, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def check_known(what: str, names: Iterable[object], allowed: Collection[str]) -> None:
+    """Raise a `PilotageError` that lists the names which are not among the allowed ones."""
+    unknown = [str(name) for name in names if name not in allowed]
+    if unknown:
+        raise PilotageError(f"{what} {listing(unknown)}: allowed are {', '.join(allowed)}.")
+
+
+# how a parameter is arranged there and here
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+class Layout(NamedTuple):
+    """A tensor's way from their arrangement to ours, and back.
+
+    Attributes:
+        load: their tensor to ours.
+        export: our tensor to theirs.
+    """
+
+    load: Callable[[Tensor], Tensor] = _same
+    export: Callable[[Tensor], Tensor] = _same
+
+
+SAME = Layout()
+
+
+def _to_linear(tensor: Tensor) -> Tensor:
+    return tensor.squeeze(-1) if tensor.ndim == 3 else tensor
+
+
+def _to_conv(tensor: Tensor) -> Tensor:
+    return tensor.unsqueeze(-1) if tensor.ndim == 2 else tensor
+
+
+# a 1x1 convolution over a row of pixels there, a linear map here; biases are the same
+POINTWISE = Layout(_to_linear, _to_conv)
+
+
+def by_head(heads: int, parts: int, inner: Layout = SAME) -> Layout:
+    """Rows by (head, part, channel) there, by (part, head, channel) here.
+
+    Args:
+        heads: number of attention heads.
+        parts: what the rows project to: 3 of q, k and v, or 2 of k and v.
+        inner: how each row is arranged.
+    """
+    return Layout(
+        lambda tensor: _swapped(inner.load(tensor), heads, parts),
+        lambda tensor: inner.export(_swapped(tensor, parts, heads)),
+    )
+
+
+def _swapped(tensor: Tensor, outer: int, inner: int) -> Tensor:
+    """Rows by (outer, inner, channel) to rows by (inner, outer, channel)."""
+    rows = tensor.reshape(outer, inner, -1, *tensor.shape[1:])
+    return rows.transpose(0, 1).flatten(0, 2)
+
+
+class Pair(NamedTuple):
+    """One parameter under both names, and the two parts of its `Layout`."""
+
+    ours: str
+    theirs: str
+    load: Callable[[Tensor], Tensor] = _same
+    export: Callable[[Tensor], Tensor] = _same
+
+
+def module_pairs(
+    module: nn.Module, ours: str, theirs: str, layout: Layout = SAME
+) -> Iterator[Pair]:
+    """Every parameter of a module's own; their last names are the same in both."""
+    for name, _ in module.named_parameters(recurse=False):
+        yield Pair(f"{ours}.{name}", f"{theirs}.{name}", *layout)
+
+
+# into a network of ours, and out of it
+
+
+def loaded(
+    build: Callable[[], Network],
+    tensors: Mapping[str, Tensor],
+    pairs: Callable[[Network], Iterable[Pair]],
+) -> Network:
+    """The network with foreign tensors as its weights, in evaluation mode.
+
+    It is on the device and in the type of the tensors (the widest, where they are mixed).
+
+    Args:
+        build: makes the network; called on the meta device.
+        tensors: all of its weights, under the foreign names.
+        pairs: network -> the table of names, a pair for each of its parameters.
+
+    Raises:
+        PilotageError: listing the tensors that are missing, left over or of another shape, or as
+            ``build`` does.
+    """
+    with torch.device("meta"):
+        network = build()
+    table = list(pairs(network))
+    _check(tensors, network, table)
+    device = next(iter(tensors.values())).device
+    network = network.to(_widest(tensors)).to_empty(device=device)
+    network.load_state_dict({pair.ours: pair.load(tensors[pair.theirs]) for pair in table})
+    return network.eval()
+
+
+def exported(network: nn.Module, pairs: Iterable[Pair]) -> dict[str, Tensor]:
+    """Copies of the network's weights under the foreign names and in the foreign layout."""
+    own = network.state_dict()
+    return {
+        pair.theirs: pair.export(own[pair.ours]).clone(memory_format=torch.contiguous_format)
+        for pair in pairs
+    }
+
+
+def _check(tensors: Mapping[str, Tensor], network: nn.Module, table: list[Pair]) -> None:
+    parameters = dict(network.named_parameters())
+    shapes = {pair.theirs: tuple(pair.export(parameters[pair.ours]).shape) for pair in table}
+    missing = [name for name in shapes if name not in tensors]
+    extra = [name for name in tensors if name not in shapes]
+    misshaped = [
+        f"{name} ({tuple(tensors[name].shape)}, not {shape})"
+        for name, shape in shapes.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    whole = [name for name in shapes if name in tensors and not tensors[name].is_floating_point()]
+    found = (
+        ("missing", missing),
+        ("left over", extra),
+        ("of another shape", misshaped),
+        ("not of a floating type", whole),
+    )
+    wrong = [f"{what}: {listing(names)}" for what, names in found if names]
+    if wrong:
+        raise PilotageError(f"weights do not fit the config; {'; '.join(wrong)}.")
+
+
+def _widest(tensors: Mapping[str, Tensor]) -> torch.dtype:
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()))
 
 
 def _read(path: Path) -> object:

@@ -209,11 +209,6 @@ def builder_of(card: Card) -> Builder:
     return BUILDERS[card.recipe.task]
 
 
-def build_model(card: Card) -> Trained:
-    """What a card's run trains, with its initial weights."""
-    return builder_of(card).build(card)
-
-
 def _latents(card: Card, seeds: tuple[int, ...], device: torch.device) -> Iterator[Tensor]:
     """Draws (B, N), each row of its image's seed, but not the numbers of its noise."""
     dim = card.recipe.network.latent_dim

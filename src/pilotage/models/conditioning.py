@@ -5,9 +5,9 @@ encodes it once per call; ``encode`` then gives the conditions, and the null, of
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 import torch
 from jaxtyping import Float
@@ -21,26 +21,42 @@ from pilotage.networks.text_cond import EncodedText, TextCond, beside
 from pilotage.settings import TextRecipe
 
 ENCODED_AT_ONCE = 256
-CONDITION_IMAGES = ("low_res", "known", "known_mask")
 
 # the rows of a batch to its conditions and their null
 Encoded = Callable[[slice], tuple[Any, Any]]
 
 
-class Conditioner(Protocol):
-    """From what is asked for to conditions.
+class ConditionImages(TypedDict, total=False):
+    """Images that a network sees beside x, in [−1, 1]: one per image to be made, or one for all.
 
     Attributes:
-        noun: what is asked for, in messages.
-        classes: names of the labels, if there are labels.
-        has_null: whether the network knows a null condition, and so can be guided without a
-            classifier.
-        classifiers: whether a classifier can guide.
+        low_res: (N, C, h, w), to be enlarged.
+        known: (N, C, H, W), to be completed.
+        known_mask: (N, 1, H, W), 1 where it is known.
     """
 
-    noun: str
-    has_null: bool
-    classifiers: bool
+    low_res: Tensor | None
+    known: Tensor | None
+    known_mask: Tensor | None
+
+
+class Conditioner(Protocol):
+    """From what is asked for to conditions of a network."""
+
+    @property
+    def noun(self) -> str:
+        """What is asked for, in messages."""
+        ...
+
+    @property
+    def has_null(self) -> bool:
+        """Whether the network knows a null condition."""
+        ...
+
+    @property
+    def classifiers(self) -> bool:
+        """Whether a classifier can guide."""
+        ...
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -55,15 +71,13 @@ class Conditioner(Protocol):
         """
         ...
 
-    def ask(
-        self, values: Sequence[Any], guidance: Guidance, images: Mapping[str, Tensor | None]
-    ) -> Any:
+    def ask(self, values: Sequence[Any], guidance: Guidance, images: ConditionImages) -> Any:
         """One value per image, checked with what goes with them.
 
         Args:
             values: one per image.
             guidance: how these will be guided.
-            images: "low_res", "known" and "known_mask", those that are given.
+            images: those that are given.
 
         Raises:
             PilotageError: naming the setting that is wrong.
@@ -87,7 +101,8 @@ class SpaceConditioner:
         space: its ``values`` reads what users ask for.
         has_null: whether the network knows the null.
         device: of the network.
-        reads: whether the network reads conditions at all.
+        noun: what is asked for, in messages.
+        classifiers: whether a classifier can guide.
     """
 
     space: Space
@@ -106,10 +121,10 @@ class SpaceConditioner:
         return self.space.values(wanted.tolist() if isinstance(wanted, Tensor) else wanted)
 
     def ask(
-        self, values: Sequence[Any], guidance: Guidance, images: Mapping[str, Tensor | None]
+        self, values: Sequence[Any], guidance: Guidance, images: ConditionImages
     ) -> tuple[Any, ...]:
         """The values; prompts and images mean nothing to the network, and are refused."""
-        given = {name: image for name, image in images.items() if image is not None}
+        given: dict[str, Any] = {name: x for name, x in images.items() if x is not None}
         for name in ("negative", "image_w", "compose"):
             if getattr(guidance, name) not in (None, ()):
                 given[name] = getattr(guidance, name)
@@ -171,9 +186,7 @@ class CaptionConditioner:
         """Captions from one, or several."""
         return self.space.values(wanted)
 
-    def ask(
-        self, values: Sequence[str], guidance: Guidance, images: Mapping[str, Tensor | None]
-    ) -> Prompts:
+    def ask(self, values: Sequence[str], guidance: Guidance, images: ConditionImages) -> Prompts:
         """The captions with their images, checked."""
         self._check_strengths(guidance, values)
         self._warn_of_nulls(guidance)
@@ -265,7 +278,7 @@ class CaptionConditioner:
                 "saw its image, so a strength of the image's own means nothing"
             )
 
-    def _images(self, count: int, images: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+    def _images(self, count: int, images: ConditionImages) -> dict[str, Tensor | None]:
         """The images beside x, one per image to be made.
 
         Raises:
@@ -282,7 +295,8 @@ class CaptionConditioner:
             raise PilotageError("known and its mask must be given together.")
         full = recipe.inpaint and (channels, height, width)
         shapes = {"low_res": low, "known": full, "known_mask": full and (1, height, width)}
-        return {name: _fitting(name, images.get(name), s, count) for name, s in shapes.items()}
+        given: dict[str, Any] = dict(images)
+        return {name: _fitting(name, given.get(name), s, count) for name, s in shapes.items()}
 
 
 def _in_parts(cond: EncodedText, null: EncodedText) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -16,7 +17,7 @@ from pilotage.errors import PilotageError
 from pilotage.models.build import schedule_of
 from pilotage.models.builders import Builder, builder_of
 from pilotage.models.classifier import Classifier, load_classifier
-from pilotage.models.conditioning import CONDITION_IMAGES, Conditioner, SpaceConditioner
+from pilotage.models.conditioning import Conditioner, ConditionImages, SpaceConditioner
 from pilotage.models.guidance import Guidance
 from pilotage.models.resolved_spec import Batch, ResolvedSpec, SampleOptions, checked_seeds
 from pilotage.models.run_folder import Card, read_card
@@ -104,7 +105,11 @@ class Model:
         """
         given: dict[str, Any] = dict(options)
         seeds = given.pop("seeds", None)
-        images = {name: given.pop(name, None) for name in CONDITION_IMAGES}
+        images = ConditionImages(
+            low_res=given.pop("low_res", None),
+            known=given.pop("known", None),
+            known_mask=given.pop("known_mask", None),
+        )
         guide = self._classifier(given.pop("classifier", None) or (spec and spec.classifier))
         if spec is None:
             spec = SamplingSpec(classifier=guide and guide.folder, **given)
@@ -188,12 +193,12 @@ class Model:
             raise PilotageError("the run holds a generator: denoiser_for(seeds) binds its latents.")
         return self.denoiser_for(())
 
-    @property
+    @cached_property
     def builder(self) -> Builder:
         """What its kind of model does in its own way."""
         return builder_of(self.card)
 
-    @property
+    @cached_property
     def conditioner(self) -> Conditioner:
         """What turns wishes into conditions of the network."""
         return self.builder.conditioner(self.card, self.network, self.space)
@@ -216,7 +221,7 @@ class Model:
     @property
     def noise_levels(self) -> dict[str, Any]:
         """The schedule in words and numbers, with the ends that it has learned."""
-        schedule, told = self.schedule, self.card.recipe.noise_levels
+        schedule, told = self.schedule, dict(self.card.recipe.noise_levels)
         if "lam_min" in told:
             told |= {"lam_min": schedule.lam_min, "lam_max": schedule.lam_max}
         return told
@@ -262,10 +267,10 @@ class Model:
             raise PilotageError(
                 "classifier is given: a run on captions is guided by captions only."
             )
-        own = isinstance(given, Classifier)
-        guide = given if own else load_classifier(given, device=self.device)
-        guide.check_fits(self.card)
-        return guide
+        if not isinstance(given, Classifier):
+            given = load_classifier(given, device=self.device)
+        given.check_fits(self.card)
+        return given
 
     def _guidance(self, spec: SamplingSpec, guide: Classifier | None) -> Guidance:
         sampler, w, shared = spec.step_sampler, spec.strength, _shared(spec)

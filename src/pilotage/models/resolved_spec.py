@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pilotage.diffusion import SeededNoise
 from pilotage.errors import PilotageError
+from pilotage.models.conditioning import ConditionImages
 from pilotage.models.guidance import Guidance
 from pilotage.settings import SamplingOptions
 from pilotage.settings.samplers import Sampler
@@ -27,14 +28,11 @@ class Batch(NamedTuple):
     images: Float[Tensor, "B *shape"]
 
 
-class SampleOptions(SamplingOptions, total=False):
+class SampleOptions(SamplingOptions, ConditionImages, total=False):
     """The keywords of :meth:`Model.sample`: a spec's, and what belongs to the images."""
 
     seeds: int | Iterable[int] | None
     on_step: Callable[[], None] | None
-    low_res: Float[Tensor, "N C h w"] | None
-    known: Float[Tensor, "N C H W"] | None
-    known_mask: Float[Tensor, "N 1 H W"] | None
 
 
 @dataclass(frozen=True)

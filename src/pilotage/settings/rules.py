@@ -5,7 +5,7 @@ Adding one means adding a class here (and a function of denoisers, if it is more
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pilotage.settings.choices import AS_TEXT, Choice
+from pilotage.settings.base import AS_TEXT, Choice
 
 if TYPE_CHECKING:
     from pilotage.diffusion import Denoiser

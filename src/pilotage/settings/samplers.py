@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from pilotage.errors import PilotageError
-from pilotage.settings.base import Fraction
-from pilotage.settings.choices import AS_TEXT, Choice
+from pilotage.settings.base import AS_TEXT, Choice, Fraction
 
 if TYPE_CHECKING:
     from pilotage.diffusion import Step

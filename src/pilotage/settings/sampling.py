@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import Field, model_validator
 
-from pilotage.settings.base import Fraction, Positive, Settings
-from pilotage.settings.choices import AS_TEXT
+from pilotage.errors import PilotageError
+from pilotage.settings.base import AS_TEXT, Fraction, Positive, Settings
 from pilotage.settings.rules import CFG, Rule, RuleField
 from pilotage.settings.samplers import Ancestral, Sampler, SamplerField, with_short_forms
 
@@ -160,6 +160,24 @@ class SamplingSpec(SteeringSettings, PromptSteering):
         return with_short_forms([self.sampler], {"v": self.v, "eta": self.eta})[0]
 
 
+def parse_seeds(words: Iterable[str]) -> list[int]:
+    """Numbers from words such as "7" and "0:64" (0 to 63).
+
+    Raises:
+        PilotageError: naming the word that is neither.
+    """
+    seeds: list[int] = []
+    for word in words:
+        first, colon, end = word.partition(":")
+        if not first.isdecimal() or (colon and not end.isdecimal()):
+            raise PilotageError(f"seeds has {word!r}: allowed are numbers and ranges such as 0:64.")
+        found = range(int(first), int(end)) if colon else [int(first)]
+        if not found:
+            raise PilotageError(f"seeds has {word!r}: the range is empty.")
+        seeds.extend(found)
+    return seeds
+
+
 class PromptSettings(SamplingSpec):
     """What captions ask of a run that reads them."""
 
@@ -187,6 +205,15 @@ class PromptSettings(SamplingSpec):
         (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
     )
     weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+    out: Path = Field(
+        Path("samples.png"),
+        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
+    )
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        """The seeds that are given."""
+        return parse_seeds(self.seeds)
 
     @property
     def spec(self) -> SamplingSpec:
@@ -242,10 +269,6 @@ class InpaintSettings(PromptSettings):
 class SampleSettings(PromptSettings):
     """A wish for images from a run, and where they go."""
 
-    out: Path = Field(
-        Path("samples.png"),
-        description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
-    )
     labels: tuple[str, ...] = Field(
         ("all",), description="all, class names or numbers; dealt to the images in turn."
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pilotage.data import ImageData
+from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model
 from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.objectives.conditioned import BOXES, known_mask, shrunk
@@ -43,7 +44,7 @@ class Asked(NamedTuple):
 
     captions: tuple[str, ...]
     labels: np.ndarray | None
-    beside: dict[str, Tensor]
+    beside: ConditionImages
     different: int
     judged: bool
     per_caption: int
@@ -61,13 +62,14 @@ class Asked(NamedTuple):
     def marks(self, rows: slice, images: Tensor) -> Marks:
         """What some of the images, uint8 (B, C, H, W), have right."""
         found: Marks = {}
-        given = {name: image[rows] for name, image in self.beside.items()}
+        low_res, known = self.beside.get("low_res"), self.beside.get("known")
+        mask = self.beside.get("known_mask")
         if self.judged:
             found |= attribute_marks(images, self.captions[rows])
-        if "low_res" in given:
-            found["condition_psnr"] = condition_psnr(images, given["low_res"])
-        if "known" in given:
-            found["known_psnr"] = known_psnr(images, given["known"], given["known_mask"])
+        if low_res is not None:
+            found["condition_psnr"] = condition_psnr(images, low_res[rows])
+        if known is not None and mask is not None:
+            found["known_psnr"] = known_psnr(images, known[rows], mask[rows])
         return found
 
 
@@ -95,7 +97,7 @@ def ask(
     if split == "train":
         say(f"data is {name}: nothing is held out, so images are asked for by training captions")
     rows = np.arange(len(seeds)) // per_caption % len(data)
-    decides = {
+    decides: Row = {
         "captions": {
             "data": name,
             "split": split,
@@ -107,13 +109,13 @@ def ask(
     if per_caption > 1:
         decides["per_caption"] = per_caption
     low_res, recipe = run.card.recipe.low_res, run.card.recipe
-    beside: dict[str, Tensor] = {}
+    beside = ConditionImages()
     if low_res:
         beside["low_res"] = _real(data, len(seeds), low_res)[rows]
         decides["low_res"] = {"size": list(low_res), "images": data.fingerprint}
     if recipe.inpaint:
         mask = _masks(seeds, run.shape[1:])
-        beside |= {"known": _real(data, len(seeds))[rows] * mask, "known_mask": mask}
+        beside["known"], beside["known_mask"] = _real(data, len(seeds))[rows] * mask, mask
         decides["known"] = {"boxes": BOXES, "images": data.fingerprint}
     captions = tuple(data.captions[row] for row in rows)
     return Asked(

@@ -60,7 +60,9 @@ def open_cells(
 ) -> Iterator[Cell]:
     """Check everything, prepare what measures, write the baselines, and list every setting."""
     loaded = [(folder, load_run(folder, device=str(state.device))) for folder in settings.runs]
-    guide = settings.classifier and load_classifier(settings.classifier, device=str(state.device))
+    guide = None
+    if settings.classifier is not None:
+        guide = load_classifier(settings.classifier, device=state.device)
     for folder, run in loaded:
         _check_run(folder, run, guide, settings)
     yardsticks: dict[str, Yardstick] = {}

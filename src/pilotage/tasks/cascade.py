@@ -13,6 +13,7 @@ from torch import Tensor
 from pilotage.data import read_prompts
 from pilotage.errors import PilotageError
 from pilotage.models.classifier import Classifier
+from pilotage.models.conditioning import ConditionImages
 from pilotage.models.guidance import CONVENTION
 from pilotage.models.model import Model
 from pilotage.models.resolved_spec import ResolvedSpec
@@ -46,7 +47,7 @@ class Cascade:
     spec: SamplingSpec
     up: SamplingSpec | None = None
     classifier: Classifier | None = None
-    images: dict[str, Tensor] = field(default_factory=dict)
+    images: ConditionImages = field(default_factory=ConditionImages)
 
     def check(self) -> ResolvedSpec:
         """Refuse what no image could be made of; what the first model is asked for.
@@ -93,7 +94,7 @@ class Cascade:
                 on_step=on_step,
                 **images,
             )
-            images = {"low_res": made}
+            images = ConditionImages(low_res=made)
         return made
 
     def _spec(self, model: Model) -> SamplingSpec:
@@ -137,7 +138,7 @@ def prompted(
     settings: PromptSettings,
     models: Sequence[Model],
     seeds: list[int],
-    images: dict[str, Tensor],
+    images: ConditionImages,
 ) -> Cascade:
     """The images that prompts ask for; the captions and seeds, one each per image.
 

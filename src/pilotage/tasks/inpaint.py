@@ -3,6 +3,7 @@
 import warnings
 
 from pilotage.errors import PilotageError
+from pilotage.models.conditioning import ConditionImages
 from pilotage.settings import InpaintSettings
 from pilotage.tasks.inputs import read_image, read_mask
 from pilotage.tasks.outputs import check_out
@@ -40,7 +41,7 @@ def inpaint(settings: InpaintSettings) -> None:
             f"mask is {settings.mask}: all of it is white, so nothing is kept of the image",
             stacklevel=2,
         )
-    images = {"known": image * known, "known_mask": known}
+    images = ConditionImages(known=image * known, known_mask=known)
     if settings.low_res is not None:
         images["low_res"] = read_image(settings.low_res, "low_res", run.shape[0])
     sample_prompts(settings, [run], images, state)

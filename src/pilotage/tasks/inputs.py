@@ -1,6 +1,5 @@
-"""What commands that make images are given: seeds in words, images and masks in files."""
+"""Images and masks that commands are given, in files."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,6 @@ from torch import Tensor
 from pilotage.data.decode import open_image, read_header, read_pixels
 from pilotage.errors import PilotageError
 from pilotage.utils.images import from_uint8
-
-
-def parse_seeds(words: Iterable[str]) -> list[int]:
-    """Numbers from words such as "7" and "0:64" (0 to 63).
-
-    Raises:
-        PilotageError: naming the word that is neither.
-    """
-    seeds: list[int] = []
-    for word in words:
-        first, colon, end = word.partition(":")
-        if not first.isdecimal() or (colon and not end.isdecimal()):
-            raise PilotageError(f"seeds has {word!r}: allowed are numbers and ranges such as 0:64.")
-        found = range(int(first), int(end)) if colon else [int(first)]
-        if not found:
-            raise PilotageError(f"seeds has {word!r}: the range is empty.")
-        seeds.extend(found)
-    return seeds
 
 
 def read_mask(path: Path) -> Tensor:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from accelerate import PartialState
-from torch import Tensor
 
 from pilotage.errors import PilotageError
 from pilotage.models.classifier import load_classifier
+from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model, load_run
 from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.settings import PromptSettings, SampleSettings
@@ -20,7 +20,7 @@ from pilotage.tasks.cascade import (
     prompt_record,
     prompted,
 )
-from pilotage.tasks.inputs import parse_seeds, read_image
+from pilotage.tasks.inputs import read_image
 from pilotage.tasks.outputs import (
     Grid,
     check_out,
@@ -51,7 +51,7 @@ def sample_images(settings: SampleSettings) -> None:
         return
     if settings.labels != ("all",):
         raise PilotageError(f"labels is {settings.labels}: the run reads captions; give a prompt.")
-    images = {}
+    images = ConditionImages()
     if settings.low_res is not None:
         images["low_res"] = read_image(settings.low_res, "low_res", models[0].shape[0])
     sample_prompts(settings, models, images, state)
@@ -85,7 +85,7 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
     if settings.classifier is not None:
         guide = load_classifier(settings.classifier, device=state.device)
     labels = model.conditioner_with(guide).values(settings.labels)
-    seeds = parse_seeds(settings.seeds) or list(range(IMAGES_PER_LABEL * len(labels)))
+    seeds = settings.seed_numbers or list(range(IMAGES_PER_LABEL * len(labels)))
     dealt = [labels[k % len(labels)] for k in range(max(len(seeds), len(labels)))]
     cascade = Cascade((model,), tuple(dealt), tuple(seeds), settings.spec, classifier=guide)
     resolved = cascade.check()
@@ -109,7 +109,7 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
 
 
 def sample_prompts(
-    settings: PromptSettings, models: list[Model], images: dict[str, Tensor], state: PartialState
+    settings: PromptSettings, models: list[Model], images: ConditionImages, state: PartialState
 ) -> None:
     """Make what prompts ask for.
 
@@ -120,7 +120,7 @@ def sample_prompts(
     """
     if settings.classifier is not None:
         raise PilotageError("classifier is given: a run on captions is guided by captions only.")
-    cascade = prompted(settings, models, parse_seeds(settings.seeds), images)
+    cascade = prompted(settings, models, settings.seed_numbers, images)
     cascade.check()
     record, out = prompt_record(cascade, settings), settings.out
     if out.suffix.lower() in (".png", ".npz"):

@@ -30,7 +30,7 @@ VarianceType = Literal["LEARNED_RANGE", "LEARNED", "FIXED_SMALL", "FIXED_LARGE"]
 def network_time(
     schedule: Timesteps, rescale_timesteps: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """λ -> the time that a network was trained on: its timestep, rescaled to 1000 if asked."""
+    """λ -> the time that a network was trained on: its timestep, or that rescaled to 1000."""
     scale = 1000 / schedule.count if rescale_timesteps else 1.0
     return lambda lam: schedule.time(lam) * scale
 

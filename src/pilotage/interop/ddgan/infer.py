@@ -1,4 +1,4 @@
-"""Depth, widths and places of attention of a published generator, read off its tensors."""
+"""The settings of the networks of denoising diffusion GANs, read off their tensors."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,95 @@ from typing import Any
 from torch import Tensor
 
 from pilotage.errors import PilotageError
-from pilotage.interop.ddgan.networks import needed, stem_number
+from pilotage.interop.ddgan.published import (
+    BLOCKS,
+    DISCRIMINATOR,
+    GENERATOR,
+    KEYWORDS,
+    READ_OFF,
+    TRAINING,
+)
+from pilotage.interop.foreign_weights import check_known
+
+
+def generator_settings(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `NCSNpp` for published tensors and the published script's arguments.
+
+    Raises:
+        PilotageError: if an argument is unknown or missing, or tensors are absent that others are
+            read off.
+    """
+    _check_keywords(config, GENERATOR)
+    if config.get("ch_mult") is None:
+        raise PilotageError("ch_mult is missing in config: it must be a sequence of whole numbers.")
+    own = {**_read_off(tensors), **{name: config[name] for name in READ_OFF & config.keys()}}
+    found = "fourier" if "all_modules.0.W" in tensors else "positional"
+    features = str(config.get("embedding_type", found)).lower()
+    kind = str(config.get("resblock_type", "biggan")).lower()
+    for name, value, allowed in (
+        ("embedding_type", features, ("positional", "fourier")),
+        ("resblock_type", kind, tuple(BLOCKS)),
+    ):
+        if value not in allowed:
+            raise PilotageError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}.")
+    kinds = {"positional": "sinusoidal", "fourier": "fourier"}
+    return {
+        **{ours: config.get(name, default) for name, (ours, default) in KEYWORDS.items()},
+        "in_channels": own["num_channels"],
+        "channels": own["num_channels_dae"],
+        "channel_mult": list(config["ch_mult"]),
+        "attention_resolutions": _rates(config),
+        "latent_dim": own["nz"],
+        "latent_width": own["z_emb_dim"],
+        "latent_layers": own["n_mlp"],
+        "block": BLOCKS[kind],
+        "time_features": kinds[features] if own["conditional"] else "none",
+        "tanh": not config.get("not_use_tanh", False),
+    }
+
+
+def _read_off(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    mapping = [name for name in tensors if re.fullmatch(r"z_transform\.\d+\.weight", name)]
+    first = _needed(tensors, "z_transform.1.weight", 2)
+    number = _stem_number(tensors)
+    stem = tensors[f"all_modules.{number}.weight"]
+    return {
+        "nz": first.shape[1],
+        "z_emb_dim": first.shape[0],
+        "n_mlp": len(mapping) - 1,
+        "num_channels_dae": stem.shape[0],
+        "num_channels": stem.shape[1],
+        "conditional": number >= 2,
+    }
+
+
+def discriminator_settings(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], size: str | None
+) -> dict[str, Any]:
+    """The arguments of `Discriminator` for published tensors and the published class's keywords.
+
+    Raises:
+        PilotageError: as `generator_settings` does.
+    """
+    _check_keywords(config, DISCRIMINATOR | GENERATOR)
+    if size is None:
+        size = "large" if any(name.startswith("conv5.") for name in tensors) else "small"
+    stem = _needed(tensors, "start_conv.weight", 4)
+    embedding = _needed(tensors, "t_embed.main.0.weight", 2)
+    nc = config.get("nc", stem.shape[1])
+    if nc % 2:
+        raise PilotageError(f"nc is {nc}: it must be even, the channels of two images.")
+    return {
+        "channels": nc // 2,
+        "width": config.get("ngf", stem.shape[0] // 2),
+        "size": size,
+        "time_width": config.get("t_emb_dim", embedding.shape[1]),
+        "slope": _slope(config.get("act", "LeakyReLU(0.2)")),
+    }
 
 
 def infer_levels(tensors: Mapping[str, Tensor], resampling_blocks: bool) -> dict[str, Any]:
-    """Arguments of the published script that these tensors tell.
+    """Read the levels off a generator's tensors, as arguments of the published script.
 
     Only names and shapes are read, so tensors may lie on the meta device.
 
@@ -27,12 +111,12 @@ def infer_levels(tensors: Mapping[str, Tensor], resampling_blocks: bool) -> dict
     Raises:
         PilotageError: if the tensors are not those of such a network.
     """
-    layers, stem = _layers(tensors), stem_number(tensors)
+    layers, stem = _layers(tensors), _stem_number(tensors)
     depth, levels = _depth(tensors, layers, stem, resampling_blocks)
     blocks = [number for number, is_block in sorted(layers.items()) if is_block]
     first = [blocks[level * (depth + resampling_blocks)] for level in range(levels)]
-    base = needed(tensors, f"all_modules.{stem}.weight", 4).shape[0]
-    widths = [needed(tensors, f"all_modules.{k}.Conv_0.weight", 4).shape[0] for k in first]
+    base = _needed(tensors, f"all_modules.{stem}.weight", 4).shape[0]
+    widths = [_needed(tensors, f"all_modules.{k}.Conv_0.weight", 4).shape[0] for k in first]
     size = 2 ** (levels - 1)
     attended = [level for level, k in enumerate(first) if layers.get(k + 1) is False]
     return {
@@ -77,5 +161,42 @@ def _resamples(tensors: Mapping[str, Tensor], number: int) -> bool:
     """Whether a residual block has a skip convolution though its width does not change."""
     if f"all_modules.{number}.Conv_2.weight" not in tensors:
         return False
-    shape = needed(tensors, f"all_modules.{number}.Conv_0.weight", 4).shape
+    shape = _needed(tensors, f"all_modules.{number}.Conv_0.weight", 4).shape
     return shape[0] == shape[1]
+
+
+def _stem_number(tensors: Mapping[str, Tensor]) -> int:
+    """Number of the first convolution, which follows the layers of the time."""
+    for number in range(4):
+        weight = tensors.get(f"all_modules.{number}.weight")
+        if weight is not None and weight.ndim == 4:
+            return number
+    raise PilotageError(
+        "weights have no first convolution: all_modules.2.weight or a neighbour must be (C', C, 3, "
+        "3)."
+    )
+
+
+def _rates(config: Mapping[str, Any]) -> list[int]:
+    """Down-sampling rates with attention; the published argument has their image sizes."""
+    size, wanted = config.get("image_size", 32), config.get("attn_resolutions", (16,))
+    levels = range(len(config["ch_mult"]))
+    return [2**level for level in levels if size // 2**level in wanted]
+
+
+def _slope(act: Any) -> float:
+    found = re.fullmatch(r"LeakyReLU\((?:negative_slope=)?([0-9.e-]+)\)", str(act))
+    if not found:
+        raise PilotageError(f"act is {act!r}: it must be 'LeakyReLU(…)' with a number inside.")
+    return float(found[1])
+
+
+def _check_keywords(config: Mapping[str, Any], known: set[str]) -> None:
+    check_known("config has", (name for name in config if name not in TRAINING), sorted(known))
+
+
+def _needed(tensors: Mapping[str, Tensor], name: str, dims: int) -> Tensor:
+    """A tensor that must be there, with so many dimensions."""
+    if name not in tensors or tensors[name].ndim != dims:
+        raise PilotageError(f"weights have no {name} of {dims} dimensions: it must be there.")
+    return tensors[name]

@@ -7,11 +7,19 @@ from torch import Tensor
 
 from pilotage.errors import PilotageError
 from pilotage.interop.ddgan.infer import infer_levels
-from pilotage.interop.ddgan.networks import load_discriminator, load_generator, stripped
-from pilotage.interop.ddgan.presets import PUBLISHED_GANS
-from pilotage.models.builders import build_model
+from pilotage.interop.ddgan.published import PUBLISHED_GANS
+from pilotage.interop.ddgan.tensors import load_discriminator, load_generator, stripped
+from pilotage.interop.imported_run import (
+    check_free,
+    check_preset,
+    imported_data,
+    required,
+    settings_of,
+    with_preset,
+    write_run,
+)
 from pilotage.models.gan import build_discriminator_network, few_steps
-from pilotage.models.run_folder import IMPORTED, Card, DataFacts, write_card
+from pilotage.models.run_folder import IMPORTED, Card
 from pilotage.models.weights import fill
 from pilotage.networks.discriminator import Discriminator
 from pilotage.networks.ncsnpp import NCSNpp
@@ -22,11 +30,11 @@ from pilotage.settings import (
     ImportDdganSettings,
     NCSNppOptions,
     NCSNppSettings,
-    Settings,
 )
 from pilotage.training.state import DISCRIMINATOR
 from pilotage.utils.files import whole_folder, write_tensors
 
+_LEVELS = ("size", "steps_T", "beta_min", "beta_max", "geometric")
 _SCRIPTS_NAMES = {"resample_conv": "resamp_with_conv", "block": "resblock_type"}
 
 
@@ -39,49 +47,24 @@ def import_ddgan(settings: ImportDdganSettings) -> Card:
         PilotageError: naming the option that is missing or wrong, or the tensors that do not fit;
             nothing is written then.
     """
-    published = _published(settings)
-    if settings.out.exists():
-        raise PilotageError(f"out is {settings.out}: it exists, and nothing is overwritten.")
+    settings = with_preset(
+        settings, PUBLISHED_GANS, lambda recipe: {name: getattr(recipe, name) for name in _LEVELS}
+    )
+    size = required("size", settings.size, "the height and width")
+    required("steps_T", settings.steps_T, "the network calls of an image")
+    check_free(settings.out)
     generator = _generator(settings)
-    judge = None if settings.discriminator is None else _judge(settings.discriminator, generator)
-    card = _card(published, settings, generator, judge)
-    few_steps(card.recipe)  # refuses rates that give no levels
+    discriminator = _discriminator(settings.discriminator, generator)
+    recipe = _recipe(settings, generator, discriminator)
+    _check_halvings(recipe.network, size)
+    few_steps(recipe)  # refuses rates that give no levels
+    card = Card(recipe, imported_data((generator.plan.in_channels, *size)))
     with whole_folder(settings.out) as folder:
-        write_card(folder, card)
-        _write_weights(generator, judge, card, folder)
+        write_run(folder, card, generator)
+        if discriminator is not None:
+            write_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), step="0")
+            fill(build_discriminator_network(card), folder / DISCRIMINATOR)
     return card
-
-
-def _published(settings: ImportDdganSettings) -> AdversarialRecipe | None:
-    """The recipe of the preset, if there is one.
-
-    Raises:
-        PilotageError: if there is no such name, or an option beside it says something else.
-    """
-    if settings.preset is None:
-        _check_told(settings)
-        return None
-    if settings.preset not in PUBLISHED_GANS:
-        raise PilotageError(
-            f"preset is {settings.preset!r}: it must be one of {', '.join(PUBLISHED_GANS)}."
-        )
-    recipe = PUBLISHED_GANS[settings.preset]
-    for name in ("size", "steps_T", "beta_min", "beta_max", "geometric"):
-        given, known = getattr(settings, name), getattr(recipe, name)
-        if given not in (known, ImportDdganSettings.model_fields[name].default):
-            raise PilotageError(
-                f"{name} is {given!r}: the preset {settings.preset} has {known!r}; give one of the "
-                "two."
-            )
-    return recipe
-
-
-def _check_told(settings: ImportDdganSettings) -> None:
-    for name, what in (("size", "the height and width"), ("steps_T", "the network calls an image")):
-        if getattr(settings, name) is None:
-            raise PilotageError(
-                f"{name} is missing: the tensors do not tell {what}; a preset would."
-            )
 
 
 def _generator(settings: ImportDdganSettings) -> NCSNpp:
@@ -99,10 +82,10 @@ def _generator(settings: ImportDdganSettings) -> NCSNpp:
 
 def _arguments(options: NCSNppOptions) -> dict[str, Any]:
     """The options as arguments of the published script."""
-    told = {_SCRIPTS_NAMES.get(name, name): value for name, value in options}
+    named = {_SCRIPTS_NAMES.get(name, name): value for name, value in options}
     if options.block == "biggan_one":
-        told["resblock_type"] = "biggan_oneadagn"
-    return {"not_use_tanh": not told.pop("tanh"), **told}
+        named["resblock_type"] = "biggan_oneadagn"
+    return {"not_use_tanh": not named.pop("tanh"), **named}
 
 
 def _tensors(option: str, path: Path, instead: str) -> dict[str, Tensor]:
@@ -117,12 +100,14 @@ def _tensors(option: str, path: Path, instead: str) -> dict[str, Tensor]:
         if path.name != "content.pth" or not path.is_file():
             raise
         raise PilotageError(
-            f"{option} is {path}: beside tensors it holds the script's arguments, objects that "
+            f"{option} is {path}: it also holds the script's arguments, objects that "
             f"Pilotage does not unpickle; give {instead}."
         ) from error
 
 
-def _judge(path: Path, generator: NCSNpp) -> Discriminator:
+def _discriminator(path: Path | None, generator: NCSNpp) -> Discriminator | None:
+    if path is None:
+        return None
     tensors = _tensors("discriminator", path, "its netD_dict, saved in a file of its own")
     network = load_discriminator(tensors).float()
     if network.channels != generator.plan.in_channels:
@@ -133,76 +118,31 @@ def _judge(path: Path, generator: NCSNpp) -> Discriminator:
     return network
 
 
-def _card(
-    published: AdversarialRecipe | None,
-    settings: ImportDdganSettings,
-    generator: NCSNpp,
-    judge: Discriminator | None,
-) -> Card:
-    recipe = published or AdversarialRecipe(
-        data=IMPORTED,
-        size=settings.size,
-        steps_T=settings.steps_T,
-        beta_min=settings.beta_min,
-        beta_max=settings.beta_max,
-        geometric=settings.geometric,
-        p_uncond=1.0,
-    )
-    network = _network_settings(generator)
-    if published is not None:
-        _check_same(published.network, network, settings.preset)
-    recipe = recipe.replace(network=network)
-    if judge is not None:
-        recipe = recipe.replace(discriminator=_judge_settings(judge))
-    factor = 2 ** (len(network.channel_mult) - 1)
-    if any(side % factor for side in recipe.size):
+def _recipe(
+    settings: ImportDdganSettings, generator: NCSNpp, discriminator: Discriminator | None
+) -> AdversarialRecipe:
+    own = generator.settings
+    network = settings_of(GeneratorSettings, own, ncsnpp=settings_of(NCSNppSettings, own))
+    recipe = AdversarialRecipe(data=IMPORTED, p_uncond=1.0)
+    if settings.preset is not None:
+        recipe = PUBLISHED_GANS[settings.preset]
+        check_preset(settings.preset, _flat(recipe.network), _flat(network))
+    levels = {name: getattr(settings, name) for name in _LEVELS}
+    recipe = recipe.replace(network=network, **levels)
+    if discriminator is not None:
+        own = {**discriminator.settings, "channels": discriminator.settings["width"]}
+        recipe = recipe.replace(discriminator=settings_of(DiscriminatorSettings, own))
+    return recipe
+
+
+def _flat(settings: GeneratorSettings) -> dict[str, Any]:
+    return {**dict(settings.ncsnpp), **dict(settings)}
+
+
+def _check_halvings(network: GeneratorSettings, size: tuple[int, int]) -> None:
+    halvings = len(network.channel_mult) - 1
+    if any(side % 2**halvings for side in size):
         raise PilotageError(
-            f"size is {recipe.size}: both must be multiples of {factor}, since the network halves "
-            f"the size {len(network.channel_mult) - 1} times."
+            f"size is {size}: both must be multiples of {2**halvings}, since the network halves "
+            f"the size {halvings} times."
         )
-    shape = (generator.plan.in_channels, *recipe.size)
-    facts = DataFacts(shape=shape, classes=(), train=0, held_out=0, fingerprint=IMPORTED)
-    return Card(recipe, facts)
-
-
-def _network_settings(network: NCSNpp) -> GeneratorSettings:
-    own = network.settings
-    return GeneratorSettings(
-        ncsnpp=NCSNppSettings(**_those_of(NCSNppSettings, own)), **_those_of(GeneratorSettings, own)
-    )
-
-
-def _judge_settings(network: Discriminator) -> DiscriminatorSettings:
-    own = dict(network.settings)
-    return DiscriminatorSettings(
-        size=own["size"],
-        channels=own["width"],
-        time_width=own["time_width"],
-        slope=own["slope"],
-    )
-
-
-def _those_of(kind: type[Settings], values: dict[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in kind.model_fields if name in values}
-
-
-def _check_same(published: GeneratorSettings, found: GeneratorSettings, preset: str) -> None:
-    for known, given in ((published, found), (published.ncsnpp, found.ncsnpp)):
-        for name, value in known:
-            if name != "ncsnpp" and getattr(given, name) != value:
-                raise PilotageError(
-                    f"preset is {preset}: its {name} is {value!r}, and the checkpoint's or the "
-                    f"option's {getattr(given, name)!r}."
-                )
-
-
-def _write_weights(
-    generator: NCSNpp, judge: Discriminator | None, card: Card, folder: Path
-) -> None:
-    """All files of weights, which fit the networks that the card describes."""
-    for name in ("model", "ema"):
-        write_tensors(folder / f"{name}.safetensors", generator.state_dict(), step="0")
-    fill(build_model(card).network, folder / "ema.safetensors")
-    if judge is not None:
-        write_tensors(folder / DISCRIMINATOR, judge.state_dict(), step="0")
-        fill(build_discriminator_network(card), folder / DISCRIMINATOR)

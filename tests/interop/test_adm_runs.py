@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 import pilotage
 from helpers import TINY, contents, train
+from interop.foreign import import_refused, refused, run_import
 from pilotage.cli.main import main
-from pilotage.interop.adm.networks import export_classifier, export_unet
+from pilotage.interop import export_classifier, export_unet
 from pilotage.networks import UNet, UNetEncoder
 
 
@@ -25,11 +26,6 @@ def flags_of(options):
         elif value is not None:
             words += [flag, *map(str, value if isinstance(value, list) else [value])]
     return words
-
-
-def refused(capsys, *arguments):
-    assert main([str(a) for a in arguments]) == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def unet(**settings):
@@ -51,7 +47,7 @@ IMPORT = ["--head-channels", "16", "--schedule", "linear", "--size", "8", "8"]
 
 def imported(tmp_path, path, *flags):
     out = tmp_path / "imported"
-    assert main(["import", "adm", str(path), "--out", str(out), *IMPORT, *flags]) == 0
+    assert run_import("adm", path, out, *IMPORT, *flags) == 0
     return out
 
 
@@ -59,11 +55,11 @@ def test_our_own_run_there_and_back_gives_the_same_images(tiny_run, tmp_path):
     assert main(["export", "adm", str(tiny_run), str(tmp_path / "w.safetensors")]) == 0
     options = json.loads((tmp_path / "w.safetensors.json").read_text())["import"]
     back = tmp_path / "back"
-    assert main(["import", "adm", str(tmp_path / "w.safetensors"), "--out", str(back)]) == 0
+    assert run_import("adm", tmp_path / "w.safetensors", back) == 0
     (tmp_path / "w.safetensors.json").unlink()  # the same with the options by hand
-    by_hand = ["--out", str(tmp_path / "again"), *flags_of(options)]
-    assert main(["import", "adm", str(tmp_path / "w.safetensors"), *by_hand]) == 0
-    assert contents(back) == contents(tmp_path / "again")
+    again = tmp_path / "again"
+    assert run_import("adm", tmp_path / "w.safetensors", again, *flags_of(options)) == 0
+    assert contents(back) == contents(again)
     ours, theirs = pilotage.load_run(tiny_run), pilotage.load_run(back)
     assert theirs.classes == ours.classes
     how = {"seeds": range(10), "w": 1.5, "steps": 5}
@@ -75,7 +71,7 @@ def test_a_classifier_there_and_back_guides_the_same(tiny_run, tmp_path):
     assert main(["train-classifier", "digits", "--out", clf, "--steps", "3", *TINY]) == 0
     assert main(["export", "adm", clf, str(tmp_path / "c.safetensors")]) == 0
     back = str(tmp_path / "back")
-    assert main(["import", "adm", str(tmp_path / "c.safetensors"), "--out", back]) == 0
+    assert run_import("adm", tmp_path / "c.safetensors", back) == 0
     run = pilotage.load_run(tiny_run)
     how = {"seeds": range(10), "w": 3.0, "steps": 4}
     assert torch.equal(run.sample(classifier=clf, **how), run.sample(classifier=back, **how))
@@ -129,13 +125,12 @@ def test_an_unconditional_network_is_guided_by_a_classifiers_classes(tmp_path, c
     save_file(export_classifier(encoder), tmp_path / "c.safetensors")
     run = pilotage.load_run(imported(tmp_path, tmp_path / "u.pt"))
     clf = str(tmp_path / "clf")
-    extra = ["--num-res-blocks", "1"]
-    wish = ["import", "adm", str(tmp_path / "c.safetensors"), "--out", clf, *IMPORT, *extra]
-    assert main(wish) == 0
+    blocks = ["--num-res-blocks", "1"]
+    assert run_import("adm", tmp_path / "c.safetensors", clf, *IMPORT, *blocks) == 0
     assert run.classes == ()
     assert run.sample(seeds=range(2), steps=2).shape == (2, 3, 8, 8)
     guided = run.resolve(["1", "3"], seeds=range(4), classifier=clf, w=1.0)
-    assert guided.labels == (1, 3, 1, 3)
+    assert guided.asked == (1, 3, 1, 3)
     assert "no classes, so it must be 0" in refused(
         capsys, "sample", tmp_path / "imported", "--w", "1"
     )
@@ -159,7 +154,7 @@ def test_a_network_without_null_has_no_classifier_free_guidance(foreign, tmp_pat
 )
 def test_options_that_are_missing_or_wrong(foreign, tmp_path, capsys, flags, words):
     out = tmp_path / "x"
-    assert words in refused(capsys, "import", "adm", foreign, "--out", out, *flags)
+    assert words in import_refused(capsys, "adm", foreign, out, *flags)
     assert not out.exists()
 
 
@@ -168,16 +163,15 @@ def test_tensors_that_are_missing_or_extra_are_listed(foreign, tmp_path, capsys)
     tensors.pop("middle_block.1.qkv.bias")
     tensors["surplus"] = torch.zeros(1)
     save_file(tensors, tmp_path / "t.safetensors")
-    said = refused(capsys, "import", "adm", tmp_path / "t.safetensors", "--out", "x", *IMPORT)
+    said = import_refused(capsys, "adm", tmp_path / "t.safetensors", "x", *IMPORT)
     assert "middle_block.1.qkv.bias" in said
     assert "surplus" in said
 
 
-def test_a_file_beside_that_is_no_export(foreign, tmp_path, capsys):
+def test_a_json_file_that_is_no_export(foreign, tmp_path, capsys):
     foreign.with_name("adm.pt.json").write_text("{}")
-    assert "no options of an export" in refused(
-        capsys, "import", "adm", foreign, "--out", tmp_path / "x", *IMPORT
-    )
+    said = import_refused(capsys, "adm", foreign, tmp_path / "x", *IMPORT)
+    assert "no options of an export" in said
 
 
 def test_class_names(foreign, tmp_path, capsys):
@@ -189,10 +183,8 @@ def test_class_names(foreign, tmp_path, capsys):
         "cat",
     )
     names.write_text("ant\n")
-    said = refused(
-        capsys, "import", "adm", foreign, "--out", tmp_path / "y", *IMPORT, "--class-names", names
-    )
-    assert "1 names" in said
+    flags = [*IMPORT, "--class-names", names]
+    assert "1 names" in import_refused(capsys, "adm", foreign, tmp_path / "y", *flags)
 
 
 def test_nothing_is_overwritten(foreign, tiny_run, tmp_path, capsys):
@@ -204,9 +196,7 @@ def test_nothing_is_overwritten(foreign, tiny_run, tmp_path, capsys):
     folder = imported(tmp_path, foreign)
     mode = (folder / "ema.safetensors").stat().st_mode
     assert mode == (folder / "recipe.yaml").stat().st_mode
-    assert "nothing is overwritten" in refused(
-        capsys, "import", "adm", foreign, "--out", folder, *IMPORT
-    )
+    assert "nothing is overwritten" in import_refused(capsys, "adm", foreign, folder, *IMPORT)
 
 
 def test_hybrid_from_scratch(tmp_path):

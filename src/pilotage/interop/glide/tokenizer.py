@@ -1,4 +1,4 @@
-"""GLIDE's tokens: the byte-level BPE of GPT-2, on the text in lower case."""
+"""GLIDE's tokenizer: the byte-level BPE of GPT-2, on the text in lower case."""
 
 import gzip
 import json
@@ -67,10 +67,10 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     lines = _read("merges", path).split("\n")
     if lines[0].startswith("#version"):
         lines = lines[1:]
-    merges = [tuple(line.split()) for line in lines if line.strip()]
+    merges = [line.split() for line in lines if line.strip()]
     if not merges or any(len(merge) != 2 for merge in merges):
         raise PilotageError(f"merges is {str(path)!r}: it must hold two tokens on every line.")
-    return merges
+    return [(first, second) for first, second in merges]
 
 
 def _read(name: str, path: Path) -> str:

@@ -12,16 +12,22 @@ from safetensors.torch import load_file, save_file
 
 import pilotage
 from helpers import contents
+from interop.foreign import import_refused, perturbed, refused, run_import
 from pilotage.cli.main import main
 from pilotage.diffusion import SeededNoise, ancestral, sample
 from pilotage.diffusion.ddgan_levels import FewSteps
 from pilotage.diffusion.latent import NetworkGenerator, latent
 from pilotage.interop.ddgan.infer import infer_levels
-from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
-from pilotage.interop.ddgan.networks import load_discriminator, load_generator
-from pilotage.interop.ddgan.presets import PUBLISHED_GANS
+from pilotage.interop.ddgan.published import PUBLISHED_GANS
+from pilotage.interop.ddgan.tensors import (
+    discriminator_pairs,
+    generator_pairs,
+    load_discriminator,
+    load_generator,
+)
+from pilotage.interop.imported_run import imported_data
 from pilotage.models.gan import build_generator_network
-from pilotage.models.run_folder import IMPORTED, Card, DataFacts
+from pilotage.models.run_folder import IMPORTED, Card
 from pilotage.networks.discriminator import Discriminator
 from pilotage.networks.ncsnpp import NCSNpp
 from pilotage.utils.seeding import derived_seed
@@ -37,14 +43,7 @@ SMALL = {
     "latent_width": 12,
     "latent_layers": 2,
 }
-TOLD = ["--size", "8", "8", "--steps-T", "4"]
-
-
-def perturbed(network):
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
-    return network.eval().requires_grad_(False)  # as a run's: torch may round otherwise
+LEFT_OPEN = ["--size", "8", "8", "--steps-T", "4"]
 
 
 def generator(**settings):
@@ -52,7 +51,7 @@ def generator(**settings):
     return perturbed(NCSNpp(**{**SMALL, **settings}))
 
 
-def judge(**settings):
+def discriminator(**settings):
     torch.manual_seed(1)
     return perturbed(Discriminator(**{"channels": 1, "width": 4, "time_width": 8, **settings}))
 
@@ -61,7 +60,7 @@ def published(network, pairs):
     """The network's tensors as the published script saves them."""
     parameters = dict(network.named_parameters())
     return {
-        f"module.{pair.adm}": pair.export(parameters[pair.ours]).detach().clone().contiguous()
+        f"module.{pair.theirs}": pair.export(parameters[pair.ours]).detach().clone().contiguous()
         for pair in pairs(network)
     }
 
@@ -69,17 +68,6 @@ def published(network, pairs):
 def saved(path, network, pairs=generator_pairs):
     torch.save(published(network, pairs), path)
     return path
-
-
-def bring(checkpoint, out, *flags):
-    return main(["import", "ddgan", *map(str, (checkpoint, "--out", out, *flags))])
-
-
-def refused(capsys, *arguments):
-    assert main([str(a) for a in arguments]) == 2
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("error: ")
-    return said
 
 
 @pytest.fixture
@@ -93,9 +81,11 @@ def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("foreign")
     files = (
         saved(where / "g.pth", generator()),
-        saved(where / "d.pth", judge(), discriminator_pairs),
+        saved(where / "d.pth", discriminator(), discriminator_pairs),
     )
-    assert bring(files[0], where / "run", *TOLD, "--discriminator", files[1]) == 0
+    assert (
+        run_import("ddgan", files[0], where / "run", *LEFT_OPEN, "--discriminator", files[1]) == 0
+    )
     return where / "run"
 
 
@@ -122,7 +112,7 @@ OTHERS = {
 
 
 def flags_of(settings, extra):
-    """Options for what tensors do not tell."""
+    """Options for what the tensors leave open."""
     named = ("block", "progressive", "progressive_input")
     pairs = [(f"--network.{n.replace('_', '-')}", settings[n]) for n in named if n in settings]
     off = [word if word[0] == "-" or word == "cat" else f"--network.no-{word}" for word in extra]
@@ -134,7 +124,7 @@ def test_the_card_rebuilds_exactly_the_network(tmp_path, name):
     settings, extra = OTHERS[name]
     theirs = generator(**settings)
     path = saved(tmp_path / "netG_5.pth", theirs)
-    assert bring(path, tmp_path / "run", *TOLD, *flags_of(settings, extra)) == 0
+    assert run_import("ddgan", path, tmp_path / "run", *LEFT_OPEN, *flags_of(settings, extra)) == 0
     run = pilotage.load_run(tmp_path / "run")
     assert run.network.settings == build_generator_network(run.card).settings == theirs.settings
     ours = run.network.state_dict()
@@ -161,7 +151,7 @@ def test_the_folder(folder):
 def test_sampling_is_the_published_loop(foreign, tmp_path, rates):
     low, high, geometric = rates
     flags = ["--size", "8", "12", "--steps-T", "3", "--beta-min", low, "--beta-max", high]
-    assert bring(foreign, tmp_path / "run", *flags, *["--geometric"] * geometric) == 0
+    assert run_import("ddgan", foreign, tmp_path / "run", *flags, *["--geometric"] * geometric) == 0
     found = pilotage.load_run(tmp_path / "run").sample(seeds=range(4))
 
     steps, seeds = FewSteps(3, low, high, geometric), range(4)
@@ -193,7 +183,7 @@ def test_recorded_tensors_become_a_run_that_draws_what_was_recorded(tmp_path):
     save_file(state_dict(tensors, "netD"), tmp_path / "netD.safetensors")
     flags = ["--size", "16", "16", "--steps-T", facts["num_timesteps"]]
     flags += ["--discriminator", tmp_path / "netD.safetensors"]
-    assert bring(tmp_path / "netG.safetensors", tmp_path / "run", *flags) == 0
+    assert run_import("ddgan", tmp_path / "netG.safetensors", tmp_path / "run", *flags) == 0
     run = pilotage.load_run(tmp_path / "run")
     x, z = tensors["out/f32/q_pairs_x_tp1"], tensors["in/z_D"]
     drawn = run.network(x, tensors["in/t"], z)
@@ -213,19 +203,9 @@ def test_training_goes_on_with_labelled_images_and_the_given_discriminator(folde
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
     out = tmp_path / "on"
     start = ["train", "--from", folder, "--data", tmp_path / "data", "--out", out]
-    how = [
-        "--batch-size",
-        4,
-        "--steps",
-        2,
-        "--log-every",
-        1,
-        "--learning-rate",
-        1e-6,
-        "--warmup-steps",
-        0,
-    ]
-    assert main([str(word) for word in (*start, *how)]) == 0
+    how = ["--batch-size", 4, "--steps", 2, "--log-every", 1]
+    small = ["--learning-rate", 1e-6, "--warmup-steps", 0]
+    assert main([str(word) for word in (*start, *how, *small)]) == 0
     run = pilotage.load_run(out)
     assert run.card.recipe.p_uncond == 1
     assert run.classes == ()
@@ -249,11 +229,8 @@ def test_no_images_no_training(folder, tmp_path, capsys):
 )
 def test_presets(name, millions):
     recipe = PUBLISHED_GANS[name]
-    facts = DataFacts(
-        shape=(3, *recipe.size), classes=(), train=0, held_out=0, fingerprint=IMPORTED
-    )
     with torch.device("meta"):
-        network = build_generator_network(Card(recipe, facts))
+        network = build_generator_network(Card(recipe, imported_data((3, *recipe.size))))
         tensors = published(network, generator_pairs)
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(millions * 1e6, rel=2e-3)
     bare = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -264,7 +241,7 @@ def test_presets(name, millions):
     assert rates == list(recipe.network.attention_resolutions) == [recipe.size[0] // 16]
 
 
-def test_a_preset_tells_all(tmp_path, monkeypatch):
+def test_a_preset_decides_all(tmp_path, monkeypatch):
     tiny = PUBLISHED_GANS["celeba_256"].network.replace(
         channels=8, latent_dim=6, latent_width=12, num_res_blocks=1
     )
@@ -272,7 +249,7 @@ def test_a_preset_tells_all(tmp_path, monkeypatch):
     monkeypatch.setitem(PUBLISHED_GANS, "celeba_256", recipe)
     mult = {"channel_mult": (1, 1, 2, 2, 4, 4), "attention_resolutions": (16,), "in_channels": 3}
     path = saved(tmp_path / "netG_550.pth", generator(**mult, latent_layers=3))
-    assert bring(path, tmp_path / "run", "--preset", "celeba_256") == 0
+    assert run_import("ddgan", path, tmp_path / "run", "--preset", "celeba_256") == 0
     run = pilotage.load_run(tmp_path / "run")
     assert run.card.recipe == recipe
     assert run.resolve().steps == 2
@@ -287,48 +264,55 @@ def content(path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (TOLD[:3], "steps_T is missing"),
-        (TOLD[3:], "size is missing"),
+        (LEFT_OPEN[:3], "steps_T is missing"),
+        (LEFT_OPEN[3:], "size is missing"),
         (["--size", "8", "9", "--steps-T", "4"], "must be multiples of 2"),
-        ([*TOLD, "--geometric"], "beta_max is 20.0"),
-        ([*TOLD, "--preset", "imagenet"], "preset is 'imagenet'"),
+        ([*LEFT_OPEN, "--geometric"], "beta_max is 20.0"),
+        ([*LEFT_OPEN, "--preset", "imagenet"], "preset is 'imagenet'"),
         (["--preset", "cifar10", "--steps-T", "2"], "steps_T is 2: the preset cifar10 has 4"),
         (["--preset", "cifar10"], "preset is cifar10: its channels is 128"),
-        ([*TOLD, "--network.block", "ddpm"], "residual blocks"),
-        ([*TOLD, "--network.no-fir"], "weights do not fit"),
+        ([*LEFT_OPEN, "--network.block", "ddpm"], "residual blocks"),
+        ([*LEFT_OPEN, "--network.no-fir"], "weights do not fit"),
     ],
 )
 def test_options_that_are_missing_or_wrong(foreign, tmp_path, capsys, flags, words):
     out = tmp_path / "x"
-    assert words in refused(capsys, "import", "ddgan", foreign, "--out", out, *flags)
+    assert words in import_refused(capsys, "ddgan", foreign, out, *flags)
     assert [path.name for path in tmp_path.iterdir()] == [foreign.name]
 
 
 def test_files_that_are_no_generator(tmp_path, capsys, foreign):
-    wish = ["import", "ddgan"]
-    rest = ["--out", tmp_path / "x", *TOLD]
-    said = refused(capsys, *wish, content(tmp_path / "content.pth"), *rest)
+    def said_of(checkpoint, *flags):
+        return import_refused(capsys, "ddgan", checkpoint, tmp_path / "x", *LEFT_OPEN, *flags)
+
+    said = said_of(content(tmp_path / "content.pth"))
     assert "does not unpickle; give netG_*.pth" in said
-    said = refused(capsys, *wish, foreign, *rest, "--discriminator", tmp_path / "content.pth")
+    said = said_of(foreign, "--discriminator", tmp_path / "content.pth")
     assert "discriminator is" in said
     assert "netD_dict" in said
-    assert "no such file" in refused(capsys, *wish, tmp_path / "none.pth", *rest)
-    other = saved(tmp_path / "netD.pth", judge(channels=3), discriminator_pairs)
-    assert "no first convolution" in refused(capsys, *wish, other, *rest)
-    said = refused(capsys, *wish, foreign, *rest, "--discriminator", other)
+    assert "no such file" in said_of(tmp_path / "none.pth")
+    other = saved(tmp_path / "netD.pth", discriminator(channels=3), discriminator_pairs)
+    assert "no first convolution" in said_of(other)
+    said = said_of(foreign, "--discriminator", other)
     assert "images of 3 channels, and the generator's have 1" in said
     fourier = saved(tmp_path / "f.pth", generator(time_features="fourier"))
-    assert "logarithm of the time" in refused(capsys, *wish, fourier, *rest)
+    assert "logarithm of the time" in said_of(fourier)
     tensors = torch.load(foreign, weights_only=True)
     del tensors["module.z_transform.3.bias"]
     torch.save(tensors | {"module.surplus": torch.zeros(1)}, tmp_path / "t.pth")
-    said = refused(capsys, *wish, tmp_path / "t.pth", *rest)
+    said = said_of(tmp_path / "t.pth")
     assert "missing: z_transform.3.bias; left over: surplus." in said
     assert not (tmp_path / "x").exists()
 
 
 def test_nothing_is_overwritten(foreign, folder, capsys):
     before = contents(folder)
-    said = refused(capsys, "import", "ddgan", foreign, "--out", folder, *TOLD)
+    said = import_refused(capsys, "ddgan", foreign, folder, *LEFT_OPEN)
     assert "nothing is overwritten" in said
     assert contents(folder) == before
+
+
+def test_a_generator_has_no_place_in_another_layout(folder, tmp_path, capsys):
+    said = refused(capsys, "export", "adm", folder, tmp_path / "x.safetensors")
+    assert "its network is a NCSNpp" in said
+    assert not (tmp_path / "x.safetensors").exists()

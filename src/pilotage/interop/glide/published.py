@@ -18,6 +18,9 @@ from typing import Any
 from pilotage.models.run_folder import IMPORTED
 from pilotage.settings import TextRecipe, TextUNetSettings
 
+# what the tensors of the four published networks leave open
+PUBLISHED_FLAGS = {"head_channels": 64, "text_heads": 8, "dropout": 0.1}
+
 CAPTIONS_DROPPED = 0.2
 
 

@@ -1,4 +1,4 @@
-"""What guided-diffusion's tensors tell of their network, and its published checkpoints."""
+"""What is read off guided-diffusion's tensors, and its published checkpoints."""
 
 import random
 
@@ -35,8 +35,8 @@ def built(config):
     return settings, export_unet(on_meta(UNet, **settings))
 
 
-def told(config, tensors, **flags):
-    """The settings that the tensors of a config tell."""
+def inferred(config, tensors, **flags):
+    """The settings read off the tensors of a config."""
     found = infer_config(tensors, **{**flags_of(config), **flags})
     return classifier_settings(found) if "pool" in config else unet_settings(found)
 
@@ -84,7 +84,7 @@ def test_facts_of_the_published():
 
 
 @pytest.mark.parametrize("name", [name for name in MILLIONS if "classifier" in name])
-def test_the_size_of_a_published_classifier_is_told(name):
+def test_the_size_of_a_published_classifier_is_read_off(name):
     published = PUBLISHED[name]
     tensors = built(published.config)[1]
     assert infer_config(tensors, head_channels=64)["image_size"] == published.config["image_size"]
@@ -121,21 +121,21 @@ def random_config(seed, pool=None):
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_the_tensors_of_a_unet_tell_its_settings(seed):
+def test_the_settings_of_a_unet_are_read_off_its_tensors(seed):
     config = random_config(seed)
     settings, tensors = built(config)
-    assert effective(told(config, tensors)) == effective(settings)
+    assert effective(inferred(config, tensors)) == effective(settings)
 
 
 @pytest.mark.parametrize("seed", range(24))
 @pytest.mark.parametrize("pool", ["attention", "spatial", "spatial_v2", "adaptive"])
-def test_the_tensors_of_a_classifier_tell_its_settings(seed, pool):
+def test_the_settings_of_a_classifier_are_read_off_its_tensors(seed, pool):
     config = random_config(seed, pool)
     settings, tensors = built(config)
     blocks = config["num_res_blocks"]
-    assert effective(told(config, tensors, num_res_blocks=blocks)) == effective(settings)
+    assert effective(inferred(config, tensors, num_res_blocks=blocks)) == effective(settings)
     try:
-        found = told(config, tensors)
+        found = inferred(config, tensors)
     except PilotageError as error:
         assert "num_res_blocks is None: it must be given, as " in str(error)  # noqa: PT017
         assert str(blocks) in str(error)  # noqa: PT017

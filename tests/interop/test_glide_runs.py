@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 
 from helpers import contents
+from interop.foreign import import_refused, perturbed, refused, run_import
 from pilotage import load_run
 from pilotage.cli.main import main
 from pilotage.conditions import Tokens, load_space
@@ -23,17 +24,13 @@ from pilotage.diffusion import (
     sample,
 )
 from pilotage.interop.adm.diffusion import network_time
-from pilotage.interop.glide.networks import (
-    PUBLISHED_FLAGS,
-    export_text_unet,
-    load_text_unet,
-    text_unet_pairs,
-    text_unet_settings,
-)
-from pilotage.interop.glide.presets import PUBLISHED_GLIDE
-from pilotage.interop.glide.tokens import glide_tokenizer
+from pilotage.interop.glide.infer import text_unet_settings
+from pilotage.interop.glide.published import PUBLISHED_FLAGS, PUBLISHED_GLIDE
+from pilotage.interop.glide.tensors import export_text_unet, load_text_unet, text_unet_pairs
+from pilotage.interop.glide.tokenizer import glide_tokenizer
+from pilotage.interop.imported_run import imported_data
 from pilotage.models.build import build_text_network
-from pilotage.models.run_folder import IMPORTED, Card, DataFacts
+from pilotage.models.run_folder import IMPORTED, Card
 from pilotage.networks.text_unet import TextUNet
 from reference.reference import case
 from reference.reference import folder as reference_folder
@@ -67,11 +64,7 @@ KINDS = {
 
 def network(**settings):
     torch.manual_seed(0)
-    made = TextUNet(**{**SMALL, **settings})
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
-    return made.eval().requires_grad_(False)  # as a run's: torch may round otherwise
+    return perturbed(TextUNet(**{**SMALL, **settings}))
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +83,6 @@ def tokens(where):
     return ["--vocabulary", where / "encoder.json", "--merges", where / "vocab.bpe"]
 
 
-def bring(checkpoint, out, *flags):
-    return main(["import", "glide", *map(str, (checkpoint, "--out", out, *flags))])
-
-
 @pytest.fixture(scope="module")
 def runs(where, tokens):
     """An imported run of each kind, and what it was made of; tests must not change them."""
@@ -101,16 +90,9 @@ def runs(where, tokens):
     for kind, (settings, flags) in KINDS.items():
         path = where / f"{kind}.safetensors"
         save_file(export_text_unet(network(**settings)), path)
-        assert bring(path, where / "runs" / kind, *tokens, *flags, *FLAGS) == 0
+        assert run_import("glide", path, where / "runs" / kind, *tokens, *flags, *FLAGS) == 0
         found[kind] = where / "runs" / kind
     return found
-
-
-def refused(capsys, *arguments):
-    assert main([str(a) for a in arguments]) == 2
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("error: ")
-    return said
 
 
 # --- the folder ----------------------------------------------------------------------------------
@@ -172,7 +154,7 @@ def test_other_weights_and_options(where, tokens, tmp_path):
     torch.save(tensors, tmp_path / "w.pt")
     flags = ["--size", 8, 12, "--heads", 2, "--heads-up", 4, "--text-heads", 2]
     more = ["--schedule", "linear", "--timesteps", 50, "--p-uncond", 0.5]
-    assert bring(tmp_path / "w.pt", tmp_path / "run", *tokens, *flags, *more) == 0
+    assert run_import("glide", tmp_path / "w.pt", tmp_path / "run", *tokens, *flags, *more) == 0
     run = load_run(tmp_path / "run")
     assert run.shape == (1, 8, 12)
     assert (run.card.recipe.objective, run.card.recipe.p_uncond) == ("simple", 0.5)
@@ -184,7 +166,7 @@ def test_other_weights_and_options(where, tokens, tmp_path):
 # --- captions ------------------------------------------------------------------------------------
 
 
-def test_the_run_tells_captions_as_glide_does(tmp_path):
+def test_captions_become_the_tokens_of_glide(tmp_path):
     files = [
         reference_folder() / "glide_tokenizer" / n for n in ("encoder.json.gz", "vocab.bpe.gz")
     ]
@@ -193,29 +175,29 @@ def test_the_run_tells_captions_as_glide_does(tmp_path):
         pytest.skip(f"no vocabulary {files[0].parent}")
     Tokens(glide_tokenizer(*files)).save(tmp_path)
     space = load_space(tmp_path)
-    told = facts["tokenizer"]["captions"]
-    for entry in told:
+    captions = facts["tokenizer"]["captions"]
+    for entry in captions:
         ours = space.tokenizer.ids(entry["caption"])
         assert (len(ours), ours[: len(entry["tokens"])]) == (entry["n_tokens"], entry["tokens"])
     with pytest.warns(UserWarning, match="2 of 12 captions are longer than 128 tokens"):
-        batch = space.collate([entry["caption"] for entry in told])
+        batch = space.collate([entry["caption"] for entry in captions])
     assert torch.equal(batch.tokens, tensors["tokenizer/padded_tokens"])
     assert torch.equal(batch.mask, tensors["tokenizer/mask"].bool())
     assert (space.tokenizer.end, space.tokenizer.size) == (50256, 50257)
 
 
 def test_small_letters_are_those_of_unicode(where):
-    told = glide_tokenizer(where / "encoder.json", where / "vocab.bpe").ids
+    ids = glide_tokenizer(where / "encoder.json", where / "vocab.bpe").ids
     for caption in ("ΟΔΟΣ ΣΑΣ. Σ", "A.Σ'", "ΌΣ\u0301Σ", "İ É", "<|ENDOFTEXT|>"):
-        assert told(caption) == told(caption.lower())
-        assert WORDS["<|endoftext|>"] not in told(caption)
-    assert told("Σ") != told("Σ.Α ΑΣ")[-2:] == told("ς")
+        assert ids(caption) == ids(caption.lower())
+        assert WORDS["<|endoftext|>"] not in ids(caption)
+    assert ids("Σ") != ids("Σ.Α ΑΣ")[-2:] == ids("ς")
 
 
 # --- what the runs can do ------------------------------------------------------------------------
 
 
-def test_the_network_is_told_timesteps(runs):
+def test_the_network_takes_timesteps(runs):
     for kind in ("base", "upsample"):
         run = load_run(runs[kind])
         for lams in (run.schedule.lams, run.schedule.lams.float()):
@@ -228,17 +210,17 @@ def test_sampling_is_the_published_loop(runs, where):
     schedule = Timesteps("cosine", 1000)
     theirs = load_text_unet(where / "base.safetensors", head_channels=8, text_heads=2)
     theirs.requires_grad_(False)
-    told = run.space.collate(["a red", "Ants", "a red"])
+    cond = run.space.collate(["a red", "Ants", "a red"])
     denoise = NetworkDenoiser(theirs, "eps", network_time(schedule))
     guide = clip_x(classifier_free(denoise, 2.0, null=theirs.empty(1)))
     noise = SeededNoise(range(3), (3, 8, 8))
     lams = schedule.grid("3,2,2")
-    *_, last = sample(guide, next(noise), lams, ancestral("learned"), told, noise)
+    *_, last = sample(guide, next(noise), lams, ancestral("learned"), cond, noise)
     torch.testing.assert_close(found, last.z, rtol=1e-5, atol=1e-5)
     assert found.std() > 0.1
 
 
-def test_the_published_spacing_can_be_asked_for(runs):
+def test_the_published_spacing_has_a_name(runs):
     run = load_run(runs["upsample"])
     plain, published = run.levels("10,10,3,2,2"), run.levels("fast27")
     assert torch.equal(published[1:], plain[1:])
@@ -247,15 +229,15 @@ def test_the_published_spacing_can_be_asked_for(runs):
 
 def test_the_commands_sample_and_complete(runs, tmp_path):
     how = ["--steps", "2", "--seeds", "0:2"]
-    asked = ["--prompt", "a red", "--guidance-scale", "3"]
+    prompt = ["--prompt", "a red", "--guidance-scale", "3"]
     out = tmp_path / "a.npz"
-    assert main(["sample", str(runs["base"]), *asked, *how, "--out", str(out)]) == 0
+    assert main(["sample", str(runs["base"]), *prompt, *how, "--out", str(out)]) == 0
     assert np.load(out)["images"].shape == (2, 8, 8, 3)
 
     cascade = ["--cascade", str(runs["base"]), str(runs["upsample"])]
     out = tmp_path / "b.npz"
     up = ["--up-sampler", "ddim", "--up-steps", "fast27"]
-    assert main(["sample", *cascade, *asked, *how, *up, "--out", str(out)]) == 0
+    assert main(["sample", *cascade, *prompt, *how, *up, "--out", str(out)]) == 0
     assert np.load(out)["images"].shape == (2, 16, 16, 3)
 
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
@@ -265,8 +247,8 @@ def test_the_commands_sample_and_complete(runs, tmp_path):
     Image.fromarray(mask).save(tmp_path / "mask.png")
     given = ["--image", str(tmp_path / "image.png"), "--mask", str(tmp_path / "mask.png")]
     out = tmp_path / "c.npz"
-    wish = ["inpaint", str(runs["base-inpaint"]), *given, *asked, *how, "--out", str(out)]
-    assert main(wish) == 0
+    command = ["inpaint", str(runs["base-inpaint"]), *given, *prompt, *how, "--out", str(out)]
+    assert main(command) == 0
     assert np.load(out)["images"].shape == (2, 8, 8, 3)
 
 
@@ -307,8 +289,8 @@ def captioned(folder, texts):
 
 def train_on(source, out, *flags):
     how = ["--batch-size", 2, "--steps", 1, "--warmup-steps", 0, "--learning-rate", 1e-6]
-    wish = ["train", "--from", source, "--out", out, *how, "--held-out", 0, *flags]
-    return main([str(word) for word in wish])
+    command = ["train", "--from", source, "--out", out, *how, "--held-out", 0, *flags]
+    return main([str(word) for word in command])
 
 
 def test_training_goes_on_with_its_own_tokenizer(runs, tmp_path, nothing_shown):
@@ -334,8 +316,8 @@ def test_an_ordinary_run_keeps_its_tokenizer_too(tmp_path, nothing_shown, capsys
     flags += ["--network.attention-resolutions", 1, "--network.head-channels", 8]
     flags += ["--batch-size", 2, "--steps", 1, "--held-out", 0, "--size", 8, 8, "--precision", "no"]
     data = captioned(tmp_path / "data", ["an owl an owl", "an owl"])
-    wish = ["train", "captioned", "--data", data, "--out", first, *flags]
-    assert main([str(word) for word in wish]) == 0
+    command = ["train", "captioned", "--data", data, "--out", first, *flags]
+    assert main([str(word) for word in command]) == 0
     # as many tokens, of other captions
     other = captioned(tmp_path / "other", ["a cat a cat a cat", "a cat"])
     assert train_on(first, second, "--data", other) == 0
@@ -345,8 +327,8 @@ def test_an_ordinary_run_keeps_its_tokenizer_too(tmp_path, nothing_shown, capsys
 
     third = tmp_path / "third"
     for flag, value, known in (("context", 6, 5), ("tokenizer", "t.json", "'bpe'")):
-        asked = ["--data", other, "--out", third, f"--{flag}", value]
-        said = refused(capsys, "train", "--from", first, *asked)
+        flags = ["--data", other, "--out", third, f"--{flag}", value]
+        said = refused(capsys, "train", "--from", first, *flags)
         assert f"{flag} is {value!r}: it must be {known}, that of {first}" in said
     assert not third.exists()
 
@@ -356,11 +338,11 @@ def test_what_cannot_be_trained_from(runs, tmp_path, capsys):
     said = refused(capsys, "train", "--from", runs["base"], "--out", out)
     assert "imported without any images" in said
     data = captioned(tmp_path / "data", ["a"])
-    wish = ["train", "captioned", "--data", data, "--out", out, "--precision", "no"]
-    assert "there is no such folder" in refused(capsys, *wish, "--start-from", tmp_path / "none")
-    said = refused(capsys, *wish, "--start-from", runs["base"])
+    command = ["train", "captioned", "--data", data, "--out", out, "--precision", "no"]
+    assert "there is no such folder" in refused(capsys, *command, "--start-from", tmp_path / "none")
+    said = refused(capsys, *command, "--start-from", runs["base"])
     assert "tokenizer is 'bpe': it must be 'imported'" in said
-    said = refused(capsys, *wish, "--tokenizer", "imported")
+    said = refused(capsys, *command, "--tokenizer", "imported")
     assert "must be bpe, or a tokenizer.json that exists" in said
     assert not out.exists()
 
@@ -380,21 +362,14 @@ SIZES = {
 @pytest.mark.parametrize("name", SIZES)
 def test_presets(name):
     recipe = PUBLISHED_GLIDE[name]
-    facts = DataFacts(
-        shape=(3, *recipe.size),
-        classes=(),
-        train=0,
-        held_out=0,
-        fingerprint=IMPORTED,
-        vocabulary=recipe.vocabulary,
-    )
+    data = imported_data((3, *recipe.size), vocabulary=recipe.vocabulary)
     with torch.device("meta"):
-        made = build_text_network(Card(recipe, facts))
+        made = build_text_network(Card(recipe, data))
         own = dict(made.named_parameters())
-        tensors = {pair.adm: pair.export(own[pair.ours]) for pair in text_unet_pairs(made)}
+        tensors = {pair.theirs: pair.export(own[pair.ours]) for pair in text_unet_pairs(made)}
     assert sum(p.numel() for p in made.parameters()) == SIZES[name]
-    told = text_unet_settings(tensors, **PUBLISHED_FLAGS)
-    assert {**made.settings, **told} == made.settings
+    found = text_unet_settings(tensors, **PUBLISHED_FLAGS)
+    assert {**made.settings, **found} == made.settings
 
 
 @pytest.fixture
@@ -415,9 +390,9 @@ def tiny_preset(monkeypatch):
     return recipe
 
 
-def test_a_preset_tells_all(runs, where, tokens, tmp_path, tiny_preset, capsys):
-    wish = [where / "base.safetensors", tmp_path / "run", *tokens, "--preset", "base"]
-    assert bring(*wish) == 0
+def test_a_preset_decides_all(runs, where, tokens, tmp_path, tiny_preset, capsys):
+    flags = [*tokens, "--preset", "base"]
+    assert run_import("glide", where / "base.safetensors", tmp_path / "run", *flags) == 0
     assert "a denoiser, on captions, (3, 64, 64)" in capsys.readouterr().out
     run = load_run(tmp_path / "run")
     assert run.card.recipe == tiny_preset
@@ -448,57 +423,41 @@ def test_a_preset_tells_all(runs, where, tokens, tmp_path, tiny_preset, capsys):
 def test_options_that_are_missing_or_wrong(
     runs, where, tokens, tmp_path, capsys, tiny_preset, kind, flags, words
 ):
-    wish = ["import", "glide", where / f"{kind}.safetensors", "--out", tmp_path / "x", *tokens]
-    assert words in refused(capsys, *wish, *flags)
+    checkpoint = where / f"{kind}.safetensors"
+    assert words in import_refused(capsys, "glide", checkpoint, tmp_path / "x", *tokens, *flags)
     assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_none_of_glide(runs, where, tokens, tmp_path, capsys):
-    told = ["--out", tmp_path / "x", "--size", 8, 8, *FLAGS]
-    good = ["import", "glide", where / "base.safetensors"]
-    said = refused(capsys, *good, *told, *tokens[2:])
-    assert "--vocabulary" in said
-    said = refused(capsys, *good, *told, "--vocabulary", where / "none", *tokens[2:])
-    assert "no such file" in said
-    (tmp_path / "few.json").write_text(json.dumps({"a": 0, "r": 1, "d": 2}))
-    (tmp_path / "few.bpe").write_text("r e\n")
-    said = refused(
-        capsys,
-        *good,
-        *told,
-        "--vocabulary",
-        tmp_path / "few.json",
-        "--merges",
-        tmp_path / "few.bpe",
-    )
-    assert "merges must be those of the vocabulary" in said
-    (tmp_path / "few.json").write_text(json.dumps({"a": 0, "r": 1, "e": 2, "re": 3}))
-    said = refused(
-        capsys,
-        *good,
-        *told,
-        "--vocabulary",
-        tmp_path / "few.json",
-        "--merges",
-        tmp_path / "few.bpe",
-    )
-    assert "it has 5 ids, and the checkpoint's network 259" in said
-    said = refused(capsys, "import", "glide", tmp_path / "no.pt", *told, *tokens)
-    assert "no such file" in said
-    tensors = load_file(where / "base.safetensors")
+    base, ids, merges = where / "base.safetensors", tmp_path / "few.json", tmp_path / "few.bpe"
+
+    def said_of(checkpoint, *flags):
+        flags = ["--size", 8, 8, *FLAGS, *flags]
+        return import_refused(capsys, "glide", checkpoint, tmp_path / "x", *flags)
+
+    assert "--vocabulary" in said_of(base, *tokens[2:])
+    assert "no such file" in said_of(base, "--vocabulary", where / "none", *tokens[2:])
+    ids.write_text(json.dumps({"a": 0, "r": 1, "d": 2}))
+    merges.write_text("r e\n")
+    few = ["--vocabulary", ids, "--merges", merges]
+    assert "merges must be those of the vocabulary" in said_of(base, *few)
+    ids.write_text(json.dumps({"a": 0, "r": 1, "e": 2, "re": 3}))
+    assert "it has 5 ids, and the checkpoint's network 259" in said_of(base, *few)
+    assert "no such file" in said_of(tmp_path / "no.pt", *tokens)
+    tensors = load_file(base)
     del tensors["final_ln.bias"]
     save_file(tensors, tmp_path / "t.safetensors")
-    said = refused(capsys, "import", "glide", tmp_path / "t.safetensors", *told, *tokens)
-    assert "missing: final_ln.bias" in said
+    assert "missing: final_ln.bias" in said_of(tmp_path / "t.safetensors", *tokens)
     odd = network(out_channels=5, learned_variance=False)
     save_file(export_text_unet(odd), tmp_path / "odd.safetensors")
-    wish = ["import", "glide", tmp_path / "odd.safetensors", *told, *tokens, "--in-channels", 3]
-    assert "makes 5 channels of images of 3, so it is no denoiser" in refused(capsys, *wish)
+    said = said_of(tmp_path / "odd.safetensors", *tokens, "--in-channels", 3)
+    assert "makes 5 channels of images of 3, so it is no denoiser" in said
     assert not (tmp_path / "x").exists()
 
 
 def test_nothing_is_overwritten(runs, where, tokens, capsys):
     before = contents(runs["base"])
-    wish = ["import", "glide", where / "base.safetensors", "--out", runs["base"], *tokens]
-    assert "nothing is overwritten" in refused(capsys, *wish, "--size", 8, 8, *FLAGS)
+    flags = [*tokens, "--size", 8, 8, *FLAGS]
+    said = import_refused(capsys, "glide", where / "base.safetensors", runs["base"], *flags)
+    assert "nothing is overwritten" in said
     assert contents(runs["base"]) == before
