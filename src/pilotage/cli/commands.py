@@ -5,10 +5,11 @@ What they call is imported when they run, so that help is quick.
 
 from collections.abc import Callable
 from pathlib import Path
+from types import new_class
 from typing import Annotated, Any, ClassVar
 
 import tyro
-from pydantic import Field, create_model
+from pydantic import Field
 
 from pilotage.recipes import PRESETS, denoiser_beside
 from pilotage.settings import (
@@ -79,10 +80,12 @@ class TrainCommand(PresetCommand):
 
 def _train_command(recipe: type[TrainingRecipe]) -> type[TrainCommand]:
     """The command that trains recipes of a class."""
-    name, bases = f"Train{recipe.__name__}", (TrainCommand, recipe)
-    command = create_model(name, __base__=bases, __doc__=recipe.command_help, __module__=__name__)
-    command.trains = recipe
-    return command
+    body = {"__doc__": recipe.command_help, "__module__": __name__, "trains": recipe}
+    command: Any = new_class(
+        f"Train{recipe.__name__}", (TrainCommand, recipe), exec_body=lambda own: own.update(body)
+    )
+    made: type[TrainCommand] = command
+    return made
 
 
 class StudyCommand(PresetCommand, StudySettings):
@@ -308,13 +311,13 @@ _RECIPES = sorted(
     key=lambda recipe: recipe.noun != "denoiser",
 )
 TRAIN = {recipe.command: _train_command(recipe) for recipe in _RECIPES}
-STUDIES = {
+STUDIES: dict[str, type[StudyCommand]] = {
     "study-p-uncond": StudyPUncondCommand,
     "study-classifier": StudyClassifierCommand,
     "study-trilemma": StudyTrilemmaCommand,
     "study-ablations": StudyAblationsCommand,
 }
-PLAIN = {
+PLAIN: dict[str, type[Settings]] = {
     "sample": SampleCommand,
     "inpaint": InpaintCommand,
     "sweep": SweepCommand,

@@ -13,7 +13,7 @@ from functools import reduce
 from itertools import pairwise
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TextIO
 
 import tyro
 
@@ -131,31 +131,27 @@ _COMMANDS = (*_OF_PRESETS, *PLAIN)
 
 def _command_type() -> Any:
     """What tyro parses: a union of the commands; those of presets are unions of these in turn."""
-    commands = {name: (_presets(name), kind) for name, kind in _OF_PRESETS.items()}
-    commands |= {name: (kind, kind) for name, kind in PLAIN.items()}
-    named = [
-        Annotated[parsed, tyro.conf.subcommand(name, description=kind.__doc__)]
-        for name, (parsed, kind) in commands.items()
-    ]
-    return tyro.conf.OmitSubcommandPrefixes[reduce(or_, named)]
+    of_presets = [_named(_presets(name), name, kind.__doc__) for name, kind in _OF_PRESETS.items()]
+    plain = [_named(kind, name, kind.__doc__) for name, kind in PLAIN.items()]
+    without_prefixes: Any = tyro.conf.OmitSubcommandPrefixes
+    return without_prefixes[reduce(or_, [*of_presets, *plain])]
+
+
+def _named(kind: Any, name: str, about: str | None, **more: Any) -> Any:
+    """A subcommand for tyro."""
+    annotated: Any = Annotated
+    return annotated[kind, tyro.conf.subcommand(name, description=about, **more)]
 
 
 def _presets(name: str) -> Any:
     """A command with each preset's recipe as defaults, as a union of subcommands."""
     command = _OF_PRESETS[name]
-    choices = [
-        Annotated[
-            command,
-            tyro.conf.subcommand(
-                preset_name,
-                default=_with_defaults(
-                    command, {**dict(preset.recipe), **command.beside(preset_name)}
-                ),
-                description=f"{preset.about}. {preset.score}".strip(),
-            ),
-        ]
-        for preset_name, preset in PRESETS_OF[command.task].items()
-    ]
+    choices = []
+    for preset_name, preset in PRESETS_OF[command.task].items():
+        values = {**dict(preset.recipe), **command.beside(preset_name)}
+        about = f"{preset.about}. {preset.score}".strip()
+        default = _with_defaults(command, values)
+        choices.append(_named(command, preset_name, about, default=default))
     return reduce(or_, choices)
 
 
@@ -207,6 +203,13 @@ def _wide_terminal() -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
-def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, UserWarning):
         print(f"warning: {message}", file=sys.stderr)

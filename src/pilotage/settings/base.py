@@ -123,9 +123,10 @@ class Choice(Settings):
             )
         choice = cls.known[form[1]]
         try:
-            return choice(**_parameters(form[2] or "", list(choice.model_fields)))
+            found: Self = choice(**_parameters(form[2] or "", list(choice.model_fields)))
         except PilotageError as error:
             raise PilotageError(f"{cls.family} is {given!r}: {error}") from None
+        return found
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def study_classifier(study: ClassifierStudy, stop: Stop = lambda: False) -> list
         The files of the report; none if it was stopped.
     """
     recipe = study.part(Recipe)
-    trainings = {
+    trainings: dict[str, TrainingRecipe] = {
         "conditional": recipe,
         "unconditional": recipe.replace(p_uncond=1.0),
         "classifier": study.classifier.replace(**shared(recipe, *DATA, *LEVELS)),

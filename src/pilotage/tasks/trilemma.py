@@ -193,7 +193,7 @@ def _compared(row: Row, run: Model) -> Compared:
 
 def _lead(study: TrilemmaStudy) -> str:
     return (
-        f"GANs trained for {study.recipe.steps} steps, the denoiser for {study.denoiser.steps}, on "
+        f"GANs trained for {study.steps} steps, the denoiser for {study.denoiser.steps}, on "
         f"the same data; images are not guided (w = 0 of the GANs, {_denoiser_w(study):g} of the "
         "denoiser). In the picture points are labelled with "
         "their steps T; bars are one standard error, and the fastest and slowest round."

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pilotage.conditions import CaptionSpace, Space
+from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
 from pilotage.models.data import Examples, OwnData, captions_of
@@ -58,6 +58,10 @@ def _own(data: OwnData, space: Space | None, indices: np.ndarray) -> tuple[Tenso
     if space is None:
         raise PilotageError("space is missing: it collates the conditions of data given in Python.")
     try:
+        if isinstance(space, Labels):  # which also collates the null label
+            conditions = space.values(
+                [c.item() if isinstance(c, Tensor) else c for c in conditions]
+            )
         return images, space.collate(conditions)
     except (TypeError, ValueError, RuntimeError) as error:
         raise PilotageError(f"data has a condition that the space refuses: {error}") from None

@@ -15,7 +15,7 @@ from torch import nn
 from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.errors import PilotageError
 from pilotage.models.build import build_labels
-from pilotage.models.data import Datasets, OwnData, facts, load_recipe_data, own_data
+from pilotage.models.data import Datasets, Examples, OwnData, facts, load_recipe_data, own_data
 from pilotage.models.run_folder import (
     CONDITIONS,
     OWN_DATA,
@@ -142,13 +142,15 @@ def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], No
     """
     task = TASKS[recipe.task]
     _check_own(recipe, own)
+    train: Examples
+    held_out: Examples
     if own.data is None:
         train, held_out = load_recipe_data(recipe, say)
     else:
         recipe = recipe.replace(data=OWN_DATA)
         train, held_out = own_data(own.data, _classes(recipe, own.space))
     space = task.space(recipe, train, out) if own.space is None else own.space
-    name = None if own.network is None else type(own.network).__qualname__
+    name = None if own.network is None else type(own.network).__name__
     card = Card(recipe, facts(train, held_out, space), name)
     task.check(card)
     run = Run(card, out, (train, held_out), build_labels(card) if space is None else space, say)

@@ -124,7 +124,8 @@ def _clipped(images: Tensor) -> float:
 def _nearest(images: Tensor, others: Tensor) -> Tensor:
     """Root mean square distance from each image to the nearest of the others."""
     flat, flat_others = images.flatten(1), others.flatten(1)
-    return torch.cdist(flat, flat_others).amin(dim=1) / flat.shape[1] ** 0.5
+    distances: Tensor = torch.cdist(flat, flat_others).amin(dim=1) / flat.shape[1] ** 0.5
+    return distances
 
 
 class Level(NamedTuple):
@@ -175,8 +176,9 @@ def measure_levels(
 
 
 def _probabilities(classifier: NoisyClassifier, z: Tensor, lam: Tensor) -> Tensor:
+    parts = (z[k : k + BATCH] for k in range(0, len(z), BATCH))
     with torch.no_grad():
-        return torch.cat([classifier.logits(part, lam).softmax(1) for part in z.split(BATCH)])
+        return torch.cat([classifier.logits(part, lam).softmax(1) for part in parts])
 
 
 def _level(u: float, lam: float, probabilities: Tensor, labels: Tensor) -> Level:

@@ -48,7 +48,8 @@ class Learner:
         self.learning_rate = learning_rate
         optimizer = adamw(self.network.to(accelerator.device), recipe)
         wrapped, self.optimizer = accelerator.prepare(self.network, optimizer)
-        self.model, self.plain = model.around(wrapped), model
+        self.model: Any = model.around(wrapped)
+        self.plain: Any = model
 
 
 def adamw(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.AdamW:

@@ -62,12 +62,12 @@ LOGIT_LIMITS = {"real_logit": 1e4, "fake_logit": 1e4}  # softplus has long been 
 
 # of networks that learn alone, by the ``objective`` of the recipe
 OBJECTIVES: dict[str, Callable[[Any, Schedule, Any], Objective]] = {
-    "simple": lambda recipe, *how: Denoising(*how, recipe.p_uncond),
-    "hybrid": lambda recipe, *how: Hybrid(
-        *how, recipe.p_uncond, recipe.timesteps, recipe.vlb_weight
+    "simple": lambda recipe, schedule, space: Denoising(schedule, space, recipe.p_uncond),
+    "hybrid": lambda recipe, schedule, space: Hybrid(
+        schedule, space, recipe.p_uncond, recipe.timesteps, recipe.vlb_weight
     ),
-    "vdm": lambda recipe, *how: VDM(
-        *how, recipe.p_uncond, recipe.bound_steps or math.inf, recipe.data_levels
+    "vdm": lambda recipe, schedule, space: VDM(
+        schedule, space, recipe.p_uncond, recipe.bound_steps or math.inf, recipe.data_levels
     ),
     "classifier": lambda recipe, schedule, space: Classification(schedule),
 }
