@@ -14,7 +14,7 @@ from pilotage.diffusion.logsnr import alpha, sigma, tau
 from pilotage.errors import PilotageError
 from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
 from pilotage.interop.ddgan.networks import load_discriminator, load_generator
-from pilotage.objectives.adversarial import Adversarial
+from pilotage.objectives.gan_losses import Adversarial
 
 from .ddgan_run import Run, Tables, schedule, theirs
 from .reference import case, state_dict

@@ -24,8 +24,9 @@ from pilotage.data.captions import (
     one_line,
     say_several,
 )
-from pilotage.data.text_files import is_visible, read_text
+from pilotage.data.text_files import is_visible
 from pilotage.errors import PilotageError
+from pilotage.utils.files import read_text
 
 Say = Callable[[str], None]
 Rows = list[tuple[int, dict[str, Any]]]  # each with the number of its line

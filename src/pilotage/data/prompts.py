@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pilotage.data.text_files import read_text
 from pilotage.errors import PilotageError
+from pilotage.utils.files import read_text
 
 
 def read_prompts(path: str | Path) -> list[str]:

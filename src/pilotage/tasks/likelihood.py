@@ -20,7 +20,7 @@ from pilotage.errors import PilotageError
 from pilotage.models.load import load_run
 from pilotage.models.model import Run
 from pilotage.models.text_run import TextRun
-from pilotage.objectives.chain_bound import bound
+from pilotage.objectives.variational import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.settings import LikelihoodSettings
 from pilotage.sweep.eval_prompts import ask

@@ -21,9 +21,8 @@ from pilotage.tasks.inpaint import read_image
 from pilotage.tasks.outputs import check_out, parse_seeds
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import write_text
-from pilotage.utils.images import save_grid, save_npz, save_png, to_arrays
+from pilotage.utils.images import save_grid, save_npz, save_png, save_scatter, to_arrays
 from pilotage.utils.progress import sampling_bar
-from pilotage.utils.scatter import save_scatter
 from pilotage.version import __version__
 
 IMAGES_PER_LABEL = 8
