@@ -13,7 +13,7 @@ from PIL import Image
 
 from pilotage.data import ImageData, load_data
 from pilotage.data import image_data as images
-from pilotage.data.split import hold_out
+from pilotage.data.splits import hold_out
 from pilotage.errors import PilotageError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,11 @@ def find_image_column(features: Features, asked: str | None) -> str:
 
     if asked is not None:
         return check_asked("image_column", asked, features)
-    tests = (lambda f: isinstance(f, Image), is_bytes_and_path, is_binary)
+    tests: list[Callable[[Any], bool]] = [
+        lambda feature: isinstance(feature, Image),
+        is_bytes_and_path,
+        is_binary,
+    ]
     for test in tests:
         found = [name for name, feature in features.items() if test(feature)]
         if found:
@@ -190,7 +194,7 @@ def read_labels(dataset: Dataset, column: str) -> tuple[tuple[str, ...], np.ndar
     return number_values(values.to_pylist())
 
 
-def number_values(values: list) -> tuple[tuple[str, ...], np.ndarray]:
+def number_values(values: list[Any]) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the distinct values in order, and each value's index."""
     known = sorted({value for value in values if is_label(value)})
     index = {value: i for i, value in enumerate(known)}
