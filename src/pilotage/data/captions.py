@@ -157,11 +157,11 @@ def say_gaps(tables: Sequence[Table], say: Say) -> None:
 
 def image_names(tables: Sequence[Table], rows: Sequence[tuple[Table, int]]) -> list[str]:
     """Names for rows: a file's path below the folder that holds all files, or row and split."""
-    files = [file_of(table.images[row]["image"]) for table, row in rows]
+    files = [file_of(table.images.dataset[row]["image"]) for table, row in rows]
     names = [f"row {row} of split {table.split!r}" for table, row in rows]
     if not any(files):
         return names
-    every = (file_of(row) for table in tables for row in table.images["image"])
+    every = (file_of(row) for table in tables for row in table.images.dataset["image"])
     root = os.path.commonpath([Path(file).parent for file in every if file])
     pairs = zip(files, names, strict=True)
     return [os.path.relpath(file, root) if file else name for file, name in pairs]

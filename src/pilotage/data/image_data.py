@@ -34,46 +34,36 @@ Captions = tuple[str, ...] | None
 
 
 class LabelledData(Protocol):
-    """What training and measuring need of data: images, points, or what is drawn when asked for.
-
-    Sets of known modes and sets that are drawn have more: `PointData`, `StackedData`, `ShapesData`.
-    """
+    """What training and measuring need of data: images, points, or what is drawn when asked for."""
 
     def __len__(self) -> int: ...
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; label i stands for `classes[i]`."""
-        ...
 
     @property
     def labels(self) -> Int64[np.ndarray, " N"]:
         """int64 (N,), read-only."""
-        ...
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of an image, (C, H, W), or of a point, (D,)."""
-        ...
 
     @property
     def captions(self) -> Captions:
         """(N,), each of one line and maybe empty; None where there are none."""
-        ...
 
     @property
     def in_memory(self) -> bool:
         """Whether nothing has to be decoded any more."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of what makes these data others than others."""
-        ...
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
         """Images (B, C, H, W) as uint8, or points (B, D) as float32, by index, as a new tensor."""
-        ...
 
 
 class Pixels(Protocol):
@@ -82,11 +72,9 @@ class Pixels(Protocol):
     @property
     def in_memory(self) -> bool:
         """Whether the images are decoded already."""
-        ...
 
     def take(self, indices: np.ndarray, shape: Shape) -> NDArray[np.uint8]:
         """Images of a shape by index, uint8 (B, C, H, W)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,17 +159,14 @@ class ImageData:
         In memory all pixels count. Otherwise `FINGERPRINT_SAMPLE` images, evenly spaced from first
         to last, stand for all: a change to another image's pixels goes unseen.
         """
-        facts = json.dumps([self.classes, self.shape, len(self), self.in_memory])
-        digest = hashlib.sha256(facts.encode())
-        digest.update(self.labels.astype("<i8").tobytes())
         if isinstance(self._pixels, np.ndarray):
-            digest.update(np.ascontiguousarray(self._pixels).data)
+            pixels = self._pixels
         else:
             sample = np.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_SAMPLE))
-            digest.update(self._take(sample.astype(np.int64)).data)
-        if self.captions is not None:
-            digest.update(json.dumps(self.captions).encode())
-        return digest.hexdigest()
+            pixels = self._take(sample.astype(np.int64))
+        texts = () if self.captions is None else (json.dumps(self.captions).encode(),)
+        facts = [self.classes, self.shape, len(self), self.in_memory]
+        return hash_of(facts, self.labels.astype("<i8"), pixels, *texts)
 
     def _take(self, indices: np.ndarray) -> NDArray[np.uint8]:
         if not indices.size:
@@ -257,6 +242,14 @@ class EncodedImages:
         for number, row in zip(numbers, self.dataset[numbers]["image"], strict=True):
             with naming(row, int(number), self.split):
                 yield reader(row)
+
+
+def hash_of(facts: object, *parts: np.ndarray | bytes) -> str:
+    """SHA-256 (hex) of facts that JSON can tell, and of bytes or an array's bytes."""
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).data)
+    return digest.hexdigest()
 
 
 def in_threads(work: Callable[[slice], T], tasks: Sequence[slice]) -> list[T]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +14,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from pilotage.data.image_data import hash_of
 from pilotage.data.request import Say, is_whole
 from pilotage.errors import PilotageError
 from pilotage.utils.seeding import derived_generator
@@ -94,11 +93,8 @@ class PointData:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of classes, labels, shape and points."""
-        facts = json.dumps([self.classes, self.shape, len(self)])
-        digest = hashlib.sha256(facts.encode())
-        digest.update(self.labels.astype("<i8").tobytes())
-        digest.update(self._points.astype("<f4").tobytes())
-        return digest.hexdigest()
+        facts = [self.classes, self.shape, len(self)]
+        return hash_of(facts, self.labels.astype("<i8"), self._points.astype("<f4"))
 
 
 def check_modes(modes: GaussianModes, count: int) -> np.ndarray:

@@ -18,19 +18,11 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Request:
-    """What `load_data` was asked for.
+    """What `load_data` was asked for: its arguments, where they are told in full.
 
     Attributes:
-        source: What the user named.
-        say: Receives one-line notes.
-        size: (height, width) in pixels, or None for the one that all images share.
-        held_out: Fraction of each class to hold out.
-        seed: Of all that is random.
-        image_column: Column of images, found if None.
-        label_column: Column of labels, found if None.
-        caption_column: Column of captions, found if None.
-        captions: Whether captions are wanted.
-        mixed_sizes: Whether images of several sizes may be brought to one where size is None.
+        size: (height, width) in pixels, or None.
+        captions: Whether captions are wanted, by naming their column or not.
 
     Raises:
         PilotageError: A setting is not allowed.

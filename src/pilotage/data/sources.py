@@ -239,7 +239,7 @@ def digits() -> Dataset:
     return Dataset.from_dict({"image": list(images), "label": found.target}, features=features)
 
 
-SOURCES = [  # the first that takes a name opens it
+SOURCES: list[Source] = [  # the first that takes a name opens it
     Source(lambda source: source == "digits", open_digits),
     Source(lambda source: source == "shapes", open_shapes),
     Source(is_mixture, open_points),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from pilotage.data.columns import (
     read_table,
 )
 from pilotage.data.decode import check_one_size, choose_shape
-from pilotage.data.image_data import Captions, EncodedImages, ImageData
+from pilotage.data.image_data import ImageData
 from pilotage.data.request import Request, Say
 from pilotage.errors import PilotageError
 
@@ -49,8 +49,12 @@ def load_splits(splits: Mapping[str, Dataset], request: Request) -> tuple[ImageD
     train, own = label_splits(splits, request)
     if request.captions:
         say_gaps([train] if own is None else [train, own], request.say)
-    parts = carve(train, request) if own is None else use_own(train, own, request)
-    return decode_parts(parts, train.classes, request)
+    if own is None:
+        return decode_parts(carve(train, request), request)
+    request.say(
+        f"data: split {own.split!r} is the held-out set; held_out={request.held_out:g} is not used"
+    )
+    return decode_parts((train, own), request)
 
 
 def label_splits(splits: Mapping[str, Dataset], request: Request) -> tuple[Table, Table | None]:
@@ -155,17 +159,14 @@ def check_train(table: Table, say: Say) -> Table:
         why = f"row {unlabelled[0]} of split {table.split!r} has no label (none or negative)"
         raise LabelError(f"data: {why}; every training image needs one", why)
     present, codes = np.unique(table.codes, return_inverse=True)
-    if absent := [repr(table.classes[code]) for code in absent_codes(table, present)]:
-        say(f"data: classes without training images are left out: {', '.join(absent)}")
+    absent = sorted(set(range(len(table.classes))) - set(present.tolist()))
+    if absent:
+        names = ", ".join(repr(table.classes[code]) for code in absent)
+        say(f"data: classes without training images are left out: {names}")
     classes = tuple(table.classes[code] for code in present)
     if len(classes) == 1 and table.captions is None:
         say(f"data: only one class ({classes[0]!r}); guidance has nothing to choose between")
     return replace(table, classes=classes, codes=codes.astype(np.int64))
-
-
-def absent_codes(table: Table, present: np.ndarray) -> list[int]:
-    """The codes of the classes that are named but not present."""
-    return sorted(set(range(len(table.classes))) - set(present.tolist()))
 
 
 def match_classes(table: Table, classes: tuple[str, ...]) -> Table:
@@ -210,57 +211,29 @@ def hold_out(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-class Part(NamedTuple):
-    """Images of a split, with their labels and captions."""
-
-    images: EncodedImages
-    codes: np.ndarray
-    captions: Captions
-
-    def select(self, rows: np.ndarray) -> Part:
-        """Some of them."""
-        captions = None if self.captions is None else tuple(self.captions[row] for row in rows)
-        return Part(self.images.select(rows), self.codes[rows], captions)
-
-
-def use_own(train: Table, own: Table, request: Request) -> tuple[Part, Part]:
-    """All of the training split, and all of the source's own held-out split."""
-    request.say(
-        f"data: split {own.split!r} is the held-out set; held_out={request.held_out:g} is not used"
-    )
-    return all_of(train), all_of(own)
-
-
-def carve(train: Table, request: Request) -> tuple[Part, Part]:
+def carve(train: Table, request: Request) -> tuple[Table, Table]:
     """A part of the training split for training, the rest held out.
 
     Where every class is too small to give any, and labels are not needed, it is drawn over all.
     """
-    part, how = all_of(train), (float(request.held_out), request.seed)
-    kept, held = hold_out(part.codes, *how, request.say)
+    how = float(request.held_out), request.seed
+    kept, held = hold_out(train.codes, *how, request.say)
     if not len(held) and not request.needs_labels:
-        kept, held = hold_out(np.zeros_like(part.codes), *how, lambda _: None)
+        kept, held = hold_out(np.zeros_like(train.codes), *how, lambda _: None)
         if len(held):
             request.say("data: the held-out images are drawn over all classes together")
-    return part.select(kept), part.select(held)
+    return train.select(kept), train.select(held)
 
 
-def all_of(table: Table) -> Part:
-    """Every image of a split; what has no caption gets the empty one."""
-    images = EncodedImages(table.images, np.arange(len(table.codes)), table.split)
-    captions = None if table.captions is None else tuple(text or "" for text in table.captions)
-    return Part(images, table.codes, captions)
-
-
-def decode_parts(
-    parts: tuple[Part, Part], classes: tuple[str, ...], request: Request
-) -> tuple[ImageData, ImageData]:
-    """Bring the images of both parts to one shape."""
+def decode_parts(parts: tuple[Table, Table], request: Request) -> tuple[ImageData, ImageData]:
+    """Bring the images of both parts to one shape; what has no caption gets the empty one."""
     headers = parts[0].images.headers() + parts[1].images.headers()
     if request.size is None and not request.mixed_sizes:
         check_one_size(headers)
     shape = choose_shape(headers, request.size, request.say)
-    train, held = (
-        part.images.load(part.codes, classes, shape, captions=part.captions) for part in parts
-    )
-    return train, held
+
+    def decoded(part: Table) -> ImageData:
+        captions = None if part.captions is None else tuple(text or "" for text in part.captions)
+        return part.images.load(part.codes, part.classes, shape, captions)
+
+    return decoded(parts[0]), decoded(parts[1])

@@ -5,8 +5,6 @@ Of MNIST's digits it is the stacked MNIST of 1,000 modes (1611.02163).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import cached_property
 from itertools import product
 from typing import NamedTuple
@@ -17,7 +15,7 @@ from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
 from pilotage.data.decode import Shape
-from pilotage.data.image_data import ImageData, LabelledData
+from pilotage.data.image_data import ImageData, LabelledData, hash_of
 from pilotage.data.request import Say
 from pilotage.errors import PilotageError
 from pilotage.utils.seeding import derived_generator
@@ -103,10 +101,8 @@ class StackedData(ImageData):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of classes, shape, the fingerprint of `planes`, and `triples`."""
-        facts = json.dumps([self.classes, self.shape, self.planes.fingerprint])
-        digest = hashlib.sha256(facts.encode())
-        digest.update(self.triples.astype("<i8").tobytes())
-        return digest.hexdigest()
+        facts = [self.classes, self.shape, self.planes.fingerprint]
+        return hash_of(facts, self.triples.astype("<i8"))
 
 
 def stack(

@@ -5,8 +5,6 @@ Every image is drawn when it is asked for. A model can be asked for the held-out
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from pilotage.data.image_data import hash_of
 from pilotage.data.request import check_seed, check_size, is_length
 from pilotage.data.shapes.draw import LEAST_SIZE, draw, place, uniforms
 from pilotage.data.shapes.scenes import (
@@ -154,7 +153,7 @@ class ShapesData:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the settings and the version of the code that draws."""
         facts = ["shapes", CODE_VERSION, self.size, self.count, self.held_out, self.seed]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return hash_of(facts)
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> UInt8[Tensor, "B 3 H W"]:
         """Images by index, as a new uint8 tensor (B, 3, H, W) with values 0..255."""
