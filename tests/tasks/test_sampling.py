@@ -195,11 +195,6 @@ def test_guidance_without_a_trained_null_is_warned_about(tmp_path, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
-def test_images_are_rounded_to_the_nearest_byte():
-    images = torch.tensor([-1.0, -0.999, 0.0, 0.999, 1.0, 1.5]).reshape(6, 1, 1, 1)
-    assert to_arrays(images).ravel().tolist() == [0, 0, 128, 255, 255, 255]
-
-
 def test_sampling_leaves_the_run_untouched(tiny_run, tmp_path):
     before = contents(tiny_run)
     sample_npz(tiny_run, tmp_path / "x.npz", "--seeds", "0:10")
