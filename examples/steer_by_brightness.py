@@ -16,7 +16,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from pilotage import Run, load_run
+from pilotage import Model, load_run
 from pilotage.diffusion import SeededNoise, classifier, clip_x, ddim, on_x, sample
 from pilotage.utils.images import save_grid, to_arrays
 
@@ -27,7 +27,7 @@ def left_minus_right(x: Tensor, lam: Tensor, cond: Any) -> Tensor:
     return left.mean(dim=(1, 2, 3)) - right.mean(dim=(1, 2, 3))
 
 
-def steered(run: Run, w: float, steps: int) -> Tensor:
+def steered(run: Model, w: float, steps: int) -> Tensor:
     """One image of every class, with the same seeds for any w."""
     guided = clip_x(classifier(run.denoiser, on_x(run.denoiser, left_minus_right), w))
     labels = torch.arange(len(run.classes), device=run.device)

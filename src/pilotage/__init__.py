@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 from pilotage.version import __version__
 
 if TYPE_CHECKING:
-    from pilotage.models.classifier import NoisyRun, load_classifier
-    from pilotage.models.load import load_run
-    from pilotage.models.model import Run
+    from pilotage.models.classifier import Classifier, load_classifier
+    from pilotage.models.model import Model, load_run
 
-__all__ = ["NoisyRun", "Run", "__version__", "load_classifier", "load_run"]
+__all__ = ["Classifier", "Model", "__version__", "load_classifier", "load_run"]
 
 _HOMES = {
-    "NoisyRun": "pilotage.models.classifier",
-    "Run": "pilotage.models.model",
+    "Classifier": "pilotage.models.classifier",
+    "Model": "pilotage.models.model",
     "load_classifier": "pilotage.models.classifier",
-    "load_run": "pilotage.models.load",
+    "load_run": "pilotage.models.model",
 }
 
 
@@ -29,3 +28,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'pilotage' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__]

@@ -281,11 +281,11 @@ def test_long_captions_are_cut_and_counted_once(bpe):
 
 def test_captions_as_a_user_writes_them(bpe):
     space = Tokens(bpe)
-    assert space.captions("a cat") == ["a cat"]
-    assert space.captions(("a", "")) == ["a", ""]
+    assert space.values("a cat") == ["a cat"]
+    assert space.values(("a", "")) == ["a", ""]
     for wrong, words in (([], "captions is empty"), (["a", 3], "captions has 3")):
         with pytest.raises(PilotageError, match=words):
-            space.captions(wrong)
+            space.values(wrong)
 
 
 def test_glides_tokens_are_kept(tmp_path):

@@ -186,7 +186,7 @@ def test_both_kinds_of_captions_are_asked_alike(tmp_path):
         assert isinstance(space, CaptionSpace)
         assert (space.hash, space.size) == (getattr(space, "tokenizer", Letters).hash, size)
         with pytest.raises(PilotageError, match="surrogate"):
-            space.captions(["a \ud800"])
+            space.values(["a \ud800"])
 
 
 # --- the network ---------------------------------------------------------------------------------

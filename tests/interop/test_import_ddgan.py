@@ -275,7 +275,7 @@ def test_a_preset_tells_all(tmp_path, monkeypatch):
     assert bring(path, tmp_path / "run", "--preset", "celeba_256") == 0
     run = pilotage.load_run(tmp_path / "run")
     assert run.card.recipe == recipe
-    assert run.request().steps == 2
+    assert run.resolve().steps == 2
     assert run.shape == (3, 256, 256)
 
 

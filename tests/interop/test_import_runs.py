@@ -87,8 +87,8 @@ def test_an_imported_run_samples_with_its_own_levels_and_variance(foreign, tmp_p
     assert run.schedule.count == 1000
     for steps, count in (("ddim25", 25), ("3,2,1", 6), (7, 7)):
         assert len(run.levels(steps)) == count
-    request = run.request(steps=3)
-    assert request.v == "learned"
+    resolved = run.resolve(steps=3)
+    assert resolved.sampler.v == "learned"
     images = run.sample(steps=3, seeds=range(6))
     assert images.shape == (6, 3, 8, 8)
     assert not torch.equal(images, run.sample(steps=3, seeds=range(6), v=0.0))
@@ -134,7 +134,7 @@ def test_an_unconditional_network_is_guided_by_a_classifiers_classes(tmp_path, c
     assert main(wish) == 0
     assert run.classes == ()
     assert run.sample(seeds=range(2), steps=2).shape == (2, 3, 8, 8)
-    guided = run.request(["1", "3"], seeds=range(4), classifier=clf, w=1.0)
+    guided = run.resolve(["1", "3"], seeds=range(4), classifier=clf, w=1.0)
     assert guided.labels == (1, 3, 1, 3)
     assert "no classes, so it must be 0" in refused(
         capsys, "sample", tmp_path / "imported", "--w", "1"
@@ -214,6 +214,6 @@ def test_hybrid_from_scratch(tmp_path):
     assert train(tmp_path / "l", "--objective", "hybrid", "--schedule", "linear", steps=3) == 0
     for name in "hl":
         run = pilotage.load_run(tmp_path / name)
-        assert run.request().v == "learned"
+        assert run.resolve().sampler.v == "learned"
         assert run.sample(steps=4).isfinite().all()
     assert load_file(tmp_path / "h" / "ema.safetensors")["out.weight"].shape[0] == 2

@@ -133,8 +133,8 @@ def test_both_kinds_of_guidance_at_once(tiny_run, tiny_classifier):
 def test_an_unconditional_run_is_guided_from_its_null(tmp_path, tiny_classifier):
     train(tmp_path / "u", "--p-uncond", "1", steps=3)
     run = pilotage.load_run(tmp_path / "u")
-    request = run.request(classifier=tiny_classifier, w=1.0)
-    assert request.guidance.classifier_free_w == -1
+    resolved = run.resolve(classifier=tiny_classifier, w=1.0)
+    assert resolved.guidance.classifier_free_w == -1
 
 
 def test_a_callable_guides_without_any_classifier(tiny_run):
@@ -213,7 +213,7 @@ def test_what_does_not_fit_is_refused_by_name(tiny_run, tiny_classifier, tmp_pat
 )
 def test_settings_of_a_classifier_that_is_not_there(tiny_run, settings, words):
     with pytest.raises(PilotageError, match=words):
-        pilotage.load_run(tiny_run).request(**settings)
+        pilotage.load_run(tiny_run).resolve(**settings)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_settings_of_a_classifier_that_is_not_there(tiny_run, settings, words):
 )
 def test_settings_that_do_not_go_together(tiny_run, tiny_classifier, settings, words):
     with pytest.raises(PilotageError, match=words):
-        pilotage.load_run(tiny_run).request(classifier=tiny_classifier, **settings)
+        pilotage.load_run(tiny_run).resolve(classifier=tiny_classifier, **settings)
 
 
 def test_a_run_of_the_other_kind_is_not_trained_on(tiny_classifier, tiny_run, capsys):

@@ -237,7 +237,7 @@ def test_what_is_transparent_in_a_mask_is_black(tmp_path):
 def test_captions_stand_above_their_own_images(tiny_text, tmp_path, monkeypatch):
     headed = []
     monkeypatch.setattr(
-        "pilotage.tasks.prompted_files.save_grid",
+        "pilotage.tasks.outputs.save_grid",
         lambda images, out, columns, column_names, title: headed.append((columns, column_names)),
     )
     prompts = tmp_path / "prompts.txt"
@@ -269,7 +269,7 @@ def test_strengths_that_mean_nothing(tiny_text, how, words):
     never = run.card.recipe.replace(p_uncond=0.0)
     run = replace(run, card=run.card._replace(recipe=never))
     with pytest.warns(UserWarning, match=words):
-        run.request("", [0], **how)
+        run.resolve("", seeds=[0], **how)
 
 
 def test_settings_of_captions_that_would_have_no_effect(tmp_path, capsys):

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pilotage.models.sampling_spec import Batch
 
 from pilotage import load_run
 from pilotage.cli.main import main
 from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
-from pilotage.models.sampling_spec import Batch
-from pilotage.models.text_run import TextRun
+from pilotage.models.model import Model
 from pilotage.objectives.conditioned import shrunk
 from pilotage.report.content import gather
 from pilotage.report.grouping import arrange
@@ -92,13 +92,13 @@ def shows(monkeypatch):
     """Let runs make given images, uint8 (N, 3, H, W), instead of their own."""
 
     def put(images):
-        def stream(run, request, rows, on_step):
+        def stream(run, resolved, rows, on_step):
             for part in rows:
-                for _ in range(request.steps):
+                for _ in range(resolved.steps):
                     on_step()
                 yield Batch(part, from_uint8(images[part]))
 
-        monkeypatch.setattr(TextRun, "stream", stream)
+        monkeypatch.setattr(Model, "stream", stream)
 
     return put
 
@@ -185,12 +185,12 @@ def test_a_run_with_images_beside_x_is_swept_and_reported(beside):
 def test_a_negative_caption_and_an_own_strength_of_the_image(beside, tiny_run, capsys):
     asked = []
 
-    def stream(run, request, rows, on_step, real=TextRun.stream):
-        asked.append((request.negative, request.image_w))
-        return real(run, request, rows, on_step)
+    def stream(run, resolved, rows, on_step, real=Model.stream):
+        asked.append((resolved.guidance.negative, resolved.guidance.image_w))
+        return real(run, resolved, rows, on_step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TextRun, "stream", stream)
+        patch.setattr(Model, "stream", stream)
         rows = sweep(beside, "--w", "2", "--negative", "red", "--image-w", "0.5")
     assert set(asked) == {("red", 0.5)}
     assert (rows["sample", 2.0]["negative"], rows["sample", 2.0]["image_w"]) == ("red", 0.5)

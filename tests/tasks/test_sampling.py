@@ -107,16 +107,16 @@ def test_guidance_acts_in_its_interval_only(tiny_run, tmp_path):
 @pytest.mark.parametrize(("scale", "w"), [(0.0, -1.0), (1.0, 0.0), (0.5, -0.5)])
 def test_small_scales_mean_what_they_say(tiny_run, scale, w):
     run = pilotage.load_run(tiny_run)
-    assert run.request(3, guidance_scale=scale).w == w
-    assert run.request(3, w=w).w == w
-    assert run.request(3).w == 0
+    assert run.resolve(3, guidance_scale=scale).guidance.w == w
+    assert run.resolve(3, w=w).guidance.w == w
+    assert run.resolve(3).guidance.w == 0
 
 
 def test_the_run_samples_what_the_functions_say(tiny_run):
     """``Run.sample`` is schedule -> denoiser -> guidance -> step -> loop and nothing else."""
     run = pilotage.load_run(tiny_run)
     noise = SeededNoise([4, 9], run.shape)
-    denoise = clip_x(classifier_free(run.denoiser, 2.0, run.labels.null))
+    denoise = clip_x(classifier_free(run.denoiser, 2.0, run.space.null))
     cond = torch.tensor([3, 7])
     *_, last = sample(denoise, next(noise), run.schedule.grid(5), ddim(0.5), cond, noise)
     images = run.sample([3, 7], w=2, steps=5, sampler="ddim", eta=0.5, seeds=[4, 9])
@@ -140,20 +140,20 @@ def test_the_run_samples_what_the_functions_say(tiny_run):
 )
 def test_wrong_values_in_python_are_refused_in_a_sentence(tiny_run, labels, settings):
     with pytest.raises(PilotageError):
-        pilotage.load_run(tiny_run).request(labels, **settings)
+        pilotage.load_run(tiny_run).resolve(labels, **settings)
 
 
 def test_numbers_of_any_kind_are_labels_and_seeds(tiny_run):
-    request = pilotage.load_run(tiny_run).request(np.int64(3), seeds=7)
-    assert (request.labels, request.seeds) == ((3,), (7,))
-    request = pilotage.load_run(tiny_run).request(np.array([3, 4]), seeds=np.arange(2))
-    assert (request.labels, request.seeds) == ((3, 4), (0, 1))
+    resolved = pilotage.load_run(tiny_run).resolve(np.int64(3), seeds=7)
+    assert (resolved.asked, resolved.seeds) == ((3,), (7,))
+    resolved = pilotage.load_run(tiny_run).resolve(np.array([3, 4]), seeds=np.arange(2))
+    assert (resolved.asked, resolved.seeds) == ((3, 4), (0, 1))
 
 
 def test_network_calls_are_counted(tiny_run):
     run = pilotage.load_run(tiny_run)
     denoise = run.denoiser
-    guided = classifier_free(denoise, 1.0, run.labels.null)
+    guided = classifier_free(denoise, 1.0, run.space.null)
     noise = SeededNoise([0], run.shape)
     list(sample(guided, next(noise), run.schedule.grid(7), ddim(), torch.tensor([3])))
     assert denoise.calls == 7

@@ -8,7 +8,7 @@ import pytest
 from helpers import TINY_GAN
 from pilotage.cli.main import main
 from pilotage.data import sources
-from pilotage.models.load import load_run
+from pilotage.models.model import load_run
 from pilotage.models.run_folder import read_card
 from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, denoiser_beside
 from pilotage.report.compared import Compared, Comparison, comparison_table, read_row
@@ -189,8 +189,8 @@ def test_ways_of_sampling_take_turns_and_calls_are_counted(tiny_run):
     order = []
 
     def way(steps, **more):
-        request = run.request("all", range(10), steps=steps, batch_size=5, **more)
-        return Way(run, request)
+        resolved = run.resolve("all", seeds=range(10), steps=steps, batch_size=5, **more)
+        return Way(run, resolved)
 
     ways = [way(3), way(2, sampler="ddim"), way(2, w=1.0)]
     counted = run.network.register_forward_hook(lambda *_: order.append(len(_[2])))

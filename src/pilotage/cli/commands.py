@@ -94,9 +94,9 @@ class SampleCommand(SampleSettings):
 
     def run(self) -> int:
         """Sample on all processes; the first one writes."""
-        from pilotage.tasks.sample import generate
+        from pilotage.tasks.sample import sample_images
 
-        generate(self)
+        sample_images(self)
         return 0
 
 

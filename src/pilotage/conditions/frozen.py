@@ -77,8 +77,8 @@ class FrozenText:
         """The empty caption, a batch of one."""
         return self.collate([""])
 
-    def captions(self, wanted: Any) -> list[str]:
-        """Captions from one caption, or several.
+    def values(self, wanted: Any) -> list[str]:
+        """Captions from one caption, or several; None is the empty one.
 
         Raises:
             PilotageError: if there are none, or one is not text.

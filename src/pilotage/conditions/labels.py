@@ -46,8 +46,10 @@ class Labels(NamedTuple):
         """Write what :func:`pilotage.conditions.load_space` reads."""
         write_facts(folder, {"kind": "labels", "classes": list(self.classes)})
 
-    def indices(self, wanted: Any) -> list[int]:
-        """Labels as numbers, from "all", class names, or numbers (a name goes before a number).
+    def values(self, wanted: Any) -> list[int]:
+        """Labels as numbers, from class names or numbers (a name goes before a number).
+
+        None and "all" are every class.
 
         Without any classes, "all" is the null label.
 
@@ -56,7 +58,7 @@ class Labels(NamedTuple):
         """
         several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
         wanted = list(wanted) if several else [wanted]
-        if wanted == ["all"]:
+        if wanted in (["all"], [None]):
             return list(range(len(self.classes))) or [self.null]
         found = [self._index(label) for label in wanted]
         if not found:

@@ -23,6 +23,14 @@ class Space(Protocol):
         """The null condition."""
         ...
 
+    def values(self, wanted: Any) -> list[Any]:
+        """Single values of what a user asks for, one or several; None asks for the usual.
+
+        Raises:
+            PilotageError: naming what is no value of the space.
+        """
+        ...
+
     def collate(self, values: Sequence[Any]) -> Any:
         """Single values as a batch; None is the null."""
         ...
@@ -55,8 +63,4 @@ class CaptionSpace(Space, Protocol):
     @property
     def size(self) -> int:
         """Number of token ids, or width of an encoder's features."""
-        ...
-
-    def captions(self, wanted: Any) -> list[str]:
-        """Captions from one caption, or several."""
         ...

@@ -69,8 +69,8 @@ class Tokens:
         """The empty caption, a batch of one."""
         return self.collate([""])
 
-    def captions(self, wanted: Any) -> list[str]:
-        """Captions from one caption, or several.
+    def values(self, wanted: Any) -> list[str]:
+        """Captions from one caption, or several; None is the empty one.
 
         Raises:
             PilotageError: if there are none, or one is not text.
@@ -116,11 +116,12 @@ class Tokens:
 
 
 def checked_captions(wanted: Any) -> list[str]:
-    """One caption, or several, as a list.
+    """One caption, or several, as a list; None is the empty one.
 
     Raises:
         PilotageError: if there are none, or one is not text.
     """
+    wanted = "" if wanted is None else wanted
     captions = [wanted] if isinstance(wanted, str) else list(wanted)
     if not captions:
         raise PilotageError("captions is empty: give at least one; '' is the null.")

@@ -7,16 +7,16 @@ from typing import Any, Literal
 from torch import nn
 
 from pilotage.diffusion import NoisyClassifier
+from pilotage.diffusion.guidance import LogProb
 from pilotage.errors import PilotageError
 from pilotage.models.build import build_classifier, build_encoder
 from pilotage.models.run_folder import Card, read_card
-from pilotage.models.weights import fill, stored_step
-from pilotage.settings import ClassifierRecipe
+from pilotage.models.weights import fill, stored_step, weights_hash
 from pilotage.utils.distributed import process_device
 
 
 @dataclass(frozen=True)
-class NoisyRun:
+class Classifier:
     """A classifier with what is needed to use it.
 
     Attributes:
@@ -24,12 +24,14 @@ class NoisyRun:
         network: in eval mode, on its device.
         step: optimiser steps that it was trained for.
         folder: where it is from.
+        weights: which of the folder's weights.
     """
 
     card: Card
     network: nn.Module
     step: int
     folder: Path
+    weights: Literal["ema", "model"] = "ema"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -40,6 +42,16 @@ class NoisyRun:
     def classifier(self) -> NoisyClassifier:
         """The network as p(c | z, λ)."""
         return build_classifier(self.network, self.card.recipe)
+
+    @property
+    def log_prob(self) -> LogProb:
+        """log p(c | z, λ), (z, λ, c) to (B,)."""
+        return self.classifier.log_prob
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of its weights."""
+        return weights_hash(self.folder, self.weights)
 
     def check_fits(self, card: Card) -> None:
         """Whether it can guide the model of a card.
@@ -70,7 +82,7 @@ def _text(value: object) -> str:
 
 def load_classifier(
     path: str | Path, *, weights: Literal["ema", "model"] = "ema", device: Any = None
-) -> NoisyRun:
+) -> Classifier:
     """A classifier's run folder, ready to guide.
 
     Args:
@@ -83,10 +95,10 @@ def load_classifier(
     """
     folder = Path(path)
     card = read_card(folder)
-    if not isinstance(card.recipe, ClassifierRecipe):
+    if card.recipe.task != "classifier":
         raise PilotageError(f"classifier is {folder}: it holds a denoiser, not a classifier.")
     network = build_encoder(card)
     step = stored_step(folder, weights)
     fill(network, folder / f"{weights}.safetensors")
     network = network.eval().requires_grad_(False).to(device or process_device())
-    return NoisyRun(card, network, step, folder)
+    return Classifier(card, network, step, folder, weights)

@@ -32,8 +32,9 @@ from pilotage.settings.recipe import ClassifierRecipe, Recipe, TrainingRecipe, c
 from pilotage.settings.sampling import (
     InpaintSettings,
     PromptSettings,
-    SamplerSettings,
     SampleSettings,
+    SamplingOptions,
+    SamplingSpec,
 )
 from pilotage.settings.text_recipe import TextRecipe, TextUNetSettings
 
@@ -57,7 +58,8 @@ __all__ = [
     "PromptSettings",
     "Recipe",
     "SampleSettings",
-    "SamplerSettings",
+    "SamplingOptions",
+    "SamplingSpec",
     "SeriesSettings",
     "Settings",
     "SpeedSettings",

@@ -1,6 +1,6 @@
 """The recipe of a denoising diffusion GAN (2112.07804)."""
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -81,6 +81,8 @@ class DiscriminatorSettings(Settings):
 
 class AdversarialRecipe(TrainingRecipe):
     """A denoising diffusion GAN: a generator of steps and its discriminator (2112.07804)."""
+
+    task: ClassVar[str] = "gan"
 
     objective: Literal["ddgan"] = Field("ddgan", description="The non-saturating GAN loss.")
     steps_T: Positive = Field(4, description="Network calls per image; 1 is an ordinary GAN.")

@@ -5,8 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pilotage.settings.base import Positive, Settings
-from pilotage.settings.sampling import Fraction, SteeringSettings, check_randomness
+from pilotage.settings.base import Fraction, Positive, Settings
+from pilotage.settings.samplers import Ancestral, Sampler, SamplerField, with_short_forms
+from pilotage.settings.sampling import PromptSteering, SteeringSettings
 
 
 class MeasureSettings(Settings):
@@ -61,19 +62,22 @@ class GridSettings(SeriesSettings, SteeringSettings):
     steps: tuple[Positive, ...] | None = Field(
         None, min_length=1, description="Numbers of steps T: 64, or a generator's own, by default."
     )
-    sampler: tuple[Literal["ancestral", "ddim"], ...] = Field(
-        ("ancestral",), min_length=1, description="Step functions."
+    sampler: tuple[SamplerField, ...] = Field(
+        (Ancestral(),),
+        min_length=1,
+        description="Step functions, such as ancestral or ddim(eta=0.5).",
     )
-    v: Fraction | None = Field(
-        None, description="Variance fraction of the ancestral sampler: 0.3, or as learned."
-    )
-    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
     keep: bool = Field(False, description="Keep the images of every setting (sweep/images).")
 
     @model_validator(mode="after")
     def _of_a_sampler(self) -> Self:
-        check_randomness(self.v, self.eta, self.sampler)
+        with_short_forms(self.sampler, {"v": self.v, "eta": self.eta})
         return self
+
+    @property
+    def samplers(self) -> list[Sampler]:
+        """The samplers with their short forms."""
+        return with_short_forms(self.sampler, {"v": self.v, "eta": self.eta})
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -85,16 +89,10 @@ class GridSettings(SeriesSettings, SteeringSettings):
         return self
 
 
-class SweepSettings(GridSettings):
+class SweepSettings(GridSettings, PromptSteering):
     """The same grid for each of some runs."""
 
     runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
-    negative: str | None = Field(
-        None, description="Of runs on captions: one to lead away from, in place of the empty one."
-    )
-    image_w: float | None = Field(
-        None, description="A strength of its own for the image beside x; w is then the text's."
-    )
     per_caption: Positive = Field(
         1,
         description="Of runs on captions: images of each caption in a row; from two on their "

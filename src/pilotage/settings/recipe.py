@@ -1,7 +1,7 @@
 """The recipes: every setting of a training run, of a denoiser or of a noisy classifier."""
 
 import math
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,13 @@ from pilotage.settings.base import Positive, Settings
 
 
 class TrainingRecipe(Settings):
-    """What every training run has: data, noise levels, optimisation and cadence."""
+    """What every training run has: data, noise levels, optimisation and cadence.
+
+    Attributes:
+        task: the kind of training and of model, under which both are registered.
+    """
+
+    task: ClassVar[str]
 
     # data
     data: str = Field(
@@ -63,6 +69,11 @@ class TrainingRecipe(Settings):
             raise ValueError(f"betas is {self.betas}: both must lie in [0, 1).")
         return self
 
+    @property
+    def caption_settings(self) -> dict[str, Any]:
+        """How captions are read from the data, for a run on captions."""
+        return {}
+
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step ``step`` (counted from 1)."""
         return self.learning_rate * self.rate_factor(step)
@@ -112,6 +123,8 @@ class NoiseLevelSettings(Settings):
 
 class Recipe(NoiseLevelSettings, TrainingRecipe):
     """A denoiser's training run (2207.12598, Algorithm 1)."""
+
+    task: ClassVar[str] = "denoiser"
 
     objective: Literal["simple", "hybrid", "vdm"] = Field(
         "simple",
@@ -170,6 +183,8 @@ class Recipe(NoiseLevelSettings, TrainingRecipe):
 
 class ClassifierRecipe(NoiseLevelSettings, TrainingRecipe):
     """A classifier of noisy images (2105.05233, section 4)."""
+
+    task: ClassVar[str] = "classifier"
 
     objective: Literal["classifier"] = Field("classifier", description="Cross-entropy.")
     network: EncoderSettings = EncoderSettings()

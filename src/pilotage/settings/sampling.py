@@ -1,20 +1,22 @@
 """What images are asked of trained runs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import Field, model_validator
 
-from pilotage.settings.base import Positive, Settings
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from pilotage.errors import PilotageError
+from pilotage.settings.base import AS_TEXT, Fraction, Positive, Settings
+from pilotage.settings.rules import CFG, Rule, RuleField
+from pilotage.settings.samplers import Ancestral, Sampler, SamplerField, with_short_forms
 
 
 class SteeringSettings(Settings):
-    """Where guidance acts, and that by a noisy classifier, beside or instead of classifier-free."""
+    """What every image of a call or a sweep shares: the guidance but for w, and short forms."""
 
+    rule: RuleField = Field(CFG(), description="How predictions are combined.")
     guidance_interval: tuple[float, float] | None = Field(
         None,
         description="Log-SNR between which guidance acts, such as -20 0; everywhere if not given "
@@ -33,6 +35,10 @@ class SteeringSettings(Settings):
         "eps",
         description="What a classifier moves: eps, in any sampler, or ADM's ancestral mean.",
     )
+    v: Fraction | Literal["learned"] | None = Field(
+        None, description="Variance fraction of the ancestral sampler: 0.3, or as learned."
+    )
+    eta: Fraction | None = Field(None, description="Randomness of the DDIM sampler: 0.")
 
     @model_validator(mode="after")
     def _from_to(self) -> Self:
@@ -56,24 +62,45 @@ class SteeringSettings(Settings):
         return self
 
 
+class PromptSteering(Settings):
+    """How models of captions are guided, beside w."""
+
+    negative: str | None = Field(
+        None, description="For a run on captions: the negative prompt, in place of the empty one."
+    )
+    image_w: float | None = Field(
+        None, description="A strength of its own for the image beside x; w is then the text's."
+    )
+
+
 def check_steps(name: str, steps: int | str | None) -> None:
     """Refuse a number of network levels below 1."""
     if isinstance(steps, int) and steps < 1:
         raise ValueError(f"{name} is {steps}: it should be greater than or equal to 1.")
 
 
-def check_randomness(v: float | None, eta: float, samplers: Sequence[str]) -> None:
-    """Refuse the randomness of a sampler that is not asked for, and would have no effect."""
-    given = {"v": (v is not None, v, "ancestral"), "eta": (eta != 0, eta, "ddim")}
-    for name, (told, value, sampler) in given.items():
-        if told and sampler not in samplers:
-            raise ValueError(
-                f"{name} is {value}: it is of the {sampler} sampler, not of {', '.join(samplers)}."
-            )
+class SamplingOptions(TypedDict, total=False):
+    """The keywords of :meth:`Model.sample`: those of a :class:`SamplingSpec`, which says more."""
+
+    w: float | None
+    guidance_scale: float | None
+    rule: Rule | str
+    guidance_interval: tuple[float, float] | None
+    classifier: Any
+    classifier_free_w: float | None
+    classifier_shift: Literal["eps", "mean"]
+    negative: str | None
+    image_w: float | None
+    compose: Iterable[tuple[str, float]]
+    steps: int | str | None
+    sampler: Sampler | str
+    v: float | Literal["learned"] | None
+    eta: float | None
+    batch_size: int
 
 
-class SamplerSettings(SteeringSettings):
-    """How images are sampled."""
+class SamplingSpec(SteeringSettings, PromptSteering):
+    """How images are sampled: guidance, levels, sampler."""
 
     w: float | None = Field(
         None,
@@ -83,39 +110,75 @@ class SamplerSettings(SteeringSettings):
     guidance_scale: float | None = Field(
         None, description="The classifier-free strength as 1 + w; never both."
     )
+    compose: tuple[tuple[str, float], ...] = Field(
+        (), description="Captions with weights instead of a prompt and w: CAPTION WEIGHT ..."
+    )
     steps: int | str | None = Field(
         None,
         description="Network levels T: 64, or a generator's own, by default; with a beta schedule "
         "also ddim25, fast27 or 10,10,15,15,20.",
     )
-    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="The step function.")
-    batch_size: Positive = Field(64, description="Images per network call.")
-    v: Fraction | None = Field(
-        None, description="Variance fraction of the ancestral sampler: 0.3, or as learned."
+    sampler: SamplerField = Field(
+        Ancestral(), description="The step function, such as ancestral or ddim(eta=0.5)."
     )
-    eta: float = Field(0.0, ge=0, le=1, description="Randomness of the DDIM sampler.")
+    batch_size: Positive = Field(64, description="Images per network call.")
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
         check_steps("steps", self.steps)
-        return self
-
-    @model_validator(mode="after")
-    def _of_the_sampler(self) -> Self:
-        check_randomness(self.v, self.eta, (self.sampler,))
+        with_short_forms([self.sampler], {"v": self.v, "eta": self.eta})
         return self
 
     @model_validator(mode="after")
     def _one_strength(self) -> Self:
+        if self.w is not None and self.guidance_scale is not None:
+            raise ValueError(
+                f"w is {self.w} and guidance_scale is {self.guidance_scale}: give one, "
+                "guidance_scale is 1 + w."
+            )
         if self.classifier is not None and self.guidance_scale is not None:
             raise ValueError(
                 f"guidance_scale is {self.guidance_scale}: with a classifier, give w and "
                 "classifier_free_w."
             )
+        if self.compose and (self.w is not None or self.guidance_scale is not None):
+            raise ValueError(
+                "compose is given: its weights take the place of w, image_w and the captions."
+            )
         return self
 
+    @property
+    def strength(self) -> float:
+        """w from either convention: w itself, or guidance_scale − 1; 0 if neither is given."""
+        if self.guidance_scale is not None:
+            return self.guidance_scale - 1
+        return self.w or 0.0
 
-class PromptSettings(SamplerSettings):
+    @property
+    def step_sampler(self) -> Sampler:
+        """The sampler with its short forms."""
+        return with_short_forms([self.sampler], {"v": self.v, "eta": self.eta})[0]
+
+
+def parse_seeds(words: Iterable[str]) -> list[int]:
+    """Numbers from words such as "7" and "0:64" (0 to 63).
+
+    Raises:
+        PilotageError: naming the word that is neither.
+    """
+    seeds: list[int] = []
+    for word in words:
+        first, colon, end = word.partition(":")
+        if not first.isdecimal() or (colon and not end.isdecimal()):
+            raise PilotageError(f"seeds has {word!r}: allowed are numbers and ranges such as 0:64.")
+        found = range(int(first), int(end)) if colon else [int(first)]
+        if not found:
+            raise PilotageError(f"seeds has {word!r}: the range is empty.")
+        seeds.extend(found)
+    return seeds
+
+
+class PromptSettings(SamplingSpec):
     """What captions ask of a run that reads them."""
 
     run_folder: Path | None = Field(None, description="The run folder.")
@@ -128,15 +191,6 @@ class PromptSettings(SamplerSettings):
     prompts: Path | None = Field(
         None, description="A text file instead, one prompt per line, one image each."
     )
-    negative: str | None = Field(
-        None, description="A caption to lead away from, in place of the empty one."
-    )
-    compose: tuple[tuple[str, float], ...] = Field(
-        (), description="Captions with weights instead of a prompt and w: CAPTION WEIGHT ..."
-    )
-    image_w: float | None = Field(
-        None, description="A strength of its own for the image beside x; w is then the text's."
-    )
     low_res: Path | None = Field(
         None, description="For a run that enlarges: the image to be enlarged."
     )
@@ -144,13 +198,23 @@ class PromptSettings(SamplerSettings):
     up_steps: int | str | None = Field(
         None, description="Their network levels; as many as the base's if not given."
     )
-    up_sampler: Literal["ancestral", "ddim"] | None = Field(
+    up_sampler: Annotated[Sampler, AS_TEXT] | None = Field(
         None, description="Their step function; the base's if not given."
     )
     seeds: tuple[str, ...] = Field(
         (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
     )
     weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        """The seeds that are given."""
+        return parse_seeds(self.seeds)
+
+    @property
+    def spec(self) -> SamplingSpec:
+        """How images are sampled, alone."""
+        return SamplingSpec(**{name: getattr(self, name) for name in SamplingSpec.model_fields})
 
     @property
     def folders(self) -> tuple[Path, ...]:

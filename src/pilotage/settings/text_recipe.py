@@ -1,6 +1,6 @@
 """The recipe of a denoiser that reads captions, and may see an image beside x (2112.10741)."""
 
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,8 @@ class TextUNetSettings(NetworkSettings):
 
 class TextRecipe(NoiseLevelSettings, TrainingRecipe):
     """A denoiser's training run on captioned images."""
+
+    task: ClassVar[str] = "captioned"
 
     condition: Literal["text"] = Field("text", description="What images are asked for by.")
     caption_column: str | None = Field(
@@ -100,6 +102,11 @@ class TextRecipe(NoiseLevelSettings, TrainingRecipe):
                 f"low_res is {self.low_res} and size is {self.size}: low_res must be the smaller."
             )
         return self
+
+    @property
+    def caption_settings(self) -> dict[str, Any]:
+        """Captions are read, from their column."""
+        return {"captions": True, "caption_column": self.caption_column}
 
     @property
     def learned_variance(self) -> bool:

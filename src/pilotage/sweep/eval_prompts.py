@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pilotage.data import ImageData
-from pilotage.models.text_run import TextRequest, TextRun
+from pilotage.models.model import Model
+from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.objectives.conditioned import BOXES, known_mask, shrunk
 from pilotage.sweep.per_sample import (
     Marks,
@@ -48,9 +49,9 @@ class Asked(NamedTuple):
     per_caption: int
     decides: Row
 
-    def request(self, run: TextRun, seeds: Sequence[int], **how: Any) -> TextRequest:
-        """The images that are asked for; ``how`` are settings of :meth:`TextRun.sample`."""
-        return run.request(self.captions, seeds, **self.beside, **how)
+    def resolve(self, run: Model, seeds: Sequence[int], **how: Any) -> ResolvedSpec:
+        """The images that are asked for; ``how`` are settings of :meth:`Model.sample`."""
+        return run.resolve(self.captions, seeds=seeds, **self.beside, **how)
 
     def once(self) -> list[slice]:
         """Batches of rows that have every real image, and condition, but once."""
@@ -71,7 +72,7 @@ class Asked(NamedTuple):
 
 
 def ask(
-    run: TextRun,
+    run: Model,
     seeds: Sequence[int],
     name: str,
     train: ImageData,

@@ -11,10 +11,10 @@ from pilotage.metrics.extractors import (
     StackedInDomain,
     load_extractor,
 )
-from pilotage.models.model import Run
+from pilotage.models.data import load_recipe_data
+from pilotage.models.model import Model
 from pilotage.settings import SweepSettings
 from pilotage.sweep.measure import Sample, real_sample
-from pilotage.training.fit import load
 from pilotage.utils.images import shape_text
 from pilotage.version import __version__
 
@@ -37,7 +37,7 @@ class Yardstick(NamedTuple):
     floor: Sample | None
 
 
-def real_images(settings: SweepSettings, run: Run) -> tuple[str, ImageData, ImageData]:
+def real_images(settings: SweepSettings, run: Model) -> tuple[str, ImageData, ImageData]:
     """What the real images are called, those of training, and the held-out ones.
 
     Raises:
@@ -46,7 +46,7 @@ def real_images(settings: SweepSettings, run: Run) -> tuple[str, ImageData, Imag
     recipe = run.card.recipe
     if settings.data is not None:
         recipe = recipe.model_copy(update={"data": settings.data})
-    train, held_out = load(recipe, say=lambda _: None)
+    train, held_out = load_recipe_data(recipe)
     if train.shape != run.shape:
         raise PilotageError(
             f"data is {recipe.data}: its images are {shape_text(train.shape)}, "

@@ -7,8 +7,8 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from pilotage.models.model import Run
-from pilotage.models.sampling_spec import Request
+from pilotage.models.model import Model
+from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
 from pilotage.sweep.grid_points import Cell, open_cells
 from pilotage.sweep.measure import Sample, compare, extract, join
@@ -52,7 +52,7 @@ def sweep(
     for cell in every:
         if cell.found is not None and state.is_main_process:
             on_known(cell.found | {"run": str(cell.folder)})  # which may have been moved
-    on_start(sum(len(_own_batches(c.request, state)) * c.request.steps for c in cells))
+    on_start(sum(len(_own_batches(c.resolved, state)) * c.resolved.steps for c in cells))
     for cell in cells:
         begin = time.perf_counter()
         sample, preview = _sample(cell, settings.keep, state, on_step)
@@ -60,7 +60,7 @@ def sweep(
             metrics = compare(cell.yardstick.real, sample, force=settings.force)
             row = cell.row | {
                 "metrics": {name: list(pair) for name, pair in metrics.items()},
-                "network_calls": cell.request.steps * len(cell.request.batches()),
+                "network_calls": cell.network_calls,
                 "seconds": round(time.perf_counter() - begin, 3),
                 "preview": _save_preview(cell, preview),
             }
@@ -80,8 +80,8 @@ def headline(row: Row) -> str:
     return f"{where}: {'; '.join(said)}"
 
 
-def _own_batches(request: Request, state: PartialState) -> list[slice]:
-    return request.batches()[state.process_index :: state.num_processes]
+def _own_batches(resolved: ResolvedSpec, state: PartialState) -> list[slice]:
+    return resolved.batches()[state.process_index :: state.num_processes]
 
 
 def _sample(
@@ -91,7 +91,7 @@ def _sample(
     shown = PREVIEW_ROWS * _preview_columns(cell.run)
     several = cell.asked is not None and cell.asked.per_caption > 1
     own = []
-    for batch in cell.run.stream(cell.request, _own_batches(cell.request, state), on_step):
+    for batch in cell.run.stream(cell.resolved, _own_batches(cell.resolved, state), on_step):
         images = to_uint8(batch.images)
         wanted = len(images) if keep or several else max(0, shown - batch.rows.start)
         arrays = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
@@ -115,7 +115,7 @@ def _labels(cell: Cell) -> np.ndarray | None:
     """The class that each image was asked for: that of its caption, if the data have classes."""
     if cell.asked is not None:
         return cell.asked.labels
-    return np.array(cell.request.labels) if cell.run.classes else None
+    return np.array(cell.resolved.asked) if cell.run.classes else None
 
 
 def _save_images(cell: Cell, images: np.ndarray, labels: np.ndarray | None) -> None:
@@ -125,10 +125,10 @@ def _save_images(cell: Cell, images: np.ndarray, labels: np.ndarray | None) -> N
     told = {} if labels is None else {"labels": labels}
     if cell.asked is not None:
         told["captions"] = np.array(cell.asked.captions)
-    save_npz(path, images=images, seeds=np.array(cell.request.seeds), **told)
+    save_npz(path, images=images, seeds=np.array(cell.resolved.seeds), **told)
 
 
-def _preview_columns(run: Run) -> int:
+def _preview_columns(run: Model) -> int:
     return min(16, len(run.classes) or 8)
 
 

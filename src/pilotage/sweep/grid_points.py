@@ -8,19 +8,19 @@ from typing import NamedTuple
 from accelerate import PartialState
 
 from pilotage.errors import PilotageError
-from pilotage.models.classifier import NoisyRun, load_classifier
-from pilotage.models.load import load_run
-from pilotage.models.model import Run
-from pilotage.models.sampling_spec import Request
-from pilotage.models.text_run import TextRun
+from pilotage.models.classifier import Classifier, load_classifier
+from pilotage.models.model import Model, load_run
+from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.models.weights import weights_hash
 from pilotage.settings import SweepSettings
+from pilotage.settings.samplers import Sampler
 from pilotage.sweep.baselines import Table, write_bicubic, write_floor
 from pilotage.sweep.eval_prompts import Asked, ask
 from pilotage.sweep.evaluator import Yardstick, check_enough, make_yardstick, real_images
 from pilotage.sweep.table import Row, read_rows, row_id, table_path
 
 SHOWN_CAPTIONS = 16
+NO_SHORT_FORMS = {"v": None, "eta": None}  # rows have both since the first version
 
 
 class Cell(NamedTuple):
@@ -33,19 +33,25 @@ class Cell(NamedTuple):
     """
 
     folder: Path
-    run: Run
-    request: Request
+    run: Model
+    resolved: ResolvedSpec
     yardstick: Yardstick
     row: Row
     asked: Asked | None = None
     found: Row | None = None
+
+    @property
+    def network_calls(self) -> int:
+        """Calls of the network for all images."""
+        calls = self.resolved.sampler.calls_per_step * self.resolved.steps
+        return calls * len(self.resolved.batches())
 
 
 class Place(NamedTuple):
     """Where in the grid a cell is."""
 
     steps: int
-    sampler: str
+    sampler: Sampler
     w: float
 
 
@@ -66,7 +72,7 @@ def open_cells(
                 yardsticks[key] = make_yardstick(settings.extractor, name, train, held_out, say)
         yardstick = yardsticks[key]
         check_enough(settings, name, len(train), yardstick.extractor.dimensions)
-        reads = isinstance(run, TextRun)
+        reads = run.conditioner.noun == "captions"
         how = (name, train, held_out, say, settings.per_caption)
         asked = ask(run, _seeds(settings), *how) if reads else None
         known = {row["id"]: row for row in read_rows(table_path(folder))}
@@ -85,7 +91,7 @@ def open_cells(
         yield from cells
 
 
-def _check_run(folder: Path, run: Run, guide: NoisyRun | None, settings: SweepSettings) -> None:
+def _check_run(folder: Path, run: Model, guide: Classifier | None, settings: SweepSettings) -> None:
     """Refuse a run that cannot be measured, or not be guided so.
 
     Raises:
@@ -95,7 +101,8 @@ def _check_run(folder: Path, run: Run, guide: NoisyRun | None, settings: SweepSe
         raise PilotageError(
             f"runs has {folder}: its data are points, which sample (.npz) and evaluate measure."
         )
-    if guide is not None and isinstance(run, TextRun):
+    captions = run.conditioner.noun == "captions"
+    if guide is not None and captions:
         raise PilotageError(
             f"classifier is {guide.folder}: {folder} is a run on captions, which only captions "
             "guide, so give none."
@@ -104,13 +111,13 @@ def _check_run(folder: Path, run: Run, guide: NoisyRun | None, settings: SweepSe
         guide.check_fits(run.card)
     several = {"per_caption": settings.per_caption} if settings.per_caption > 1 else {}
     for name, value in (_words(settings) | several).items():
-        if not isinstance(run, TextRun):
+        if not captions:
             raise PilotageError(f"{name} is {value!r}: {folder} has labels, so give none.")
 
 
-def _places(settings: SweepSettings, run: Run) -> Iterator[Place]:
+def _places(settings: SweepSettings, run: Model) -> Iterator[Place]:
     steps = settings.steps or (run.default_steps,)
-    return itertools.starmap(Place, itertools.product(steps, settings.sampler, settings.w))
+    return itertools.starmap(Place, itertools.product(steps, settings.samplers, settings.w))
 
 
 def _seeds(settings: SweepSettings) -> range:
@@ -119,59 +126,58 @@ def _seeds(settings: SweepSettings) -> range:
 
 def _cell(
     folder: Path,
-    run: Run,
-    guide: NoisyRun | None,
+    run: Model,
+    guide: Classifier | None,
     yardstick: Yardstick,
     asked: Asked | None,
     settings: SweepSettings,
     place: Place,
 ) -> Cell:
-    request = _request(run, guide, asked, settings, place)
+    resolved = _resolve(run, guide, asked, settings, place)
     seeds = _seeds(settings)
     decides = {
         "kind": "sample",
         "run_hash": weights_hash(folder),
         "step": run.step,
-        "w": place.w,
         "steps": place.steps,
-        "sampler": place.sampler,
-        "v": request.v if place.sampler == "ancestral" else None,
-        "eta": settings.eta if place.sampler == "ddim" else None,
+        **NO_SHORT_FORMS,
+        **resolved.sampler.record(),
         "n": settings.samples,
         "seeds": [seeds.start, seeds.stop],
         "force": settings.force,
-        **_guide(request),
         **(asked.decides if asked else {}),
-        **_words(settings),
+        **resolved.guidance.row(),
         **yardstick.manifest,
     }
     told = {
         "run": str(folder),
         "p_uncond": run.card.recipe.p_uncond,
         **({"first_captions": list(asked.captions[:SHOWN_CAPTIONS])} if asked else {}),
-        **request.guidance.record(),
+        **resolved.guidance.record(),
     }
     row = {"id": row_id(decides), **decides, **told}
-    return Cell(folder, run, request, yardstick, row, asked)
+    return Cell(folder, run, resolved, yardstick, row, asked)
 
 
-def _request(
-    run: Run, guide: NoisyRun | None, asked: Asked | None, settings: SweepSettings, place: Place
-) -> Request:
+def _resolve(
+    run: Model,
+    guide: Classifier | None,
+    asked: Asked | None,
+    settings: SweepSettings,
+    place: Place,
+) -> ResolvedSpec:
     """The images of a setting, all labels or captions in turn."""
     how = {
         **place._asdict(),
         "batch_size": settings.batch_size,
-        "v": settings.v if place.sampler == "ancestral" else None,
-        "eta": settings.eta if place.sampler == "ddim" else 0.0,
+        "rule": settings.rule,
         "guidance_interval": settings.guidance_interval,
     }
     if asked is not None:
-        return asked.request(run, _seeds(settings), **_words(settings), **how)
-    return run.request(
-        "all",
-        _seeds(settings),
-        guide,
+        return asked.resolve(run, _seeds(settings), **_words(settings), **how)
+    return run.resolve(
+        seeds=_seeds(settings),
+        classifier=guide,
         classifier_free_w=settings.classifier_free_w,
         classifier_shift=settings.classifier_shift,
         **how,
@@ -179,21 +185,6 @@ def _request(
 
 
 def _words(settings: SweepSettings) -> Row:
-    """A negative caption and an image's own strength; nothing without, as in earlier rows."""
+    """A negative prompt and an image guidance scale, if they are given."""
     words = {"negative": settings.negative, "image_w": settings.image_w}
     return {name: value for name, value in words.items() if value is not None}
-
-
-def _guide(request: Request) -> Row:
-    """What an interval and a classifier add to a setting; nothing without, as in earlier rows."""
-    how = request.guidance
-    where = {} if how.interval is None else {"guidance_interval": list(how.interval)}
-    if how.classifier is None:
-        return where
-    return {
-        **where,
-        "guidance": "classifier",
-        "classifier_hash": weights_hash(how.classifier.folder),
-        "classifier_free_w": how.classifier_free_w,
-        "classifier_shift": how.classifier_shift,
-    }

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pilotage.models.model import Run
-from pilotage.models.sampling_spec import Request
+from pilotage.models.model import Model
+from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.settings import SpeedSettings
 from pilotage.sweep.table import Row, read_rows, row_id
 from pilotage.utils.files import write_text
@@ -20,8 +20,8 @@ from pilotage.version import __version__
 class Way(NamedTuple):
     """A run, and the images that are asked of it."""
 
-    run: Run
-    request: Request
+    run: Model
+    resolved: ResolvedSpec
 
 
 class Speed(NamedTuple):
@@ -73,7 +73,7 @@ class Timed(NamedTuple):
 
 def time_rows(
     rows: Sequence[Row],
-    runs: Mapping[str, Run],
+    runs: Mapping[str, Model],
     how: SpeedSettings,
     path: Path,
     on_start: Callable[[int], None] = lambda _: None,
@@ -104,7 +104,7 @@ def time_rows(
     ids, there = [row_id(settings) for settings in asked], {r["id"]: r for r in read_rows(path)}
     if set(ids) == set(there):
         return Timed([Speed(there[i]["calls"], tuple(there[i]["seconds"])) for i in ids], sentence)
-    on_start(how.rounds * sum(way.request.steps for way in ways))
+    on_start(how.rounds * sum(way.resolved.steps for way in ways))
     found = measure_speed(ways, how.rounds, on_step)
     told = [
         {"id": i, "run": row["run"], **settings, **speed._asdict()}
@@ -114,10 +114,10 @@ def time_rows(
     return Timed(found, sentence)
 
 
-def _way(row: Row, run: Run, images: int) -> Way:
+def _way(row: Row, run: Model, images: int) -> Way:
     how = {"w": row["w"], "steps": row["steps"], "sampler": row["sampler"]}
     labels = range(min(images, len(run.classes))) if run.classes else "all"
-    return Way(run, run.request(labels, range(images), batch_size=images, **how))
+    return Way(run, run.resolve(labels, seeds=range(images), batch_size=images, **how))
 
 
 def device_text(device: torch.device) -> str:
@@ -129,7 +129,7 @@ def device_text(device: torch.device) -> str:
 
 def _shortest(ways: Sequence[Way]) -> list[Way]:
     """The way of fewest steps of every run."""
-    ordered = sorted(ways, key=lambda way: way.request.steps)
+    ordered = sorted(ways, key=lambda way: way.resolved.steps)
     return list({id(way.run): way for way in reversed(ordered)}.values())
 
 
@@ -141,11 +141,11 @@ def _timed(way: Way, on_step: Callable[[], None] = lambda: None) -> Speed:
         nonlocal asked
         asked += len(given[0])
 
-    images = len(way.request.seeds)
+    images = len(way.resolved.seeds)
     counting = way.run.network.register_forward_pre_hook(count)
     try:
         begin = time.perf_counter()
-        for batch in way.run.stream(way.request, on_step=on_step):
+        for batch in way.run.stream(way.resolved, on_step=on_step):
             batch.images.cpu()
         seconds = time.perf_counter() - begin
     finally:

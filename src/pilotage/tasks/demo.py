@@ -9,20 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pilotage.data import ImageData
-from pilotage.models.load import load_run
-from pilotage.models.model import Run
-from pilotage.models.sampling_spec import Request, Sampler
+from pilotage.models.data import load_recipe_data
+from pilotage.models.model import Model, load_run
+from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.recipes import PRESETS
 from pilotage.report import write_report
 from pilotage.settings import GridSettings
 from pilotage.tasks.studies import sweep_runs, train_run
-from pilotage.training.fit import load
 from pilotage.utils.files import whole_file, write_text
 from pilotage.utils.images import GAP, displayable, enlarged, save_grid, tile, to_arrays
 from pilotage.utils.progress import sampling_bar
 
 STRENGTHS = (0.0, 0.3, 1.0, 4.0)
-SAMPLERS: tuple[Sampler, ...] = ("ancestral", "ddim")
+SAMPLERS = ("ancestral", "ddim")
 STEPS = 64
 IMAGES_PER_CLASS = 10
 BATCH_SIZE = 100
@@ -40,11 +39,26 @@ class Row(NamedTuple):
         diversity: see :func:`pixel_diversity`.
     """
 
-    request: Request
+    resolved: ResolvedSpec
     images: np.ndarray
     seconds: float
     accuracy: float
     diversity: float
+
+    @property
+    def w(self) -> float:
+        """The guidance strength."""
+        return self.resolved.guidance.w
+
+    @property
+    def sampler(self) -> str:
+        """The sampler's name."""
+        return self.resolved.sampler.name
+
+    @property
+    def steps(self) -> int:
+        """Network levels."""
+        return self.resolved.steps
 
 
 def demo(out: Path, steps: int, seed: int) -> None:
@@ -52,7 +66,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     recipe = PRESETS["digits"].recipe.replace(steps=steps, seed=seed)
     train_run(recipe, out / "run")
     run = load_run(out / "run")
-    real, held_out = load(recipe, say=lambda _: None)
+    real, held_out = load_recipe_data(recipe)
     judge = Judge(real)
     settings = [(w, sampler) for sampler in SAMPLERS for w in STRENGTHS]
     batches = math.ceil(IMAGES_PER_CLASS * len(run.classes) / BATCH_SIZE)
@@ -62,7 +76,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     print(f"\n{table}\n")
     write_text(out / "table.md", table + "\n")
     for row in rows:
-        name = f"{row.request.sampler}-w{row.request.w:g}.png"
+        name = f"{row.sampler}-w{row.w:g}.png"
         save_grid(row.images, out / name, 10, run.classes, title=_title(row))
     save_overview(rows, run.classes, out / "overview.png")
     sweep_runs((out / "run",), SWEEP)
@@ -97,21 +111,19 @@ def _arrays(data: ImageData) -> np.ndarray:
     return data.batch(np.arange(len(data))).permute(0, 2, 3, 1).numpy()
 
 
-def _measure(
-    run: Run, judge: Judge, w: float, sampler: Sampler, on_step: Callable[[], None]
-) -> Row:
+def _measure(run: Model, judge: Judge, w: float, sampler: str, on_step: Callable[[], None]) -> Row:
     count = IMAGES_PER_CLASS * len(run.classes)
-    request = run.request(
+    resolved = run.resolve(
         "all", w=w, steps=STEPS, sampler=sampler, seeds=range(count), batch_size=BATCH_SIZE
     )
     begin = time.perf_counter()
     images = np.concatenate(
-        [to_arrays(batch.images) for batch in run.stream(request, None, on_step)]
+        [to_arrays(batch.images) for batch in run.stream(resolved, None, on_step)]
     )
     seconds = time.perf_counter() - begin
-    labels = np.array(request.labels)
+    labels = np.array(resolved.asked)
     accuracy, diversity = judge.accuracy(images, labels), pixel_diversity(images, labels)
-    return Row(request, images, seconds, accuracy, diversity)
+    return Row(resolved, images, seconds, accuracy, diversity)
 
 
 def format_table(rows: list[Row]) -> str:
@@ -121,7 +133,7 @@ def format_table(rows: list[Row]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.request.w:g} | {row.request.sampler} | {row.request.steps} | {row.seconds:.1f} "
+        f"| {row.w:g} | {row.sampler} | {row.steps} | {row.seconds:.1f} "
         f"| {row.accuracy:.3f} | {row.diversity:.3f} |"
         for row in rows
     ]
@@ -141,9 +153,8 @@ def _yardstick(judge: Judge, held_out: ImageData) -> str:
 
 
 def _title(row: Row) -> str:
-    request = row.request
     return (
-        f"w = {request.w:g}, {request.steps} {request.sampler} steps: "
+        f"{row.resolved.guidance.label()}, {row.steps} {row.sampler} steps: "
         f"accuracy {row.accuracy:.2f}, diversity {row.diversity:.3f}"
     )
 
@@ -156,7 +167,7 @@ def save_overview(rows: list[Row], classes: tuple[str, ...], path: Path) -> None
     figure.suptitle("Classifier-free guidance on 8x8 digits: what the strength w does", fontsize=12)
     panels = figure.subplots(1, len(SAMPLERS), squeeze=False)[0]
     for panel, sampler in zip(panels, SAMPLERS, strict=True):
-        shown = [row for row in rows if row.request.sampler == sampler]
+        shown = [row for row in rows if row.sampler == sampler]
         images = np.concatenate([row.images[: 2 * len(classes)] for row in shown])
         _draw_panel(panel, images, classes, shown)
     with whole_file(path) as temporary:
@@ -167,9 +178,9 @@ def _draw_panel(panel: Any, images: np.ndarray, classes: tuple[str, ...], rows: 
     images = enlarged(images)
     side = images.shape[1] + GAP
     panel.imshow(displayable(tile(images, len(classes))), cmap="gray", vmin=0, vmax=255)
-    panel.set_title(f"{rows[0].request.sampler}, {rows[0].request.steps} steps", fontsize=10)
+    panel.set_title(f"{rows[0].sampler}, {rows[0].steps} steps", fontsize=10)
     panel.set_xticks([side * (k + 0.5) for k in range(len(classes))], classes)
-    names = [f"w = {r.request.w:g}\nacc. {r.accuracy:.2f}\ndiv. {r.diversity:.3f}" for r in rows]
+    names = [f"w = {r.w:g}\nacc. {r.accuracy:.2f}\ndiv. {r.diversity:.3f}" for r in rows]
     panel.set_yticks([2 * side * (k + 0.5) for k in range(len(rows))], names, va="center")
     panel.tick_params(length=0, labelsize=8)
     panel.spines[:].set_visible(False)

@@ -17,15 +17,13 @@ from pilotage.data.codecs import codec_bits
 from pilotage.diffusion import Denoiser, SeededNoise, Timesteps, TruncatedCosine
 from pilotage.diffusion.learned import LinearLam
 from pilotage.errors import PilotageError
-from pilotage.models.load import load_run
-from pilotage.models.model import Run
-from pilotage.models.text_run import TextRun
+from pilotage.models.data import load_recipe_data
+from pilotage.models.model import Model, load_run
 from pilotage.objectives.variational import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.settings import LikelihoodSettings
 from pilotage.sweep.eval_prompts import ask
 from pilotage.sweep.table import Row
-from pilotage.training.fit import load
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import write_text
 from pilotage.utils.images import from_uint8, shape_text
@@ -67,7 +65,7 @@ def likelihood(
     """
     state = process_state()
     run = load_run(settings.run_folder, weights=settings.weights, device=str(state.device))
-    if run.is_generator:
+    if run.builder.stochastic:
         raise PilotageError(
             f"run is {settings.run_folder}: it holds a GAN's generator, which draws images without "
             "a density, so they have no likelihood."
@@ -93,11 +91,11 @@ def likelihood(
     return Likelihood(values, row)
 
 
-def _held_out(settings: LikelihoodSettings, run: Run) -> tuple[str, ImageData]:
+def _held_out(settings: LikelihoodSettings, run: Model) -> tuple[str, ImageData]:
     recipe = run.card.recipe
     if settings.data is not None:
         recipe = recipe.model_copy(update={"data": settings.data})
-    _, held_out = load(recipe, say=lambda _: None)
+    _, held_out = load_recipe_data(recipe)
     if not len(held_out):
         raise PilotageError(
             f"data is {recipe.data}: it has no held-out images, and a likelihood of images that "
@@ -120,21 +118,22 @@ Told = Callable[[np.ndarray], Any]
 
 
 def _conditions(
-    run: Run, settings: LikelihoodSettings, name: str, images: ImageData, count: int
+    run: Model, settings: LikelihoodSettings, name: str, images: ImageData, count: int
 ) -> tuple[Told, Row]:
     """What tells the conditions of images by number, and what else decides them."""
     free = settings.unconditional or run.card.recipe.p_uncond == 1
-    if isinstance(run, TextRun):
+    if run.conditioner.noun == "captions":
         asked = ask(run, range(count), name, images, images, print)
-        both = run.conditioning(asked.request(run, range(count), steps=1))
+        resolved = asked.resolve(run, range(count), steps=1)
+        both = run.conditioner.encode(resolved.asked, resolved.guidance)
         return lambda rows: both(slice(rows[0], rows[-1] + 1))[int(free)], asked.decides
     labels = torch.from_numpy(images.labels[:count]).to(run.device)
     if free or not run.classes:
-        labels = torch.full_like(labels, run.labels.null)
+        labels = torch.full_like(labels, run.space.null)
     return lambda rows: labels[rows], {}
 
 
-def _measure(run: Run, settings: LikelihoodSettings) -> Measure:
+def _measure(run: Model, settings: LikelihoodSettings) -> Measure:
     """The bound that fits a run's noise levels, in bits per dimension."""
     schedule, denoise = run.schedule, run.denoiser
     if isinstance(schedule, Timesteps):
@@ -170,7 +169,7 @@ def _measure(run: Run, settings: LikelihoodSettings) -> Measure:
     return continuous
 
 
-def _own_variance(run: Run) -> Any:
+def _own_variance(run: Model) -> Any:
     return "learned" if run.card.recipe.learned_variance else 0.0
 
 
@@ -192,7 +191,7 @@ def _chain(
 
 
 def _batch(
-    run: Run,
+    run: Model,
     measure: Measure,
     images: ImageData,
     rows: np.ndarray,
@@ -208,7 +207,7 @@ def _batch(
 
 def _row(
     values: dict[str, np.ndarray],
-    run: Run,
+    run: Model,
     settings: LikelihoodSettings,
     name: str,
     images: ImageData,

@@ -1,148 +1,184 @@
-"""``pilotage sample``: images from a run into files, on any number of processes."""
+"""``pilotage sample``: images from a run, or a cascade of runs, into files."""
 
-import json
 import math
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from pilotage.errors import PilotageError
 from pilotage.models.classifier import load_classifier
-from pilotage.models.load import load_run
-from pilotage.models.model import Run
-from pilotage.models.sampling_spec import Request
-from pilotage.models.text_run import TextRun
-from pilotage.settings import SamplerSettings, SampleSettings
-from pilotage.tasks.cascade import generate_prompted, load_runs
-from pilotage.tasks.inpaint import read_image
-from pilotage.tasks.outputs import check_out, parse_seeds
+from pilotage.models.model import Model, load_run
+from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.settings import PromptSettings, SampleSettings
+from pilotage.tasks.cascade import (
+    Cascade,
+    as_arrays,
+    gathered,
+    own_batches,
+    prompt_record,
+    prompted,
+)
+from pilotage.tasks.inputs import read_image
+from pilotage.tasks.outputs import (
+    Grid,
+    check_out,
+    open_folder,
+    prompt_grid,
+    write_all,
+    write_record,
+)
 from pilotage.utils.distributed import process_state
-from pilotage.utils.files import write_text
-from pilotage.utils.images import save_grid, save_npz, save_png, save_scatter, to_arrays
+from pilotage.utils.images import save_png
 from pilotage.utils.progress import sampling_bar
 from pilotage.version import __version__
 
 IMAGES_PER_LABEL = 8
 
 
-def generate(wish: SampleSettings) -> None:
+def sample_images(settings: SampleSettings) -> None:
     """Sample what the command asks for; the main process writes it.
-
-    Whole batches are dealt to the processes, so that the images are those of one process.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    asks = wish.for_captions or wish.low_res
-    check_out(wish.out, goes_on=True)
+    check_out(settings.out, goes_on=True)
     state = process_state()
-    if wish.cascade:
-        _generate_prompted(wish, load_runs(wish.folders, wish.weights, state), state)
+    models = load_models(settings, state, captions=bool(settings.cascade))
+    if models[0].conditioner.noun != "captions":
+        _sample_labels(settings, models[0], state)
         return
-    run = load_run(wish.run_folder, weights=wish.weights, device=str(state.device))
-    if isinstance(run, TextRun):
-        _generate_prompted(wish, [run], state)
-        return
-    if asks:
+    if settings.labels != ("all",):
+        raise PilotageError(f"labels is {settings.labels}: the run reads captions; give a prompt.")
+    images = {}
+    if settings.low_res is not None:
+        images["low_res"] = read_image(settings.low_res, "low_res", models[0].shape[0])
+    sample_prompts(settings, models, images, state)
+
+
+def load_models(settings: PromptSettings, state: PartialState, captions: bool) -> list[Model]:
+    """The runs of a command, in order; if ``captions``, all must read these.
+
+    Raises:
+        PilotageError: naming the one that does not.
+    """
+    folders = settings.folders
+    models = [load_run(folder, weights=settings.weights, device=state.device) for folder in folders]
+    for folder, model in zip(folders, models, strict=True):
+        if captions and model.conditioner.noun != "captions":
+            raise PilotageError(f"run is {folder}: it was trained on labels, not on captions.")
+    return models
+
+
+def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) -> None:
+    if settings.for_captions or settings.low_res:
         raise PilotageError(
-            f"run is {wish.run_folder}: it has labels, so prompt, prompts, negative and low_res "
-            "mean nothing to it; give labels."
+            f"run is {settings.run_folder}: it has labels, so prompt, prompts, negative and "
+            "low_res mean nothing to it; give labels."
         )
-    check_out(wish.out)
-    if len(run.shape) == 1 and wish.out.suffix.lower() not in (".png", ".npz"):
-        raise PilotageError(f"out is {wish.out}: points go to a .png (a plot) or an .npz.")
-    guide = wish.classifier and load_classifier(wish.classifier, device=str(state.device))
-    labels = run.labels_with(guide).indices(wish.labels)
-    seeds = parse_seeds(wish.seeds) or range(IMAGES_PER_LABEL * len(labels))
-    how = wish.model_dump(include=set(SamplerSettings.model_fields) - {"classifier"})
-    request = run.request(labels, seeds, guide, **how)
-    images = _sample_own_share(run, request, state)
+    check_out(settings.out)
+    points = len(model.shape) == 1
+    if points and settings.out.suffix.lower() not in (".png", ".npz"):
+        raise PilotageError(f"out is {settings.out}: points go to a .png (a plot) or an .npz.")
+    guide = None
+    if settings.classifier is not None:
+        guide = load_classifier(settings.classifier, device=state.device)
+    labels = model.conditioner_with(guide).values(settings.labels)
+    seeds = settings.seed_numbers or list(range(IMAGES_PER_LABEL * len(labels)))
+    dealt = [labels[k % len(labels)] for k in range(max(len(seeds), len(labels)))]
+    cascade = Cascade((model,), tuple(dealt), tuple(seeds), settings.spec, classifier=guide)
+    resolved = cascade.check()
+    images = _make(cascade, range(len(seeds)), state)
     if state.is_main_process:
-        write(images, request, run, wish, columns=_columns(len(images), len(labels)))
+        columns = min(len(images), _columns(len(images), len(labels)))
+        names = [resolved.classes[k] for k in resolved.asked[:columns]] if resolved.classes else ()
+        title = f"{resolved.guidance.label()}, {resolved.steps} {resolved.sampler.name} steps"
+        told = {"labels": np.array(resolved.asked), "seeds": np.array(resolved.seeds)}
+        record = _record(resolved, model, settings)
+        what = f"{len(images)} {'points' if points else 'images'}"
+        stems = [
+            f"{k:06d}-seed{seed}-label{label}"
+            for k, (seed, label) in enumerate(zip(resolved.seeds, resolved.asked, strict=True))
+        ]
+        grid = Grid(columns, names, f"{len(images)} points" if points else title)
+        beside = write_all(images, settings.out, told, grid, stems)
+        write_record(beside, record)
+        print(f"{what} in {settings.out}, their settings in {beside}")
     state.wait_for_everyone()
 
 
-def _generate_prompted(wish: SampleSettings, runs: list[TextRun], state: PartialState) -> None:
-    if wish.labels != ("all",):
-        raise PilotageError(f"labels is {wish.labels}: the run reads captions; give a prompt.")
-    beside = {}
-    if wish.low_res is not None:
-        beside["low_res"] = read_image(wish.low_res, "low_res", runs[0].shape[0])
-    generate_prompted(wish, runs, parse_seeds(wish.seeds), beside, state)
+def sample_prompts(
+    settings: PromptSettings, models: list[Model], images: dict[str, Tensor], state: PartialState
+) -> None:
+    """Make what prompts ask for.
+
+    Into a folder, every image is written as soon as it is made, and the same command goes on.
+
+    Raises:
+        PilotageError: for bad input, before anything is sampled or written.
+    """
+    if settings.classifier is not None:
+        raise PilotageError("classifier is given: a run on captions is guided by captions only.")
+    cascade = prompted(settings, models, settings.seed_numbers, images)
+    cascade.check()
+    record, out = prompt_record(cascade, settings), settings.out
+    if out.suffix.lower() in (".png", ".npz"):
+        made = _make(cascade, range(len(cascade.seeds)), state)
+        missing = len(made)
+        if state.is_main_process:
+            told = {"captions": np.array(cascade.conditions), "seeds": np.array(cascade.seeds)}
+            beside = write_all(made, out, told, prompt_grid(cascade.conditions), ())
+            write_record(beside, record)
+    else:
+        missing = _into_folder(cascade, settings, record, state)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        print(f"{len(cascade.seeds)} images in {out} ({missing} made now)")
+
+
+def _into_folder(
+    cascade: Cascade, settings: PromptSettings, record: dict[str, Any], state: PartialState
+) -> int:
+    """Write every image as it is made, those that are not there yet; how many these were."""
+    names = [f"{k:06d}-seed{seed}.png" for k, seed in enumerate(cascade.seeds)]
+    missing = open_folder(settings.out, names, record, state)
+    batches = own_batches(missing, settings.batch_size, state)
+    with sampling_bar(len(batches) * cascade.steps, state.is_main_process) as on_step:
+        for rows in batches:
+            images = as_arrays(cascade.make(rows, on_step))
+            for row, image in zip(rows, images, strict=True):
+                save_png(image, settings.out / names[row])
+    return len(missing)
+
+
+def _make(cascade: Cascade, rows: range, state: PartialState) -> np.ndarray:
+    """All images, of which each process makes some batches."""
+    batches = own_batches(rows, cascade.spec.batch_size, state)
+    with sampling_bar(len(batches) * cascade.steps, state.is_main_process) as on_step:
+        own = [(part[0], as_arrays(cascade.make(part, on_step))) for part in batches]
+    return gathered(own, state)
 
 
 def _columns(count: int, labels: int) -> int:
     """Columns of a grid: a multiple of the labels that makes it about square, one row at least."""
-    return min(count, labels * max(1, round(math.sqrt(count) / labels)))
+    return labels * max(1, round(math.sqrt(count) / labels))
 
 
-def _sample_own_share(run: Run, request: Request, state: PartialState) -> np.ndarray:
-    """All images (N, H, W, C) on the main process, of which each process made some batches."""
-    rows = request.batches()[state.process_index :: state.num_processes]
-    with sampling_bar(len(rows) * request.steps, state.is_main_process) as on_step:
-        own = [(b.rows.start, _arrays(b.images)) for b in run.stream(request, rows, on_step)]
-    parts = gather_object(own) if state.num_processes > 1 else own
-    return np.concatenate([part for _, part in sorted(parts, key=lambda part: part[0])])
-
-
-def _arrays(batch: Tensor) -> np.ndarray:
-    """Images as uint8 (N, H, W, C), points (N, D) as they are."""
-    return batch.cpu().numpy() if batch.ndim == 2 else to_arrays(batch)
-
-
-def write(
-    images: np.ndarray, request: Request, run: Run, wish: SampleSettings, columns: int
-) -> None:
-    """The images by the name given, and beside them a JSON file that says how they were made."""
-    out = wish.out
-    labels, seeds = np.array(request.labels), np.array(request.seeds)
-    record = _record(request, run, wish)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f"{out.name}.json")
-    if len(run.shape) == 1:
-        _write_points(images, labels, seeds, out)
-    elif out.suffix.lower() == ".png":
-        names = [request.classes[k] for k in request.labels[:columns]] if request.classes else ()
-        title = f"w = {request.w:g}, {request.steps} {request.sampler} steps"
-        save_grid(images, out, columns, column_names=names, title=title)
-    elif out.suffix.lower() == ".npz":
-        save_npz(out, images=images, labels=labels, seeds=seeds)
-    else:
-        out.mkdir(exist_ok=True)
-        for k, (image, label, seed) in enumerate(zip(images, labels, seeds, strict=True)):
-            save_png(image, out / f"{k:06d}-seed{seed}-label{label}.png")
-        beside = out / "samples.json"
-    write_text(beside, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    what = "points" if len(run.shape) == 1 else "images"
-    print(f"{len(images)} {what} in {out}, their settings in {beside}")
-
-
-def _write_points(points: np.ndarray, labels: np.ndarray, seeds: np.ndarray, out: Path) -> None:
-    if out.suffix.lower() == ".npz":
-        save_npz(out, points=points, labels=labels, seeds=seeds)
-    else:
-        save_scatter(points, out, f"{len(points)} points")
-
-
-def _record(request: Request, run: Run, wish: SampleSettings) -> dict:
+def _record(resolved: ResolvedSpec, model: Model, settings: SampleSettings) -> dict[str, Any]:
     """How the images were made, with the strength in both conventions."""
-    sampler = {"v": request.v} if request.sampler == "ancestral" else {"eta": request.eta}
     return {
-        "run": str(wish.run_folder),
-        "weights": wish.weights,
-        "training_step": run.step,
-        **request.guidance.record(),
-        "steps": request.steps,
-        "sampler": request.sampler,
-        **sampler,
-        **run.noise_levels,
+        "run": str(settings.run_folder),
+        "weights": settings.weights,
+        "training_step": model.step,
+        **resolved.guidance.record(),
+        "steps": resolved.steps,
+        **resolved.sampler.record(),
+        **model.noise_levels,
         "clip_x": 1.0,
-        "labels": list(request.labels),
-        "classes": list(request.classes),
-        "seeds": list(request.seeds),
-        "batch_size": request.batch_size,
+        "labels": list(resolved.asked),
+        "classes": list(resolved.classes),
+        "seeds": list(resolved.seeds),
+        "batch_size": resolved.batch_size,
         "pilotage": __version__,
     }

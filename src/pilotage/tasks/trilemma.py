@@ -8,8 +8,7 @@ from pilotage.data.points import is_mixture
 from pilotage.errors import PilotageError
 from pilotage.models.build import build_schedule
 from pilotage.models.gan import few_steps
-from pilotage.models.load import load_run
-from pilotage.models.model import Run
+from pilotage.models.model import Model, load_run
 from pilotage.report import write_report
 from pilotage.report.compared import Compared, Comparison, read_row, write_comparison
 from pilotage.settings import (
@@ -230,7 +229,7 @@ def _in_order(rows: Sequence[Row], steps: Sequence[int]) -> list[Row]:
 
 
 def _timed(
-    rows: Sequence[Row], runs: dict[str, Run], how: SpeedSettings, path: Path, stop: Stop
+    rows: Sequence[Row], runs: dict[str, Model], how: SpeedSettings, path: Path, stop: Stop
 ) -> Timed:
     """The rows' images timed, with a progress bar."""
     with sweep_bar() as bar:
@@ -238,9 +237,11 @@ def _timed(
         return time_rows(rows, runs, how, path, bar.start, step)
 
 
-def _compared(row: Row, run: Run) -> Compared:
+def _compared(row: Row, run: Model) -> Compared:
     name = Path(row["run"]).name
-    kind = f"denoiser, {row['sampler']}" if not run.is_generator else "denoising diffusion GAN"
+    kind = f"denoiser, {row['sampler']}"
+    if run.builder.stochastic:
+        kind = "denoising diffusion GAN"
     return Compared(name, kind, sum(p.numel() for p in run.network.parameters()), read_row(row))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from pilotage.data import ImageData
-from pilotage.models.model import Run
+from pilotage.models.build import build_labels
+from pilotage.models.model import Model
 from pilotage.models.run_folder import Card
 from pilotage.settings import AdversarialRecipe
 from pilotage.training.health import (
@@ -53,7 +54,7 @@ class SampleWatch:
     def _grid(self, name: str, network: nn.Module) -> Tensor:
         step, classes = self.training.step, self.card.data.classes
         count, w = min(10, len(classes)), shown_w(self.card)
-        run = Run(self.card, network.eval(), step)
+        run = Model(self.card, network.eval(), step, build_labels(self.card))
         labels = range(count) if run.classes else "all"
         images = run.sample(labels, seeds=range(4 * count), w=w, **_shown_how(run))
         network.train()
@@ -67,9 +68,9 @@ class SampleWatch:
         return images
 
 
-def _shown_how(run: Run) -> dict[str, Any]:
+def _shown_how(run: Model) -> dict[str, Any]:
     """How the grids are sampled."""
-    return {} if run.is_generator else {"steps": 32, "sampler": "ddim"}
+    return {} if run.builder.stochastic else {"steps": 32, "sampler": "ddim"}
 
 
 def shown_w(card: Card) -> float:

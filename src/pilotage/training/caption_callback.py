@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pilotage.conditions import CaptionSpace
-from pilotage.models.text_run import TextRun
+from pilotage.models.model import Model
 from pilotage.objectives.conditioned import known_mask, shrunk
 from pilotage.training.callbacks import SampleWatch, shown_w
 from pilotage.utils.files import write_text
@@ -27,7 +27,7 @@ class CaptionWatch(SampleWatch):
     def _grid(self, name: str, network: nn.Module) -> Tensor:
         captions, real = self._shown()
         step, w = self.training.step, shown_w(self.card)
-        run = TextRun(self.card, network.eval(), step, self._space)
+        run = Model(self.card, network.eval(), step, self._space)
         images = run.sample(
             captions,
             seeds=range(ROWS * len(captions)),

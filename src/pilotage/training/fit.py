@@ -10,9 +10,10 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from pilotage.conditions import CaptionSpace
-from pilotage.data import ImageData, load_data
+from pilotage.data import ImageData
 from pilotage.errors import PilotageError
-from pilotage.models.run_folder import IMPORTED, Card, DataFacts, checkpoints, read_card, write_card
+from pilotage.models.data import facts, load_recipe_data
+from pilotage.models.run_folder import Card, checkpoints, read_card, write_card
 from pilotage.settings import AdversarialRecipe, TextRecipe, TrainingRecipe, conflict
 from pilotage.training.batches import Batches
 from pilotage.training.builders import build_turns, make_watch
@@ -50,7 +51,7 @@ def fit(
     accelerator = make_accelerator(recipe, out)
     say = say if accelerator.is_main_process else _silent
     with accelerator.main_process_first():  # the others then find the data in the cache
-        data = load(recipe, say)
+        data = load_recipe_data(recipe, say)
     space = make_space(recipe, data[0], out) if isinstance(recipe, TextRecipe) else None
     card = Card(recipe, facts(*data, space))
     _check_data(card)
@@ -78,46 +79,6 @@ def fit(
                 break
         accelerator.wait_for_everyone()
         accelerator.end_training()
-
-
-def load(recipe: TrainingRecipe, say: Callable[[str], None]) -> tuple[ImageData, ImageData]:
-    """The training and the held-out images of a recipe.
-
-    Raises:
-        PilotageError: if there are none, or they cannot be read.
-    """
-    if recipe.data == IMPORTED:
-        raise PilotageError(
-            f"data is {IMPORTED!r}: the run was imported without any images; give data a folder."
-        )
-    captioned = {}
-    if isinstance(recipe, TextRecipe):
-        captioned = {"captions": True, "caption_column": recipe.caption_column}
-    return load_data(
-        recipe.data,
-        size=recipe.size,
-        held_out=recipe.held_out,
-        seed=recipe.seed,
-        image_column=recipe.image_column,
-        label_column=recipe.label_column,
-        say=say,
-        **captioned,
-    )
-
-
-def facts(
-    train_data: ImageData, held_out: ImageData, space: CaptionSpace | None = None
-) -> DataFacts:
-    """What a run's card says of its data, and of the vocabulary of its captions."""
-    return DataFacts(
-        shape=train_data.shape,
-        classes=train_data.classes,
-        train=len(train_data),
-        held_out=len(held_out),
-        fingerprint=train_data.fingerprint,
-        tokenizer=space and space.hash,
-        vocabulary=space and space.size,
-    )
 
 
 def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pilotage.data.points import PointData
 from pilotage.metrics.modes import gaussian_modes
-from pilotage.models.model import Run
+from pilotage.models.build import build_labels
+from pilotage.models.model import Model
 from pilotage.models.run_folder import Card
 from pilotage.training.health import judge_health, judge_warnings
 from pilotage.training.trainer import Training
@@ -53,7 +54,7 @@ class PointWatch:
         self.training.accelerator.wait_for_everyone()
 
     def _samples(self, network: nn.Module) -> Tensor:
-        run = Run(self.card, network.eval(), self.training.step)
+        run = Model(self.card, network.eval(), self.training.step, build_labels(self.card))
         samples = run.sample("all", seeds=range(COUNT), batch_size=1000).cpu()
         network.train()
         return samples

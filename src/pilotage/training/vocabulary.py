@@ -9,7 +9,7 @@ from pilotage.conditions import ByteLevelBPE, CaptionSpace, Tokens, frozen_text,
 from pilotage.data import ImageData
 from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
-from pilotage.models.load import captions_space
+from pilotage.models.builders import builder_of
 from pilotage.models.run_folder import CONDITIONS, read_card
 from pilotage.networks.text_cond import TextCond
 from pilotage.settings import TextRecipe
@@ -59,7 +59,7 @@ def _space_of(source: Path, recipe: TextRecipe) -> CaptionSpace:
                 f"{name} is {asked!r}: it must be {known!r}, that of {source}, whose weights "
                 "training starts from."
             )
-    return captions_space(source, card)
+    return builder_of(card).space(card, source)
 
 
 def save_space(space: CaptionSpace, out: Path) -> None:

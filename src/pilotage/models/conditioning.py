@@ -1,0 +1,313 @@
+"""What is asked for, as the conditions of a model's network: one face for every kind.
+
+A conditioner checks what the user wants (``values``, ``ask``) before anything is sampled, and
+encodes it once per call; ``encode`` then gives the conditions, and the null, of any rows.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pilotage.conditions import CaptionSpace, Labels, Space
+from pilotage.diffusion import Denoiser, batching, keep_known
+from pilotage.errors import PilotageError
+from pilotage.models.guidance import Guidance
+from pilotage.networks.text_cond import EncodedText, TextCond, beside
+from pilotage.settings import TextRecipe
+
+ENCODED_AT_ONCE = 256
+CONDITION_IMAGES = ("low_res", "known", "known_mask")
+
+# the rows of a batch to its conditions and their null
+Encoded = Callable[[slice], tuple[Any, Any]]
+
+
+class Conditioner(Protocol):
+    """From what is asked for to conditions.
+
+    Attributes:
+        noun: what is asked for, in messages.
+        classes: names of the labels, if there are labels.
+        has_null: whether the network knows a null condition, and so can be guided without a
+            classifier.
+        classifiers: whether a classifier can guide.
+    """
+
+    noun: str
+    has_null: bool
+    classifiers: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels, if there are labels."""
+        ...
+
+    def values(self, wanted: Any) -> list[Any]:
+        """Single values of what a user asks for.
+
+        Raises:
+            PilotageError: naming the one that does not exist.
+        """
+        ...
+
+    def ask(
+        self, values: Sequence[Any], guidance: Guidance, images: Mapping[str, Tensor | None]
+    ) -> Any:
+        """One value per image, checked with what goes with them.
+
+        Args:
+            values: one per image.
+            guidance: how these will be guided.
+            images: "low_res", "known" and "known_mask", those that are given.
+
+        Raises:
+            PilotageError: naming the setting that is wrong.
+        """
+        ...
+
+    def encode(self, asked: Any, guidance: Guidance) -> Encoded:
+        """The conditions and the null of any rows; what does not change is computed once."""
+        ...
+
+    def keep(self, denoise: Denoiser, asked: Any, rows: slice) -> Denoiser:
+        """The denoiser, held to what is known of the images."""
+        ...
+
+
+@dataclass(frozen=True)
+class SpaceConditioner:
+    """Conditions that the network reads as the space collates them, such as labels.
+
+    Attributes:
+        space: its ``values`` reads what users ask for.
+        has_null: whether the network knows the null.
+        device: of the network.
+        reads: whether the network reads conditions at all.
+    """
+
+    space: Space
+    has_null: bool
+    device: torch.device
+    noun: str = "labels"
+    classifiers: bool = True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels, if the space has labels."""
+        return self.space.classes if isinstance(self.space, Labels) else ()
+
+    def values(self, wanted: Any) -> list[Any]:
+        """Single values, as the space reads them."""
+        return self.space.values(wanted.tolist() if isinstance(wanted, Tensor) else wanted)
+
+    def ask(
+        self, values: Sequence[Any], guidance: Guidance, images: Mapping[str, Tensor | None]
+    ) -> tuple[Any, ...]:
+        """The values; prompts and images mean nothing to the network, and are refused."""
+        given = {name: image for name, image in images.items() if image is not None}
+        for name in ("negative", "image_w", "compose"):
+            if getattr(guidance, name) not in (None, ()):
+                given[name] = getattr(guidance, name)
+        if given:
+            raise PilotageError(
+                f"{next(iter(given))} is given: the run is conditioned on {self.noun}, so it means "
+                "nothing to it."
+            )
+        return tuple(values)
+
+    def encode(self, asked: tuple[Any, ...], guidance: Guidance) -> Encoded:
+        """The collated values, and the space's null."""
+        cond = batching.to(self.space.collate(asked), self.device)
+        return lambda rows: (batching.take(cond, rows), self.space.null)
+
+    def keep(self, denoise: Denoiser, asked: Any, rows: slice) -> Denoiser:
+        """The denoiser as it is."""
+        return denoise
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Captions, one per image, and the images that go with them.
+
+    Attributes:
+        captions: one per image.
+        low_res: an image to enlarge for each (N, C, h, w), or None.
+        known: an image to complete for each (N, C, H, W), or None.
+        known_mask: (N, 1, H, W), 1 where it is known.
+    """
+
+    captions: tuple[str, ...]
+    low_res: Float[Tensor, "N C h w"] | None = None
+    known: Float[Tensor, "N C H W"] | None = None
+    known_mask: Float[Tensor, "N 1 H W"] | None = None
+
+
+@dataclass(frozen=True)
+class CaptionConditioner:
+    """Captions, which the network's text encoder reads, and images concatenated with x.
+
+    Attributes:
+        space: of the captions.
+        network: its ``encode_text`` reads them.
+        recipe: says which images the network sees.
+        shape: (C, H, W) of an image.
+    """
+
+    space: CaptionSpace
+    network: nn.Module
+    recipe: TextRecipe
+    shape: tuple[int, ...]
+    noun: str = "captions"
+    has_null: bool = True
+    classifiers: bool = False
+    classes: tuple[str, ...] = field(default=(), init=False)
+
+    def values(self, wanted: Any) -> list[str]:
+        """Captions from one, or several."""
+        return self.space.values(wanted)
+
+    def ask(
+        self, values: Sequence[str], guidance: Guidance, images: Mapping[str, Tensor | None]
+    ) -> Prompts:
+        """The captions with their images, checked."""
+        self._check_strengths(guidance, values)
+        self._warn_of_nulls(guidance)
+        return Prompts(tuple(values), **self._images(len(values), images))
+
+    def encode(self, asked: Prompts, guidance: Guidance) -> Encoded:
+        """Text features, of every distinct caption once, and the images beside x."""
+        negative = guidance.negative or ""
+        composed = [caption for caption, _ in guidance.compose]
+        distinct = list(dict.fromkeys([*asked.captions, negative, *composed]))
+        features = self._features(distinct)
+        place = {caption: k for k, caption in enumerate(distinct)}
+
+        def of(rows: slice) -> tuple[Any, Any]:
+            captions = asked.captions[rows]
+            image = self._beside(asked, rows, len(captions))
+
+            def told(texts: Sequence[str]) -> EncodedText:
+                at = torch.tensor([place[text] for text in texts], device=self._device)
+                found: EncodedText = batching.take(features, at)._replace(image=image)
+                return found
+
+            null = told([negative] * len(captions))
+            if guidance.compose:
+                return tuple(told([text] * len(captions)) for text in composed), null
+            cond = told(captions)
+            return _in_parts(cond, null) if guidance.image_w is not None else (cond, null)
+
+        return of
+
+    def keep(self, denoise: Denoiser, asked: Prompts, rows: slice) -> Denoiser:
+        """The denoiser, with the known pixels kept."""
+        if asked.known is None or asked.known_mask is None:
+            return denoise
+        known, mask = (i[rows].to(self._device) for i in (asked.known, asked.known_mask))
+        return keep_known(denoise, known, mask)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def _features(self, captions: list[str]) -> Any:
+        """Pooled features and sequences of captions, on the device."""
+        tokens = self.space.collate(captions)
+        parts = [slice(k, k + ENCODED_AT_ONCE) for k in range(0, len(captions), ENCODED_AT_ONCE)]
+        with torch.no_grad():
+            encoded = [
+                self.network.encode_text(batching.to(batching.take(tokens, p), self._device))
+                for p in parts
+            ]
+        return batching.joined(encoded)
+
+    def _beside(self, asked: Prompts, rows: slice, count: int) -> Tensor | None:
+        """The channels concatenated with x."""
+        given = (asked.low_res, asked.known, asked.known_mask)
+        images = [None if i is None else i[rows].to(self._device) for i in given]
+        empty = torch.zeros(count, 1, dtype=torch.int64, device=self._device)
+        return beside(self.network.plan, TextCond(empty, empty.bool(), *images), self.shape[1:])
+
+    def _check_strengths(self, guidance: Guidance, captions: Sequence[str]) -> None:
+        """Refuse strengths that do not go together."""
+        compose, image_w = guidance.compose, guidance.image_w
+        if guidance.interval is not None and (compose or image_w is not None):
+            raise PilotageError(
+                f"guidance_interval is {guidance.interval}: it is of one strength w, and goes "
+                "with neither compose nor image_w."
+            )
+        if image_w is not None and self.recipe.low_res is None and not self.recipe.inpaint:
+            raise PilotageError(f"image_w is {image_w}: the run sees no image beside x.")
+        if compose and (image_w is not None or set(captions) != {""}):
+            raise PilotageError(
+                "compose is given: its weights take the place of w, image_w and the captions."
+            )
+
+    def _warn_of_nulls(self, guidance: Guidance) -> None:
+        """Warn of a negative prompt without effect, and of nulls that were never trained."""
+        recipe, w, image_w = self.recipe, guidance.w, guidance.image_w
+        weights = [weight for _, weight in guidance.compose]
+        if guidance.negative is not None and w == 0 and image_w is None and weights in ([], [1.0]):
+            _warn(f"negative is {guidance.negative!r}: it has no effect at w = 0")
+        if weights not in ([], [1.0]) and recipe.p_uncond == 0:
+            _warn(
+                f"compose has weights {weights}, but the run was trained with p_uncond 0: its null "
+                "condition was never trained, so guidance means nothing"
+            )
+        if image_w is not None and image_w != w and recipe.p_uncond_image == 0:
+            _warn(
+                f"image_w is {image_w}, but the run was trained with p_uncond_image 0: it always "
+                "saw its image, so a strength of the image's own means nothing"
+            )
+
+    def _images(self, count: int, images: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+        """The images beside x, one per image to be made.
+
+        Raises:
+            PilotageError: if one is missing, given in vain, or of another shape.
+        """
+        recipe, (channels, height, width) = self.recipe, self.shape
+        low = recipe.low_res and (channels, *recipe.low_res)
+        if recipe.low_res and images.get("low_res") is None:
+            raise PilotageError(
+                "low_res is missing: the run enlarges images of "
+                f"{recipe.low_res[0]}x{recipe.low_res[1]}, so give them."
+            )
+        if (images.get("known") is None) != (images.get("known_mask") is None):
+            raise PilotageError("known and its mask must be given together.")
+        full = recipe.inpaint and (channels, height, width)
+        shapes = {"low_res": low, "known": full, "known_mask": full and (1, height, width)}
+        return {name: _fitting(name, images.get(name), s, count) for name, s in shapes.items()}
+
+
+def _in_parts(cond: EncodedText, null: EncodedText) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Conditions and null as dicts, whose image and text have strengths of their own."""
+    if cond.image is None:
+        raise PilotageError("image_w is given: the run sees no image beside x.")
+    nulls = {"image": torch.zeros_like(cond.image), "text": null[:2]}
+    return {"image": cond.image, "text": cond[:2]}, nulls
+
+
+def _warn(said: str) -> None:
+    warnings.warn(said, stacklevel=7)
+
+
+def _fitting(
+    name: str, images: Tensor | None, shape: tuple[int, ...] | Literal[False] | None, count: int
+) -> Tensor | None:
+    """Images of a shape, one for each to be made; a single one is for all."""
+    if images is None:
+        return None
+    if not shape:
+        raise PilotageError(f"{name} is given: the run was not trained to see such an image.")
+    if images.ndim != 4 or images.shape[1:] != shape or len(images) not in (1, count):
+        raise PilotageError(
+            f"{name} has shape {tuple(images.shape)}: it must be {(count, *shape)}, or one image "
+            "for all."
+        )
+    return images.expand(count, *shape).float()
