@@ -32,15 +32,15 @@ from pilotage.diffusion.rescaled import exploding, preserving
 from pilotage.errors import PilotageError
 from pilotage.networks import UNet
 from pilotage.networks.fourier import fourier_features
-from pilotage.objectives import Denoising, Draws
-from pilotage.objectives import reconstruction as reconstruction_module
-from pilotage.objectives.reconstruction import level_log_probs, reconstruction_term
+from pilotage.objectives import Denoising, Draws, vdm_terms
 from pilotage.objectives.vdm import VDM, VDMDraws
 from pilotage.objectives.vdm_terms import (
     diffusion_term,
     epsilon_weight,
+    level_log_probs,
     likelihood_terms,
     prior_term,
+    reconstruction_term,
 )
 
 DTYPES = [torch.float32, torch.float64]
@@ -513,7 +513,7 @@ def test_draws(draw_u, count):
 @pytest.mark.parametrize("levels", [2, 5, 256, 1000])
 @pytest.mark.parametrize("lam", [-5.0, 0.0, 6.0, 13.3, 20.0])
 def test_reconstruction_is_the_likelihood_of_the_true_level(lam, levels, monkeypatch):
-    monkeypatch.setattr(reconstruction_module, "_NUMBERS_AT_ONCE", 500)  # many blocks
+    monkeypatch.setattr(vdm_terms, "_NUMBERS_AT_ONCE", 500)  # many blocks
     x = batch(levels=levels)
     eps = torch.randn(x.shape, generator=seeded(), dtype=x.dtype)
     lam = torch.tensor(lam, dtype=torch.float64, requires_grad=True)

@@ -13,7 +13,7 @@ from pilotage.interop.ddgan.tensors import (
     load_discriminator,
     load_generator,
 )
-from pilotage.objectives.adversarial import Adversarial, AdversarialDraws, Pair
+from pilotage.objectives.gan_losses import Adversarial, AdversarialDraws, Pair
 
 from .reference import state_dict
 

@@ -18,7 +18,7 @@ from pilotage.interop.ddgan.tensors import (
     load_discriminator,
     load_generator,
 )
-from pilotage.objectives.adversarial import Adversarial
+from pilotage.objectives.gan_losses import Adversarial
 
 from .ddgan_run import Run, Tables, schedule, theirs
 from .reference import case, state_dict

@@ -50,7 +50,7 @@ from pilotage.objectives import (
     prior_bpd,
     vlb_term,
 )
-from pilotage.objectives.gaussian import normal_cdf
+from pilotage.objectives.variational import normal_cdf
 
 from .reference import case, folder
 

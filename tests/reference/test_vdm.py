@@ -17,8 +17,8 @@ from pilotage.diffusion import NetworkDenoiser, State, ancestral
 from pilotage.diffusion.learned import LinearLam, MonotoneLam, rate
 from pilotage.diffusion.logsnr import alpha, diffuse
 from pilotage.networks.fourier import fourier_features
-from pilotage.objectives.reconstruction import level_log_probs, reconstruction_term
 from pilotage.objectives.vdm import VDM, VDMDraws, antithetic
+from pilotage.objectives.vdm_terms import level_log_probs, reconstruction_term
 
 from .reference import case, folder
 

@@ -50,7 +50,7 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         few = partial(load_shapes, count=128, held_out=HELD)
-        patch.setattr("pilotage.data.datasets.load_shapes", few)
+        patch.setattr("pilotage.data.sources.load_shapes", few)
         patch.setitem(MAX_PASSES, "cpu", 1)
         patch.setattr("pilotage.training.caption_callback.COLUMNS", 2)
         patch.setattr("pilotage.training.caption_callback.ROWS", 1)
@@ -320,7 +320,7 @@ def test_other_captions_are_other_rows(base, shows, held_out, monkeypatch):
     shows(held_out.batch(np.arange(80) % HELD))
     sweep(base, "--w", "4")
     fewer = partial(load_shapes, count=128, held_out=HELD - 1)
-    monkeypatch.setattr("pilotage.data.datasets.load_shapes", fewer)
+    monkeypatch.setattr("pilotage.data.sources.load_shapes", fewer)
     sweep(base, "--w", "4")
     rows = [row for row in read_rows(table_path(base)) if row.get("w") == 4]
     assert [row["captions"]["n"] for row in rows] == [HELD, HELD - 1]

@@ -18,7 +18,7 @@ from pilotage.conditions.transformers_text import load_encoder
 from pilotage.diffusion import batching
 from pilotage.networks.checks import positive_int
 from pilotage.networks.text_cond import TextCond
-from pilotage.utils.cache import usable_folder, usual_folder
+from pilotage.utils.files import usable_folder, usual_folder
 
 
 @runtime_checkable

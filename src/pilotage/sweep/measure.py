@@ -20,8 +20,7 @@ from pilotage.metrics import (
 )
 from pilotage.metrics.extractors import Extractor, Features, StackedInDomain
 from pilotage.metrics.extractors.stacked_in_domain import stacked_modes, stacked_pooled
-from pilotage.utils.cache import usual_folder
-from pilotage.utils.files import whole_file
+from pilotage.utils.files import usual_folder, whole_file
 
 # precision, recall, density and coverage compare every real image with every generated one
 MANIFOLD_REAL = 10_000

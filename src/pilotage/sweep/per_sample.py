@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from pilotage.data.shapes import ATTRIBUTES, check, parse
-from pilotage.data.shapes.layout import LEAST_SIZE
+from pilotage.data.shapes.draw import LEAST_SIZE
 from pilotage.errors import PilotageError
 from pilotage.objectives.conditioned import shrunk
 

@@ -19,7 +19,7 @@ from pilotage.diffusion.learned import LinearLam
 from pilotage.errors import PilotageError
 from pilotage.models.data import load_recipe_data
 from pilotage.models.model import Model, load_run
-from pilotage.objectives.chain_bound import bound
+from pilotage.objectives.variational import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.settings import LikelihoodSettings
 from pilotage.sweep.eval_prompts import ask

@@ -13,10 +13,9 @@ from pilotage.models.build import build_labels, build_schedule, schedule_of
 from pilotage.models.gan import few_steps, known_classes
 from pilotage.models.run_folder import Card
 from pilotage.objectives import Denoising, Hybrid
-from pilotage.objectives.adversarial import Adversarial
 from pilotage.objectives.classification import Classification
-from pilotage.objectives.conditioned import Beside
-from pilotage.objectives.gan_losses import DiscriminatorTurn, GeneratorTurn
+from pilotage.objectives.conditioned import ImageConditionedDenoising
+from pilotage.objectives.gan_losses import Adversarial, DiscriminatorLoss, GeneratorLoss
 from pilotage.objectives.vdm import VDM
 from pilotage.settings import AdversarialRecipe, TextRecipe
 from pilotage.training.callbacks import SampleWatch
@@ -68,7 +67,9 @@ def _text_objective(recipe: TextRecipe, space: CaptionSpace) -> Objective:
         denoising = Hybrid(*how, steps=recipe.timesteps, vlb_weight=recipe.vlb_weight)
     if recipe.low_res is None and not recipe.inpaint:
         return denoising
-    return Beside(denoising, recipe.low_res, recipe.augment, recipe.inpaint, recipe.p_uncond_image)
+    return ImageConditionedDenoising(
+        denoising, recipe.low_res, recipe.augment, recipe.inpaint, recipe.p_uncond_image
+    )
 
 
 def _gan_turns(card: Card, training: Training) -> list[Turn]:
@@ -84,8 +85,8 @@ def _gan_turns(card: Card, training: Training) -> list[Turn]:
         r1_every=recipe.r1_every,
     )
     how = (loss, build_labels(card), recipe.p_uncond)
-    judge = DiscriminatorTurn(*how, main.plain, lambda: training.step)
-    draw = GeneratorTurn(*how, opponent.plain, opponent.network)
+    judge = DiscriminatorLoss(*how, main.plain, lambda: training.step)
+    draw = GeneratorLoss(*how, opponent.plain, opponent.network)
     return [Turn(opponent, judge, LOGIT_LIMITS), Turn(main, draw)]
 
 

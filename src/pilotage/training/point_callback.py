@@ -14,7 +14,7 @@ from pilotage.models.model import Model
 from pilotage.models.run_folder import Card
 from pilotage.training.health import judge_health, judge_warnings
 from pilotage.training.trainer import Training
-from pilotage.utils.scatter import save_scatter
+from pilotage.utils.images import save_scatter
 
 COUNT = 10_000
 

@@ -13,8 +13,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from pilotage.errors import PilotageError
-from pilotage.utils.cache import usable_folder, usual_folder
 from pilotage.utils.distributed import process_state
+from pilotage.utils.files import usable_folder, usual_folder
 
 
 class Features(NamedTuple):

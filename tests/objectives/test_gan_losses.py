@@ -19,7 +19,7 @@ from pilotage.diffusion.logsnr import alpha, sigma
 from pilotage.diffusion.steps import State
 from pilotage.errors import PilotageError
 from pilotage.networks.vectors import VectorDiscriminator, VectorGenerator
-from pilotage.objectives.adversarial import Adversarial
+from pilotage.objectives.gan_losses import Adversarial
 
 STEPS = [1, 2, 4, 8]
 
