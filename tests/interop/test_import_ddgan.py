@@ -20,10 +20,11 @@ from pilotage.interop.ddgan.infer import infer_levels
 from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
 from pilotage.interop.ddgan.networks import load_discriminator, load_generator
 from pilotage.interop.ddgan.presets import PUBLISHED_GANS
-from pilotage.models.gan import build_generator_network
+from pilotage.models.build import build_generator_network
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts
-from pilotage.networks.discriminator import Discriminator
+from pilotage.networks.discriminator import Discriminator, DiscriminatorPlan
 from pilotage.networks.ncsnpp import NCSNpp
+from pilotage.networks.ncsnpp_plan import NCSNppPlan
 from pilotage.utils.seeding import derived_seed
 from reference.reference import case, state_dict
 
@@ -49,12 +50,13 @@ def perturbed(network):
 
 def generator(**settings):
     torch.manual_seed(0)
-    return perturbed(NCSNpp(**{**SMALL, **settings}))
+    return perturbed(NCSNpp(NCSNppPlan(**{**SMALL, **settings})))
 
 
 def judge(**settings):
     torch.manual_seed(1)
-    return perturbed(Discriminator(**{"channels": 1, "width": 4, "time_width": 8, **settings}))
+    small = {"in_channels": 1, "channels": 4, "time_width": 8}
+    return perturbed(Discriminator(DiscriminatorPlan(**{**small, **settings})))
 
 
 def published(network, pairs):
@@ -313,7 +315,7 @@ def test_files_that_are_no_generator(tmp_path, capsys, foreign):
     assert "discriminator is" in said
     assert "netD_dict" in said
     assert "no such file" in refused(capsys, *wish, tmp_path / "none.pth", *rest)
-    other = saved(tmp_path / "netD.pth", judge(channels=3), discriminator_pairs)
+    other = saved(tmp_path / "netD.pth", judge(in_channels=3), discriminator_pairs)
     assert "no first convolution" in refused(capsys, *wish, other, *rest)
     said = refused(capsys, *wish, foreign, *rest, "--discriminator", other)
     assert "images of 3 channels, and the generator's have 1" in said

@@ -34,7 +34,7 @@ from pilotage.interop.glide.presets import PUBLISHED_GLIDE
 from pilotage.interop.glide.tokens import glide_tokenizer
 from pilotage.models.build import build_text_network
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts
-from pilotage.networks.text_unet import TextUNet
+from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 from reference.reference import case
 from reference.reference import folder as reference_folder
 
@@ -67,7 +67,7 @@ KINDS = {
 
 def network(**settings):
     torch.manual_seed(0)
-    made = TextUNet(**{**SMALL, **settings})
+    made = TextUNet(TextUNetPlan(**{**SMALL, **settings}))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))

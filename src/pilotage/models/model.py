@@ -29,9 +29,8 @@ from pilotage.diffusion import (
 from pilotage.diffusion.guidance import score
 from pilotage.diffusion.latent import direct, latent, no_latents
 from pilotage.errors import PilotageError
-from pilotage.models.build import build_denoiser, build_labels, schedule_of
+from pilotage.models.build import build_denoiser, build_generator, build_labels, schedule_of
 from pilotage.models.classifier import NoisyRun, load_classifier
-from pilotage.models.gan import build_generator
 from pilotage.models.run_folder import Card
 from pilotage.models.sampling_spec import (
     Batch,

@@ -18,7 +18,8 @@ from pilotage.errors import PilotageError
 from pilotage.models.classifier import NoisyRun
 from pilotage.models.model import Conditioning, Run, Steered
 from pilotage.models.sampling_spec import Request, Sampler, checked_seeds
-from pilotage.networks.text_cond import EncodedText, TextCond, beside
+from pilotage.networks.text_cond import EncodedText, TextCond
+from pilotage.networks.text_unet import concatenated_channels
 from pilotage.settings import SamplerSettings
 
 ENCODED_AT_ONCE = 256
@@ -130,7 +131,7 @@ class TextRun(Run):
                 f"guidance_interval is {how.guidance_interval}: it is of one strength w, and goes "
                 "with neither compose nor image_w."
             )
-        if image_w is not None and not self.network.plan.beside:
+        if image_w is not None and not self.network.plan.extra_channels:
             raise PilotageError(f"image_w is {image_w}: the run sees no image beside x.")
         strength = how.w if how.w is not None else how.guidance_scale
         if compose and (strength is not None or image_w is not None or set(captions) != {""}):
@@ -222,7 +223,8 @@ class TextRun(Run):
         given = (request.low_res, request.known, request.known_mask)
         images = [None if i is None else i[part].to(self.device) for i in given]
         empty = torch.zeros(count, 1, dtype=torch.int64, device=self.device)
-        return beside(self.network.plan, TextCond(empty, empty.bool(), *images), self.shape[1:])
+        cond = TextCond(empty, empty.bool(), *images)
+        return concatenated_channels(self.network.plan, cond, self.shape[1:])
 
     def _images(
         self, count: int, low_res: Tensor | None, known: Tensor | None, mask: Tensor | None

@@ -12,7 +12,7 @@ from pilotage.interop.adm.infer import infer_config, is_classifier
 from pilotage.interop.adm.names import pairs
 from pilotage.interop.filling import filled
 from pilotage.interop.foreign_weights import Weights, read_weights
-from pilotage.networks import UNet, UNetEncoder
+from pilotage.networks import EncoderPlan, UNet, UNetEncoder, UNetPlan
 
 __all__ = [
     "classifier_settings",
@@ -50,7 +50,7 @@ def load_unet(weights: Weights, *, config: Mapping[str, Any] | None = None, **fl
     tensors = read_weights(weights)
     config = _config(tensors, config, flags, classifier=False)
     with torch.device("meta"):
-        unet = UNet(**unet_settings(config))
+        unet = UNet(UNetPlan(**unet_settings(config)))
     return _filled(unet, tensors, config)
 
 
@@ -73,7 +73,7 @@ def load_classifier(
     tensors = read_weights(weights)
     config = _config(tensors, config, flags, classifier=True)
     with torch.device("meta"):
-        encoder = UNetEncoder(**classifier_settings(config))
+        encoder = UNetEncoder(EncoderPlan(**classifier_settings(config)))
     return _filled(encoder, tensors, config)
 
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from pilotage.interop.adm.names import Pair
 from pilotage.networks.adaptive import AdaptiveBlock, Norm, PixelAttention
 from pilotage.networks.discriminator import Discriminator
+from pilotage.networks.embedding import FourierFeatures
 from pilotage.networks.ncsnpp import NCSNpp
 from pilotage.networks.ncsnpp_stages import JoinImage, Resize
 from pilotage.networks.resampling import DownConv, UpConv
-from pilotage.networks.time_class import FourierFeatures
 
 
 def generator_pairs(network: NCSNpp) -> Iterator[Pair]:

@@ -11,8 +11,9 @@ from pilotage.errors import PilotageError
 from pilotage.interop.ddgan.names import discriminator_pairs, generator_pairs
 from pilotage.interop.filling import filled
 from pilotage.interop.foreign_weights import Weights, listing, read_weights
-from pilotage.networks.discriminator import Discriminator
+from pilotage.networks.discriminator import Discriminator, DiscriminatorPlan
 from pilotage.networks.ncsnpp import NCSNpp
+from pilotage.networks.ncsnpp_plan import NCSNppPlan
 
 # keywords of the published network, ours, and that code's defaults
 _KEYWORDS: dict[str, tuple[str, Any]] = {
@@ -75,7 +76,7 @@ def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
     if settings["time_features"] == "none":  # the published blocks keep layers that they never use
         tensors = {name: tensor for name, tensor in tensors.items() if ".Dense_0." not in name}
     with torch.device("meta"):
-        network = NCSNpp(**settings)
+        network = NCSNpp(NCSNppPlan(**settings))
     return filled(network, tensors, list(generator_pairs(network)))
 
 
@@ -108,18 +109,19 @@ def load_discriminator(
     if nc % 2:
         raise PilotageError(f"nc is {nc}: it must be even, the channels of two images.")
     with torch.device("meta"):
-        network = Discriminator(
-            channels=nc // 2,
-            width=ngf,
+        plan = DiscriminatorPlan(
+            in_channels=nc // 2,
+            channels=ngf,
             size=size,
             time_width=config.get("t_emb_dim", embedding.shape[1]),
             slope=_slope(config.get("act", "LeakyReLU(0.2)")),
         )
+        network = Discriminator(plan)
     return filled(network, tensors, list(discriminator_pairs(network)))
 
 
 def generator_settings(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `NCSNpp` for published tensors and the published script's arguments.
+    """The settings of `NCSNppPlan` for published tensors and the published script's arguments.
 
     Raises:
         PilotageError: if an argument is unknown or missing, or tensors that tell others are absent.

@@ -9,8 +9,7 @@ from pilotage.errors import PilotageError
 from pilotage.interop.ddgan.infer import infer_levels
 from pilotage.interop.ddgan.networks import load_discriminator, load_generator, stripped
 from pilotage.interop.ddgan.presets import PUBLISHED_GANS
-from pilotage.models.build import build_model
-from pilotage.models.gan import build_discriminator_network, few_steps
+from pilotage.models.build import build_discriminator_network, build_model, few_steps
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts, write_card
 from pilotage.models.weights import fill
 from pilotage.networks.discriminator import Discriminator
@@ -125,10 +124,11 @@ def _tensors(option: str, path: Path, instead: str) -> dict[str, Tensor]:
 def _judge(path: Path, generator: NCSNpp) -> Discriminator:
     tensors = _tensors("discriminator", path, "its netD_dict, saved in a file of its own")
     network = load_discriminator(tensors).float()
-    if network.channels != generator.plan.in_channels:
+    judged, made = network.plan.in_channels, generator.plan.in_channels
+    if judged != made:
         raise PilotageError(
-            f"discriminator is {path}: it judges images of {network.channels} channels, and the "
-            f"generator's have {generator.plan.in_channels}."
+            f"discriminator is {path}: it judges images of {judged} channels, and the generator's "
+            f"have {made}."
         )
     return network
 
@@ -173,13 +173,7 @@ def _network_settings(network: NCSNpp) -> GeneratorSettings:
 
 
 def _judge_settings(network: Discriminator) -> DiscriminatorSettings:
-    own = dict(network.settings)
-    return DiscriminatorSettings(
-        size=own["size"],
-        channels=own["width"],
-        time_width=own["time_width"],
-        slope=own["slope"],
-    )
+    return DiscriminatorSettings(**_those_of(DiscriminatorSettings, network.settings))
 
 
 def _those_of(kind: type[Settings], values: dict[str, Any]) -> dict[str, Any]:

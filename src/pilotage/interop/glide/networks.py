@@ -24,7 +24,7 @@ from pilotage.interop.filling import filled
 from pilotage.interop.foreign_weights import Weights, read_weights
 from pilotage.networks.attention import Attention
 from pilotage.networks.checks import positive_int
-from pilotage.networks.text_unet import TextUNet
+from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 
 # what the tensors of the four published networks cannot tell
 PUBLISHED_FLAGS = {"head_channels": 64, "text_heads": 8, "dropout": 0.1}
@@ -61,7 +61,7 @@ def load_text_unet(weights: Weights, **flags: Any) -> TextUNet:
     tensors = read_weights(weights)
     settings = text_unet_settings(tensors, **flags)
     with torch.device("meta"):
-        network = TextUNet(**settings)
+        network = TextUNet(TextUNetPlan(**settings))
     return filled(network, tensors, list(text_unet_pairs(network)))
 
 
