@@ -15,7 +15,7 @@ from pilotage.errors import PilotageError
 from pilotage.networks.checks import class_settings, one_of, positive_int
 from pilotage.networks.embedding import DDGANEmbedding, check_classes, check_time_features
 from pilotage.networks.initial import NEARLY_ZERO, uniform_init
-from pilotage.networks.plan import Plan
+from pilotage.networks.plan import Network, Plan
 from pilotage.networks.resampling import BINOMIAL, Resampling, resampling
 
 # of each block: the output's width, in units of the base width, and whether it halves the size
@@ -42,9 +42,6 @@ class DiscriminatorPlan(Plan):
             (1802.05637), or None.
         slope: of the leaky ReLU below 0.
         fir_kernel: the filter that halves, in one direction.
-
-    Raises:
-        PilotageError: if a setting is out of range.
     """
 
     in_channels: int = 3
@@ -75,21 +72,13 @@ class DiscriminatorPlan(Plan):
         return sum(halves for _, halves in SIZES[self.size])
 
 
-class Discriminator(nn.Module):
-    """D(x_s, time, z_t): how real the less noisy image x_s is, given the noisier z_t.
+class Discriminator(Network):
+    """D(x_s, time, z_t): how real the less noisy image x_s is, given the noisier z_t."""
 
-    Args:
-        plan: the settings.
-
-    Attributes:
-        settings: ``plan`` as JSON types; ``Discriminator(DiscriminatorPlan(**network.settings))``
-            is the network again.
-    """
+    plan: DiscriminatorPlan
 
     def __init__(self, plan: DiscriminatorPlan):
-        super().__init__()
-        self.plan = plan
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
         self.act = partial(leaky_relu, negative_slope=plan.slope)
         self.time = DDGANEmbedding(plan.time_width, plan.time_width, activation=self.act)
         for layer in (self.time.first, self.time.second):

@@ -19,6 +19,7 @@ from pilotage.networks.blocks import GroupNorm
 from pilotage.networks.checks import check_input, one_of, positive_int
 from pilotage.networks.embedding import TimeClassEmbedding
 from pilotage.networks.encoder_path import ADMPlan, middle, way_down, zero, zero_branches
+from pilotage.networks.plan import Network
 
 POOLS = ("attention", "spatial", "spatial_v2", "adaptive")
 HIDDEN = 2048  # width of the spatial pools
@@ -35,9 +36,6 @@ class EncoderPlan(ADMPlan):
         pool: "attention", from the mean of the lowest level to its pixels; "spatial", the means of
             all maps through ReLU; "spatial_v2", the same through a norm and SiLU; or "adaptive",
             the mean of the lowest level, which ``zero_init`` starts at zero.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
     size: Sequence[int] | None = None
@@ -61,23 +59,16 @@ class EncoderPlan(ADMPlan):
         return halved(size, len(self.widths) - 1)
 
 
-class UNetEncoder(nn.Module):
+class UNetEncoder(Network):
     """The way down and the middle of a `UNet`, pooled to logits (``EncoderUNetModel`` of ADM).
 
     As in `UNet`, down-sampling rounds a size up, so that any size fits.
-
-    Args:
-        plan: the settings.
-
-    Attributes:
-        settings: ``plan`` as JSON types; ``UNetEncoder(EncoderPlan(**encoder.settings))`` is the
-            network again.
     """
 
+    plan: EncoderPlan
+
     def __init__(self, plan: EncoderPlan):
-        super().__init__()
-        self.plan = plan
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
         self.condition = TimeClassEmbedding(plan.channels)
         self.stem = nn.Conv2d(plan.in_channels, plan.widths[0], 3, padding=1)
         self.encoder, widths = way_down(plan)

@@ -1,6 +1,6 @@
 """The way down of ADM's networks (2105.05233): its settings, its layers and their order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,23 +9,19 @@ from torch import Tensor, nn
 from pilotage.errors import PilotageError
 from pilotage.networks.attention import Attention
 from pilotage.networks.blocks import Downsample, ResBlock, Stage, halve
-from pilotage.networks.checks import fraction, is_number, positive_int
-from pilotage.networks.plan import Plan
+from pilotage.networks.checks import is_number, positive_int
+from pilotage.networks.plan import MultiscalePlan
 
 HEAD_CHANNELS = 32  # where neither these nor the number of heads is given
 
 
 @dataclass(frozen=True, kw_only=True)
-class ADMPlan(Plan):
+class ADMPlan(MultiscalePlan):
     """The settings that all networks of ADM share, and the layers that they make.
 
+    They are those of `MultiscalePlan`, and these.
+
     Attributes:
-        in_channels: channels of the input.
-        channels: base width; the time and class vector is 4 times as wide.
-        channel_mult: width of each level, in units of ``channels``; each level halves the size.
-        num_res_blocks: residual blocks per level (one more on the way up).
-        attention_resolutions: down-sampling rates (1, 2, 4, ...) with attention; the middle always
-            has it.
         head_channels: channels per attention head; 32 if neither this nor ``heads`` is given.
         heads: number of attention heads, instead of ``head_channels``.
         scale_shift_norm: the time and class scale and shift a norm instead of being added.
@@ -33,35 +29,23 @@ class ADMPlan(Plan):
         conv_resample: those layers of their own have a convolution.
         norm_groups: groups of every norm, fewer where they do not divide its channels; with as many
             groups as channels, a norm forgets each channel's mean, so narrow networks want fewer.
-        dropout: probability of dropping an activation in a residual block.
         zero_init: residual branches and the output start at zero, as in ADM.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
-    in_channels: int = 3
-    channels: int = 64
-    channel_mult: Sequence[float] = (1, 2, 2)
-    num_res_blocks: int = 2
-    attention_resolutions: Sequence[int] = (2, 4)
     head_channels: int | None = None
     heads: int | None = None
     scale_shift_norm: bool = True
     resblock_updown: bool = True
     conv_resample: bool = True
     norm_groups: int = 32
-    dropout: float = 0.0
     zero_init: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("in_channels", "channels", "num_res_blocks", "norm_groups"):
-            positive_int(name, getattr(self, name))
+        positive_int("norm_groups", self.norm_groups)
         for name in ("head_channels", "heads"):
             if getattr(self, name) is not None:
                 positive_int(name, getattr(self, name))
-        fraction("dropout", self.dropout)
         _check_widths(self.channels, self.channel_mult)
         _check_rates(self.attention_resolutions)
         self._check_heads()
@@ -70,10 +54,6 @@ class ADMPlan(Plan):
     def widths(self) -> list[int]:
         """Channels at each level, from the full size down."""
         return [int(mult * self.channels) for mult in self.channel_mult]
-
-    def attended(self, level: int) -> bool:
-        """Whether the blocks of this level are followed by attention."""
-        return 2**level in self.attention_resolutions
 
     def heads_in(self, channels: int) -> int:
         """Number of heads that share these channels, on the way down and in the middle."""

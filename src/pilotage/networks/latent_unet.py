@@ -1,8 +1,7 @@
-"""The latent of a stochastic generator: its mapping, and the ADM U-Net that is told one."""
+"""The latent of a stochastic generator: its mapping, and the ADM U-Net that takes one."""
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import silu
@@ -12,7 +11,7 @@ from pilotage.networks.checks import check_input, positive_int
 from pilotage.networks.embedding import TimeClassEmbedding
 from pilotage.networks.fourier import with_fourier
 from pilotage.networks.initial import uniform_init
-from pilotage.networks.plan import Plan
+from pilotage.networks.plan import Network, Plan
 from pilotage.networks.unet import UNetLayers, UNetPlan
 
 
@@ -24,9 +23,6 @@ class LatentPlan(Plan):
         latent_dim: length N of the latent.
         latent_layers: linear maps of the latent's mapping after its first.
         tanh: end in tanh, for an x in [−1, 1]; False for a network that predicts ε.
-
-    Raises:
-        PilotageError: if a setting is out of range.
     """
 
     latent_dim: int = 100
@@ -42,11 +38,7 @@ class LatentPlan(Plan):
 
 @dataclass(frozen=True, kw_only=True)
 class LatentUNetPlan(LatentPlan, UNetPlan):
-    """The settings of a `LatentUNet`: those of `UNetPlan` and of `LatentPlan`.
-
-    Raises:
-        PilotageError: if a setting is out of range, or the U-Net learns a variance.
-    """
+    """The settings of a `LatentUNet`: those of `UNetPlan`, without a variance, and `LatentPlan`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,22 +84,18 @@ def check_latent(latent: Tensor, count: int, dim: int) -> None:
         )
 
 
-class LatentUNet(nn.Module):
+class LatentUNet(Network):
     """The ADM U-Net as a stochastic generator: the mapped latent is added to its time and class.
 
-    Args:
-        plan: the settings.
-
     Attributes:
-        settings: ``plan`` as JSON types; ``LatentUNet(LatentUNetPlan(**network.settings))`` is the
-            network again.
         null: the null label of the U-Net, or None.
     """
 
+    plan: LatentUNetPlan
+
     def __init__(self, plan: LatentUNetPlan):
-        super().__init__()
-        self.plan, self.null = plan, plan.null
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
+        self.null = plan.null
         embedding = plan.embedding()
         self.unet = UNetLayers(plan, embedding)
         # made last, so that a seed gives all else the weights that it gives a `UNet`

@@ -6,7 +6,6 @@ One is a denoiser; two are the generator and the discriminator of a denoising di
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from pilotage.networks.checks import class_settings, positive_int
 from pilotage.networks.embedding import TimeClassEmbedding
 from pilotage.networks.fourier import check_fourier, input_channels, with_fourier
 from pilotage.networks.latent_unet import check_latent
-from pilotage.networks.plan import Plan
+from pilotage.networks.plan import Network, Plan
 
 _TIME_FEATURES = 32
 _SLOPE = 0.2
@@ -32,9 +31,6 @@ class VectorPlan(Plan):
         hidden: width of the layers.
         layers: number of layers between the first and the last.
         num_classes: number of classes, or None for an unconditional network.
-
-    Raises:
-        PilotageError: if a setting is out of range.
     """
 
     dim: int
@@ -64,9 +60,6 @@ class MLPPlan(VectorPlan):
     Attributes:
         null_class: one more label, ``num_classes``, that means "no class".
         learned_variance: twice the outputs; the second half describes the variance.
-
-    Raises:
-        PilotageError: if a setting is out of range.
     """
 
     null_class: bool = False
@@ -77,21 +70,17 @@ class MLPPlan(VectorPlan):
         class_settings(self.num_classes, self.null_class)
 
 
-class MLP(nn.Module):
+class MLP(Network):
     """Residual multi-layer perceptron with the call of `UNet`.
 
-    Args:
-        plan: the settings.
-
     Attributes:
-        settings: ``plan`` as JSON types; ``MLP(MLPPlan(**mlp.settings))`` is the network again.
         null: the null label, or None.
     """
 
+    plan: MLPPlan
+
     def __init__(self, plan: MLPPlan):
-        super().__init__()
-        self.plan = plan
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
         self.condition = TimeClassEmbedding(plan.hidden, plan.num_classes, plan.null_class)
         self.null = self.condition.null
         self.stem = nn.Linear(plan.dim, plan.hidden)
@@ -147,9 +136,6 @@ class VectorDiscriminatorPlan(VectorPlan):
     Attributes:
         fourier: lowest and highest n of the features sin and cos of 2π 2ⁿ x_s, or None; the
             highest sets the finest detail, 1/2ⁿ, and should not go far below the data's.
-
-    Raises:
-        PilotageError: if a setting is out of range.
     """
 
     fourier: Sequence[int] | None = (0, 3)
@@ -166,9 +152,6 @@ class VectorGeneratorPlan(VectorPlan):
     Attributes:
         latent_dim: length N of the latent.
         fourier: as for `VectorDiscriminatorPlan`, of z_t.
-
-    Raises:
-        PilotageError: if a setting is out of range.
     """
 
     latent_dim: int = 2
@@ -180,22 +163,16 @@ class VectorGeneratorPlan(VectorPlan):
         check_fourier(self.fourier)
 
 
-class VectorGenerator(nn.Module):
+class VectorGenerator(Network):
     """Multi-layer perceptron G(z_t, time, latent) -> x, on Fourier features of z_t.
 
     A step back to separated modes is a staircase of z_t: the features make it a steep one.
-
-    Args:
-        plan: the settings.
-
-    Attributes:
-        settings: ``plan`` as JSON types, of which ``VectorGeneratorPlan(**settings)`` is the plan.
     """
 
+    plan: VectorGeneratorPlan
+
     def __init__(self, plan: VectorGeneratorPlan):
-        super().__init__()
-        self.plan = plan
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
         self.condition = TimeClassEmbedding(_TIME_FEATURES, plan.num_classes)
         inputs = input_channels(plan.dim, plan.fourier) + plan.latent_dim
         self.body = _Body(plan, inputs, plan.dim, self.condition.width)
@@ -210,26 +187,18 @@ class VectorGenerator(nn.Module):
         """
         self.plan.check("z", z, time)
         check_latent(latent, len(z), self.plan.latent_dim)
-        told = torch.cat([with_fourier(z, self.plan.fourier), latent], dim=1)
-        x: Tensor = self.body(told, self.condition(time, cond))
+        inputs = torch.cat([with_fourier(z, self.plan.fourier), latent], dim=1)
+        x: Tensor = self.body(inputs, self.condition(time, cond))
         return x
 
 
-class VectorDiscriminator(nn.Module):
-    """Multi-layer perceptron D(x_s, time, z_t) -> logit, on Fourier features of x_s.
+class VectorDiscriminator(Network):
+    """Multi-layer perceptron D(x_s, time, z_t) -> logit, on Fourier features of x_s."""
 
-    Args:
-        plan: the settings.
-
-    Attributes:
-        settings: ``plan`` as JSON types, of which ``VectorDiscriminatorPlan(**settings)`` is the
-            plan.
-    """
+    plan: VectorDiscriminatorPlan
 
     def __init__(self, plan: VectorDiscriminatorPlan):
-        super().__init__()
-        self.plan = plan
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
         self.condition = TimeClassEmbedding(_TIME_FEATURES, plan.num_classes)
         inputs = input_channels(plan.dim, plan.fourier) + plan.dim
         self.body = _Body(plan, inputs, 1, self.condition.width)
@@ -242,8 +211,8 @@ class VectorDiscriminator(nn.Module):
         """
         self.plan.check("x", x, time)
         self.plan.check("z", z, time)
-        pair = torch.cat([with_fourier(x, self.plan.fourier), z], dim=1)
-        logit: Tensor = self.body(pair, self.condition(time, cond)).squeeze(1)
+        inputs = torch.cat([with_fourier(x, self.plan.fourier), z], dim=1)
+        logit: Tensor = self.body(inputs, self.condition(time, cond)).squeeze(1)
         return logit
 
 

@@ -1,7 +1,5 @@
 """NCSN++ with a latent, the generator of denoising diffusion GANs (2112.07804, appendix C)."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
@@ -11,26 +9,20 @@ from pilotage.networks.initial import uniform_init
 from pilotage.networks.latent_unet import LatentMapping, check_latent
 from pilotage.networks.ncsnpp_plan import NCSNppPlan
 from pilotage.networks.ncsnpp_stages import BlockStage, DownStage, Head, UpStage
+from pilotage.networks.plan import Network
 
 
-class NCSNpp(nn.Module):
+class NCSNpp(Network):
     """The stochastic generator G(z_t, time, latent) of images.
 
     The network of Song et al. (2011.13456) whose group norms are scaled and shifted by the mapped
     latent. Height and width must divide by 2 once per level but the last.
-
-    Args:
-        plan: the settings.
-
-    Attributes:
-        settings: ``plan`` as JSON types; ``NCSNpp(NCSNppPlan(**network.settings))`` is the network
-            again.
     """
 
+    plan: NCSNppPlan
+
     def __init__(self, plan: NCSNppPlan):
-        super().__init__()
-        self.plan = plan
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
         self.time = plan.embedding()
         self.stem = uniform_init(nn.Conv2d(plan.in_channels, plan.channels, 3, padding=1))
         self.encoder, skips = _way_down(plan)

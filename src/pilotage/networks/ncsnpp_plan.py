@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pilotage.errors import PilotageError
 from pilotage.networks.adaptive import AdaptiveBlock, Block, PixelAttention, Resample
-from pilotage.networks.checks import class_settings, fraction, one_of, positive_int
+from pilotage.networks.checks import class_settings, one_of, positive_int
 from pilotage.networks.embedding import DDGANEmbedding, check_time_features
 from pilotage.networks.latent_unet import LatentPlan
+from pilotage.networks.plan import MultiscalePlan
 from pilotage.networks.resampling import BINOMIAL, DownConv, Resampling, UpConv, resampling
 
 _CHOICES = {
@@ -21,16 +22,12 @@ _CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class NCSNppPlan(LatentPlan):
-    """The settings of an `NCSNpp`: those of `LatentPlan`, and these.
+class NCSNppPlan(LatentPlan, MultiscalePlan):
+    """The settings of an `NCSNpp`, and the layers that they make.
+
+    They are those of `MultiscalePlan` (widths are whole multiples), of `LatentPlan`, and these.
 
     Attributes:
-        in_channels: channels of the images.
-        channels: base width; the time and class vector is 4 times as wide.
-        channel_mult: width of each level, in units of ``channels``; each level halves the size.
-        num_res_blocks: residual blocks per level (one more on the way up).
-        attention_resolutions: down-sampling rates (1, 2, 4, ...) with attention; the middle always
-            has it.
         latent_width: of the mapped latent.
         num_classes: number of classes, added to the time, or None.
         block: "biggan" (blocks resample), "biggan_one" (the latent enters a block's first norm
@@ -45,17 +42,11 @@ class NCSNppPlan(LatentPlan):
         progressive_combine: with "input_skip", "sum" or "cat".
         time_features: "sinusoidal", "fourier" (of log time, so times above 0 only) or "none".
         fourier_scale: of the random frequencies of "fourier".
-        dropout: probability of dropping an activation in a residual block.
         centered: images are in [−1, 1]; otherwise in [0, 1], and are centered first.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
-    in_channels: int = 3
     channels: int = 128
     channel_mult: Sequence[int] = (1, 2, 2, 2)
-    num_res_blocks: int = 2
     attention_resolutions: Sequence[int] = (2,)
     latent_width: int = 256
     num_classes: int | None = None
@@ -69,16 +60,13 @@ class NCSNppPlan(LatentPlan):
     progressive_combine: Literal["sum", "cat"] = "sum"
     time_features: Literal["sinusoidal", "fourier", "none"] = "sinusoidal"
     fourier_scale: float = 16.0
-    dropout: float = 0.0
     centered: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("in_channels", "channels", "num_res_blocks", "latent_width"):
-            positive_int(name, getattr(self, name))
+        positive_int("latent_width", self.latent_width)
         for name, allowed in _CHOICES.items():
             one_of(name, getattr(self, name), allowed)
-        fraction("dropout", self.dropout)
         class_settings(self.num_classes, null_class=False)
         if self.num_classes is not None and self.time_features == "none":
             raise PilotageError(
@@ -119,7 +107,7 @@ class NCSNppPlan(LatentPlan):
 
     def attention_at(self, level: int, channels: int) -> PixelAttention | None:
         """The attention of a level, if it has any."""
-        return self.attention(channels) if 2**level in self.attention_resolutions else None
+        return self.attention(channels) if self.attended(level) else None
 
     def attention(self, channels: int) -> PixelAttention:
         """Self-attention."""

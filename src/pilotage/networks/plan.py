@@ -1,7 +1,12 @@
-"""The settings of a network as one object, which its constructor takes."""
+"""The settings of a network as one object, which it is made of."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from torch import nn
+
+from pilotage.networks.checks import fraction, positive_int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -9,7 +14,8 @@ class Plan:
     """The settings of a network, checked when they are put together.
 
     Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
+        PilotageError: from this and every other plan, if a setting is out of range or two settings
+            do not fit together.
     """
 
     def __post_init__(self) -> None:
@@ -20,3 +26,54 @@ class Plan:
         """The settings as JSON writes them; ``type(plan)(**plan.settings)`` is an equal plan."""
         pairs = asdict(self).items()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+
+
+class Network(nn.Module):
+    """A network that is made of its plan alone.
+
+    Args:
+        plan: the settings.
+
+    Attributes:
+        plan: the same.
+        settings: the same as JSON types; ``UNet(UNetPlan(**unet.settings))`` is one like ``unet``.
+    """
+
+    plan: Plan
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        self.plan = plan
+        self.settings = plan.settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiscalePlan(Plan):
+    """The settings that networks of several sizes share.
+
+    Attributes:
+        in_channels: channels of the images.
+        channels: base width; the time and class embedding is 4 times as wide.
+        channel_mult: width of each level, in units of ``channels``; each level halves the size.
+        num_res_blocks: residual blocks per level (one more on the way up).
+        attention_resolutions: down-sampling rates (1, 2, 4, ...) with attention; the middle always
+            has it.
+        dropout: probability of dropping an activation in a residual block.
+    """
+
+    in_channels: int = 3
+    channels: int = 64
+    channel_mult: Sequence[float] = (1, 2, 2)
+    num_res_blocks: int = 2
+    attention_resolutions: Sequence[int] = (2, 4)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("in_channels", "channels", "num_res_blocks"):
+            positive_int(name, getattr(self, name))
+        fraction("dropout", self.dropout)
+
+    def attended(self, level: int) -> bool:
+        """Whether the blocks of this level are followed by attention."""
+        return 2**level in self.attention_resolutions

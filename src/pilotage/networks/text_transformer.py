@@ -10,7 +10,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from pilotage.errors import PilotageError
 from pilotage.networks.attention import split_heads
 from pilotage.networks.checks import positive_int
-from pilotage.networks.plan import Plan
+from pilotage.networks.plan import Network, Plan
 
 _WHOLE = (torch.int64, torch.int32)
 # About what a block adds at first: the order of words is lost beside that if they begin smaller.
@@ -43,10 +43,6 @@ class TextTransformerPlan(Plan):
         padding: there is an embedding of padding; without one masks have no effect.
         encoder_width: width D of the features of a frozen encoder, which then take the place of
             tokens; None without one.
-
-    Raises:
-        PilotageError: if a setting is out of range, heads do not divide the width, or both a
-            vocabulary and an encoder's width are given.
     """
 
     vocabulary: int | None = 50257
@@ -82,7 +78,7 @@ class TextTransformerPlan(Plan):
         return (self.context, self.encoder_width)
 
 
-class TextTransformer(nn.Module):
+class TextTransformer(Network):
     """Tokens, or their features of a frozen encoder, to one vector and a sequence.
 
     Every position sees every other: there is no attention mask. Instead a padded position is the
@@ -93,9 +89,11 @@ class TextTransformer(nn.Module):
         pooled_width: of the vector, E.
     """
 
+    plan: TextTransformerPlan
+
     def __init__(self, plan: TextTransformerPlan, pooled_width: int):
-        super().__init__()
-        self.plan, width = plan, plan.text_width
+        super().__init__(plan)
+        width = plan.text_width
         self.token: nn.Embedding | nn.Linear
         if plan.vocabulary is None:
             self.token = nn.Linear(plan.caption_shape[-1], width)

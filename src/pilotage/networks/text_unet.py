@@ -28,9 +28,6 @@ class TextUNetPlan(TextTransformerPlan, UNetLayersPlan):
         low_res: the network enlarges an image, and sees it up-sampled, concatenated with x.
         inpaint: the network completes an image, and sees what is known of it, and where,
             concatenated with x.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
     low_res: bool = False
@@ -55,22 +52,17 @@ class TextUNetPlan(TextTransformerPlan, UNetLayersPlan):
 class TextUNet(UNetLayers):
     """The ADM U-Net with a text transformer, whose sequence all of its attention also looks at.
 
-    Args:
-        plan: the settings.
-
     Attributes:
-        settings: ``plan`` as JSON types; ``TextUNet(TextUNetPlan(**network.settings))`` is the
-            network again.
         null: None; `empty` gives the null condition.
     """
 
+    plan: TextUNetPlan
     condition: TimeTextEmbedding
     null: None = None
 
     def __init__(self, plan: TextUNetPlan):
         condition = TimeTextEmbedding(plan.channels)
         super().__init__(plan, condition)
-        self.plan = plan
         self.text = TextTransformer(plan, condition.width)
 
     def empty(self, count: int) -> TextCond:

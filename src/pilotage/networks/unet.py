@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from pilotage.networks.encoder_path import (
     zero_branches,
 )
 from pilotage.networks.fourier import check_fourier, input_channels, with_fourier
+from pilotage.networks.plan import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,6 @@ class UNetLayersPlan(ADMPlan):
         out_channels: channels of the prediction; as many as ``in_channels`` if None.
         learned_variance: twice the output channels; the second half describes the variance.
         heads_up: number of heads on the way up, if it is not ``heads``.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
     out_channels: int | None = None
@@ -79,7 +76,7 @@ class UNetLayersPlan(ADMPlan):
                 check_split("heads_up", heads_up, width)
 
 
-class UNetLayers(nn.Module):
+class UNetLayers(Network):
     """The layers of the ADM U-Net, and the way through them.
 
     Down-sampling rounds a size up and the way up crops to the size on the way down, so that any
@@ -88,14 +85,10 @@ class UNetLayers(nn.Module):
     Args:
         plan: the settings.
         condition: makes the vector that every block sees.
-
-    Attributes:
-        settings: ``plan`` as JSON types.
     """
 
     def __init__(self, plan: UNetLayersPlan, condition: nn.Module):
-        super().__init__()
-        self.settings: dict[str, Any] = plan.settings
+        super().__init__(plan)
         self.condition = condition
         self.stem = nn.Conv2d(plan.inputs, plan.widths[0], 3, padding=1)
         self.encoder, skips = way_down(plan)
@@ -136,9 +129,6 @@ class UNetPlan(UNetLayersPlan):
         null_class: one more label, ``num_classes``, that means "no class".
         fourier: (n_min, n_max): the first layer sees [x, sin 2π2ⁿx, cos 2π2ⁿx] for every n between,
             both included, which helps a likelihood (2107.00630, appendix C); x alone if None.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
     num_classes: int | None = None
@@ -168,19 +158,16 @@ class UNetPlan(UNetLayersPlan):
 class UNet(UNetLayers):
     """The ADM U-Net for images of any channel count, height and width.
 
-    Args:
-        plan: the settings.
-
     Attributes:
-        settings: ``plan`` as JSON types; ``UNet(UNetPlan(**unet.settings))`` is the network again.
         null: the null label, or None.
     """
 
+    plan: UNetPlan
     condition: TimeClassEmbedding
 
     def __init__(self, plan: UNetPlan):
         super().__init__(plan, plan.embedding())
-        self.plan, self.null = plan, plan.null
+        self.null = plan.null
 
     def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
         """Predict from a noisy image.
