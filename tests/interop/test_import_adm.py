@@ -22,8 +22,9 @@ from reference.same_network import effective, flags_of
 
 
 def on_meta(kind, **settings):
+    plan = EncoderPlan if kind is UNetEncoder else UNetPlan
     with torch.device("meta"):
-        return kind(**settings)
+        return kind(plan(**settings))
 
 
 def built(config):
