@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 
 from pilotage.data import load_data
 from pilotage.diffusion.ddgan_levels import ddgan_betas
-from pilotage.models.gan import (
+from pilotage.models.build import (
     build_discriminator_network,
     build_generator_network,
     few_steps,

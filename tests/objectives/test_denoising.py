@@ -7,7 +7,7 @@ import torch
 
 from pilotage.conditions import Labels
 from pilotage.diffusion import GaussianMixture, NetworkDenoiser, TruncatedCosine, alpha, sigma
-from pilotage.networks import UNet
+from pilotage.networks import UNet, UNetPlan
 from pilotage.objectives import Denoising, stratified
 from pilotage.settings import Recipe
 from pilotage.training.ema import average
@@ -30,14 +30,16 @@ def test_share_dropped_is_p_uncond(p_uncond):
 def test_dropping_is_per_example_and_changes_the_networks_output():
     torch.manual_seed(0)
     network = UNet(
-        in_channels=1,
-        channels=8,
-        channel_mult=(1,),
-        num_res_blocks=1,
-        head_channels=8,
-        num_classes=3,
-        null_class=True,
-        zero_init=False,
+        UNetPlan(
+            in_channels=1,
+            channels=8,
+            channel_mult=(1,),
+            num_res_blocks=1,
+            head_channels=8,
+            num_classes=3,
+            null_class=True,
+            zero_init=False,
+        )
     )
     z, time = torch.randn(4, 1, 8, 8), torch.full((4,), 300.0)
     labels = torch.tensor([0, 1, 2, 0])

@@ -18,7 +18,12 @@ from pilotage.diffusion.latent import (
 from pilotage.diffusion.logsnr import alpha, sigma
 from pilotage.diffusion.steps import State
 from pilotage.errors import PilotageError
-from pilotage.networks.vectors import VectorDiscriminator, VectorGenerator
+from pilotage.networks.mlp import (
+    VectorDiscriminator,
+    VectorDiscriminatorPlan,
+    VectorGenerator,
+    VectorGeneratorPlan,
+)
 from pilotage.objectives.gan_losses import Adversarial
 
 STEPS = [1, 2, 4, 8]
@@ -27,8 +32,8 @@ STEPS = [1, 2, 4, 8]
 def networks(steps, classes=None, predicts="x", **settings):
     torch.manual_seed(0)
     settings = {"hidden": 32, "layers": 2, "num_classes": classes} | settings
-    g = VectorGenerator(2, latent_dim=4, **settings)
-    d = VectorDiscriminator(2, **settings)
+    g = VectorGenerator(VectorGeneratorPlan(dim=2, latent_dim=4, **settings))
+    d = VectorDiscriminator(VectorDiscriminatorPlan(dim=2, **settings))
     return NetworkGenerator(g, predicts, steps.time), NetworkDiscriminator(d, steps.time)
 
 

@@ -20,11 +20,12 @@ from pilotage.models.build import (
     build_classifier,
     build_denoiser,
     build_encoder,
+    build_generator,
+    build_generator_network,
     build_labels,
     build_network,
 )
 from pilotage.models.conditioning import CaptionConditioner, Conditioner, SpaceConditioner
-from pilotage.models.gan import build_generator, build_generator_network
 from pilotage.models.run_folder import CONDITIONS, Card
 from pilotage.settings.samplers import Ancestral, Sampler
 from pilotage.utils.seeding import derived_seed

@@ -17,7 +17,8 @@ from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.diffusion import Denoiser, batching, keep_known
 from pilotage.errors import PilotageError
 from pilotage.models.guidance import Guidance
-from pilotage.networks.text_cond import EncodedText, TextCond, beside
+from pilotage.networks.text_cond import EncodedText, TextCond
+from pilotage.networks.text_unet import concatenated_channels
 from pilotage.settings import TextRecipe
 
 ENCODED_AT_ONCE = 256
@@ -244,7 +245,8 @@ class CaptionConditioner:
         given = (asked.low_res, asked.known, asked.known_mask)
         images = [None if i is None else i[rows].to(self._device) for i in given]
         empty = torch.zeros(count, 1, dtype=torch.int64, device=self._device)
-        return beside(self.network.plan, TextCond(empty, empty.bool(), *images), self.shape[1:])
+        cond = TextCond(empty, empty.bool(), *images)
+        return concatenated_channels(self.network.plan, cond, self.shape[1:])
 
     def _check_strengths(self, guidance: Guidance, captions: Sequence[str]) -> None:
         """Refuse strengths that do not go together."""

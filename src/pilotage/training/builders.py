@@ -9,8 +9,13 @@ from torch import nn
 
 from pilotage.conditions import CaptionSpace
 from pilotage.data import ImageData
-from pilotage.models.build import build_labels, build_schedule, schedule_of
-from pilotage.models.gan import few_steps, known_classes
+from pilotage.models.build import (
+    build_labels,
+    build_schedule,
+    few_steps,
+    known_classes,
+    schedule_of,
+)
 from pilotage.models.run_folder import Card
 from pilotage.objectives import Denoising, Hybrid
 from pilotage.objectives.classification import Classification

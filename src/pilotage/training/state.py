@@ -10,8 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from pilotage.errors import PilotageError
-from pilotage.models.build import build_model
-from pilotage.models.gan import build_discriminator, build_discriminator_network
+from pilotage.models.build import build_discriminator, build_discriminator_network, build_model
 from pilotage.models.run_folder import Card, checkpoints, read_card, state_folder
 from pilotage.models.weights import fill, fill_from
 from pilotage.settings import AdversarialRecipe, Recipe
