@@ -69,9 +69,7 @@ def load_discriminator(
     """
     tensors = stripped(weights)
     plan = DiscriminatorPlan(**discriminator_settings(tensors, config or {}, size))
-    return loaded(
-        lambda: Discriminator(DiscriminatorPlan(**settings)), tensors, discriminator_pairs
-    )
+    return loaded(lambda: Discriminator(plan), tensors, discriminator_pairs)
 
 
 def stripped(weights: Weights) -> dict[str, Tensor]:
