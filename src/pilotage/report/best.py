@@ -4,9 +4,17 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pilotage.report.grouping import Curve
-from pilotage.report.names import DIRECTIONS, listed
+from pilotage.report.grouping import Curve, Group
+from pilotage.report.names import (
+    DIRECTIONS,
+    MISSING,
+    listed,
+    measure_text,
+    metric_name,
+    with_arrow,
+)
 from pilotage.report.rows import Measure
+from pilotage.report.tables import Line, Number, Table, digits_of, printed
 
 AIMS = ("frechet", "inception_score", "precision", "recall", "attribute_all", "condition_psnr")
 
@@ -27,6 +35,27 @@ class Best(NamedTuple):
     remark: str
 
 
+class Aims(NamedTuple):
+    """The best w for each aim that was measured, of all curves whose w means the same.
+
+    Attributes:
+        name: what w is there; empty if it is the same in the whole group.
+    """
+
+    name: str
+    best: list[Best]
+
+
+def aims_of(group: Group) -> list[Aims]:
+    """The best of the group for each aim, by what w is."""
+    found = []
+    for name in group.guidances:
+        curves = [curve for curve in group.curves if curve.guidance_name == name]
+        best = [b for b in (best_over(curves, metric) for metric in AIMS) if b]
+        found.append(Aims(name if len(group.guidances) > 1 else "", best))
+    return [aims for aims in found if aims.best]
+
+
 def best_of(curve: Curve, metric: str) -> Best | None:
     """The best w of one curve; of equal ones the smallest. None without that metric."""
     points = curve.points(metric)
@@ -45,6 +74,47 @@ def best_over(curves: Iterable[Curve], metric: str) -> Best | None:
     found = [best for best in (best_of(curve, metric) for curve in curves) if best]
     sign = DIRECTIONS[metric]
     return max(found, key=lambda best: sign * best.measure.value, default=None)
+
+
+def curve_best(group: Group) -> Curve | None:
+    """The curve with the lowest distance: the one to look at first."""
+    best = best_over(group.curves, "frechet")
+    return best.curve if best else next(iter(group.curves), None)
+
+
+def best_table(group: Group) -> Table:
+    """The best w of every curve, for each aim."""
+    aims = [m for m in AIMS if any(curve.points(m) for curve in group.curves)]
+    lines = []
+    for curve in group.curves:
+        found = [best_of(curve, metric) for metric in aims]
+        lines.append(Line(curve.label, tuple(_best_w(best, group) for best in found)))
+    columns = tuple(with_arrow(m, group.extractor) for m in aims)
+    caption = (
+        "Best w of each curve (in brackets the others within one standard error of it) / its value."
+    )
+    if len(group.guidances) > 1:
+        caption += " Each w is that of the curve's own guidance."
+    return Table(caption, "curve", columns, tuple(lines))
+
+
+def best_text(best: Best, group: Group) -> str:
+    """The best value ± its standard error, with the decimals of the tables."""
+    return measure_text(best.measure, digits_of([best.metric], group.rows)[best.metric])
+
+
+def aim_text(metric: str, group: Group) -> str:
+    """``lowest FD (in-domain)``."""
+    way = "highest" if DIRECTIONS[metric] > 0 else "lowest"
+    return f"{way} {metric_name(metric, group.extractor)}"
+
+
+def _best_w(best: Best | None, group: Group) -> tuple[Number, ...]:
+    if best is None:
+        return Number(MISSING), Number(MISSING)
+    close = f"({', '.join(f'{w:g}' for w in best.close)})" if best.close else ""
+    digits = digits_of([best.metric], group.rows)
+    return Number(f"{best.w:g}", close), printed(best.measure, digits[best.metric])
 
 
 def _close(a: Measure, b: Measure) -> bool:

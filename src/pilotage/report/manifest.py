@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from pilotage.report.grouping import Group
-from pilotage.report.guidance import BY_CLASSIFIER, FREE, KINDS
 from pilotage.report.names import STANDARD, features_name, listed
 from pilotage.report.read import Source
-from pilotage.report.rows import Row
+from pilotage.report.rows import BY_CLASSIFIER, FREE, GUIDANCE_KINDS, Row
 from pilotage.report.tables import floor_name
-from pilotage.report.variants import seeds_text, variant_text
+from pilotage.report.variants import kind_of, seeds_text, variant_text
 
 Facts = list[tuple[str, str]]
 CONVENTION = "(1 + w) · conditional − w · unconditional; guidance_scale = 1 + w"
@@ -52,15 +51,16 @@ def _meanings(groups: list[Group]) -> list[str]:
     for kind, texts in found.items():
         said.append(f"{kind.capitalize()} guidance: {'; '.join(texts)}.")
         said += [ZERO[kind]] if groups else []
-    if any(guidance.shift == "mean" for group in groups for guidance in group.guidances):
+    curves = [curve for group in groups for curve in group.curves]
+    if any(curve.guidance.classifier_shift == "mean" for curve in curves):
         said.append(MEAN)
     return said
 
 
 def _conventions(groups: list[Group]) -> dict[str, list[str]]:
     """What the rows say that w is, by kind of guidance; the usual text where they do not."""
-    rows = [row for group in groups for row in group.rows if row.guidance]
-    found = {kind: [row for row in rows if row.guidance.kind == kind] for kind in KINDS}
+    rows = [row for group in groups for row in group.samples]
+    found = {kind: [r for r in rows if kind_of(r.guidance) == kind] for kind in GUIDANCE_KINDS}
     usual = {FREE: CONVENTION, BY_CLASSIFIER: "not recorded"}
     return {k: _values(rows, "convention") or [usual[k]] for k, rows in found.items() if rows}
 
@@ -96,19 +96,19 @@ def group_facts(group: Group) -> Facts:
 
 
 def _caption_hashes(group: Group) -> list[str]:
-    return list(dict.fromkeys(v.asked.hash for v in group.variants if v.asked))
+    return list(dict.fromkeys(v.prompts.hash for v in group.variants if v.prompts))
 
 
 def _classifier_facts(group: Group) -> Facts:
     """The classifiers that guided: where each was, and its weights."""
-    guided = [row for row in group.rows if row.guidance and row.guidance.by_classifier]
-    facts = {}
+    guided = [row for row in group.samples if row.guidance.by_classifier]
+    facts = []
     for row in guided:
         step = row.raw.get("classifier_step")
         parts = [row.raw.get("classifier"), step is not None and f"step {step}"]
-        facts["classifier", ", ".join(str(part) for part in parts if part)] = None
-        facts["hash of the classifier's weights", row.guidance.classifier] = None
-    return list(facts)
+        facts.append(("classifier", ", ".join(str(part) for part in parts if part)))
+        facts.append(("hash of the classifier's weights", row.guidance.classifier.hash))
+    return list(dict.fromkeys(facts))
 
 
 def source_facts(source: Source, groups: list[Group]) -> Facts:

@@ -6,21 +6,19 @@ from pathlib import Path
 
 from pilotage.report.attributes import TITLE as CAPTIONED
 from pilotage.report.attributes import Captioned
-from pilotage.report.best import Best
-from pilotage.report.classifiers import CAPTION
-from pilotage.report.content import Aims, Content, Section
-from pilotage.report.figures import Panel
+from pilotage.report.best import Aims, Best, aim_text, best_text
+from pilotage.report.content import Content, Section
+from pilotage.report.figures import Panel, Strip, captions_text, legend_svg, svg
 from pilotage.report.grouping import Group
-from pilotage.report.html import charts_html, facts_html, folded, table_html
-from pilotage.report.likelihood_section import Likelihoods
-from pilotage.report.manifest import group_facts, source_facts
-from pilotage.report.matched import TITLE as MATCHED
+from pilotage.report.likelihood import Likelihoods
+from pilotage.report.manifest import Facts, group_facts, source_facts
 from pilotage.report.names import capital
-from pilotage.report.samples import Strip, captions_text
-from pilotage.report.tables import aim_text, best_text
+from pilotage.report.tables import MATCHED, Line, Number, Table
+from pilotage.report.training_curves import LEVELS_CAPTION
 from pilotage.version import __version__
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+LONG = 16  # characters of a row's head that may be broken on a narrow screen
 
 
 def page(content: Content) -> str:
@@ -152,7 +150,7 @@ def _classifiers(content: Content) -> str:
     panels, tables = content.levels
     if not panels:
         return ""
-    charts = charts_html("", panels, "levels", CAPTION).removeprefix("<h3></h3>")
+    charts = charts_html("", panels, "levels", LEVELS_CAPTION).removeprefix("<h3></h3>")
     numbers = "".join(map(table_html, tables))
     return f"<section><h2>Noisy classifiers</h2>{charts}{numbers}</section>"
 
@@ -199,3 +197,69 @@ def _manifest(content: Content, groups: list[Group]) -> str:
             f"<h3>{escape(source.label)}</h3>{facts_html(source_facts(source, groups))}{recipe}"
         )
     return f'<section class="manifest"><h2>Manifest</h2>{"".join(blocks)}</section>'
+
+
+def table_html(table: Table) -> str:
+    """A table in a box of its own that scrolls where the page is narrow."""
+    width = max((len(cell) for line in table.lines for cell in line.cells), default=1)
+    columns = len(table.columns) * width
+    lines = "\n".join(_line(line, columns) for line in table.lines)
+    heads = "".join(_head(name, width) for name in table.columns)
+    corner = f'<th scope="col" class="corner">{escape(table.corner)}</th>'
+    spans = "".join(_head(name, count * width, "span") for name, count in table.spans)
+    above = f'<tr><td class="corner"></td>{spans}</tr>' if spans else ""
+    return (
+        f'<figure class="table"><div class="scroll" tabindex="0"><table>'
+        f"<thead>{above}<tr>{corner}{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"
+        f"<figcaption>{escape(table.caption)}</figcaption></figure>"
+    )
+
+
+def _head(name: str, width: int, kind: str = "") -> str:
+    span = f' colspan="{width}"' if width > 1 else ""
+    name_class = f' class="{kind}"' if kind else ""
+    return f'<th scope="col"{span}{name_class}>{escape(name)}</th>'
+
+
+def _line(line: Line, columns: int) -> str:
+    if line.kind == "title":
+        head = f'<th scope="rowgroup" colspan="{columns + 1}"><span>{escape(line.head)}</span></th>'
+        return f'<tr class="title">{head}</tr>'
+    cells = "".join(_number(n, k) for cell in line.cells for k, n in enumerate(cell))
+    long = ' class="long"' if len(line.head) > LONG else ""
+    return f'<tr class="{line.kind}"><th scope="row"{long}>{escape(line.head)}</th>{cells}</tr>'
+
+
+def _number(number: Number, place: int) -> str:
+    text = f"<b>{escape(number.text)}</b>" if number.best else escape(number.text)
+    error = f" <small>{escape(number.error)}</small>" if number.error else ""
+    return f'<td class="second">{text}{error}</td>' if place else f"<td>{text}{error}</td>"
+
+
+def charts_html(name: str, panels: Sequence[Panel], prefix: str, caption: str = "") -> str:
+    """Charts beside each other, with one legend; nothing without any."""
+    if not panels:
+        return ""
+    drawn = "".join(
+        f'<div class="chart" role="img" aria-label="{escape(panel.name)}">'
+        f"{svg(panel, f'{prefix}-{k}')}</div>"
+        for k, panel in enumerate(panels)
+    )
+    legend = legend_svg(panels, f"{prefix}-legend")
+    drawn += f'<div class="chart legend">{legend}</div>' if legend else ""
+    said = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<h3>{escape(name)}</h3><figure><div class="charts">{drawn}</div>{said}</figure>'
+
+
+def folded(name: str, inside: str) -> str:
+    """What is only seen once its name is clicked."""
+    return f"<details><summary>{escape(name)}</summary>{inside}</details>"
+
+
+def facts_html(facts: Facts) -> str:
+    """Names with their values."""
+    return (
+        "<dl>"
+        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+        + "</dl>"
+    )

@@ -1,16 +1,20 @@
 """``write_report``: reads the runs and writes page, Markdown, CSV and figures."""
 
+import csv
+import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pilotage.errors import PilotageError
 from pilotage.report.content import Content, gather
-from pilotage.report.csv import flat, flat_levels, flat_likelihood
-from pilotage.report.figures import save_png
+from pilotage.report.figures import save_png, save_strips
+from pilotage.report.grouping import Group
+from pilotage.report.likelihood import Coded
 from pilotage.report.markdown import markdown
 from pilotage.report.page import page
-from pilotage.report.read import read_sources
-from pilotage.report.samples import save_strips
+from pilotage.report.read import PARTS, Bound, Level, Source, read_sources
 
 
 def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
@@ -78,3 +82,68 @@ def _save_figures(content: Content, out: Path) -> dict[str, Path]:
     if content.health:
         save_png(content.health, place("health"), columns=3)
     return figures
+
+
+def flat(groups: list[Group]) -> str:
+    """Every row as it was read, numbers unrounded; empty where a row does not have the field."""
+    rows = [flat_row(row.raw) for group in groups for row in group.rows]
+    return csv_text(["id", "kind", "run", *(name for row in rows for name in row)], rows)
+
+
+def flat_levels(sources: list[Source]) -> str:
+    """Every line of every classifier's noise levels, a row per level."""
+    rows = [
+        {"run": source.label, "step": line.step, "images": line.images, **level._asdict()}
+        for source in sources
+        for line in source.levels
+        for level in line.levels
+    ]
+    return csv_text(["run", "step", "images", *Level._fields], rows)
+
+
+def flat_likelihood(images: list[Coded]) -> str:
+    """Every row of the tables, numbers unrounded, with the codecs of its images."""
+    rows = [_flat_bound(bound, coded) for coded in images for bound in coded.bounds]
+    return csv_text([name for row in rows for name in row], rows)
+
+
+def _flat_bound(bound: Bound, coded: Coded) -> dict[str, Any]:
+    told = bound._asdict()
+    measures, raw = told.pop("measures"), told.pop("raw")
+    del told["codecs"]
+    told["data_hash"] = told.pop("hash")
+    for part, measure in measures.items():
+        told |= {part: _known(measure.value), f"{part}_se": _known(measure.error)}
+    told |= {f"codec_{name}": bits for name, bits in coded.codecs.items()}
+    skipped = {*told, *PARTS, "codecs"}
+    return told | {name: value for name, value in raw.items() if name not in skipped}
+
+
+def csv_text(columns: list[str], rows: list[dict[str, Any]]) -> str:
+    """The rows under the columns, each of which is named once however often it is given."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(dict.fromkeys(columns)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def flat_row(raw: dict[str, Any]) -> dict[str, Any]:
+    """A row of a sweep with one number or text per field."""
+    told: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name == "metrics":
+            continue
+        if isinstance(value, dict):
+            told |= {f"{name}_{key}": inner for key, inner in value.items()}
+        elif isinstance(value, list):
+            told[name] = " ".join(map(str, value))
+        else:
+            told[name] = value
+    for name, (value, error) in raw["metrics"].items():
+        told |= {name: _known(value), f"{name}_se": _known(error)}
+    return told
+
+
+def _known(value: float | None) -> float | str:
+    return "" if value is None or not math.isfinite(value) else value
