@@ -46,10 +46,10 @@ def test_rows_of_two_samplers_share_no_curve(tmp_path, toys):
     other = new | {"sampler": "zigzag"}
     run = swept(tmp_path, *(sample_row(w, **how) for how in ({}, new, other) for w in (0, 1)))
     names = ["T = 64, ancestral", "T = 64, zigzag(strength=2.0)", "T = 64, zigzag"]
-    assert labels(run) == dict.fromkeys(names, [0, 1])
+    assert labels(run) == {name: [0, 1] for name in names}
     page = report(tmp_path, run)
     assert "over w: zigzag(strength=2.0), n = 2000, seeds 0 to 1999; w is" in page.text
-    assert {name for name, *_ in page.table("curve", *page.tables[0][0][1:])} >= {*names}
+    assert [name for name, *_ in page.tables[0]] == ["curve", *names]
 
 
 def test_rows_of_two_rules_share_no_curve_and_no_best_w(tmp_path, toys):

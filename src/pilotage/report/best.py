@@ -24,7 +24,6 @@ class Best(NamedTuple):
 
     Attributes:
         close: other values of w within one standard error of the difference.
-        remark: the same as a sentence, and whether the grid ended there.
     """
 
     metric: str
@@ -32,7 +31,25 @@ class Best(NamedTuple):
     w: float
     measure: Measure
     close: tuple[float, ...]
-    remark: str
+
+    @property
+    def remark(self) -> str:
+        """The other values as a sentence, and whether the grid ended at this one."""
+        others = [w for w, _ in self.curve.points(self.metric) if w != self.w]
+        if not others:
+            return "The only w measured."
+        said = "No other w lies within one standard error."
+        if not math.isfinite(self.measure.error):
+            said = "No standard error is known, so neighbours may be as good."
+        elif self.close:
+            names = listed(f"{other:g}" for other in self.close)
+            verb = "lies" if len(self.close) == 1 else "lie"
+            said = f"w = {names} {verb} within one standard error: not told apart."
+        if self.w > max(others):
+            said += " It is the largest w tried."
+        elif self.w < min(others):
+            said += " It is the smallest w tried."
+        return said
 
 
 class Aims(NamedTuple):
@@ -63,10 +80,8 @@ def best_of(curve: Curve, metric: str) -> Best | None:
         return None
     sign = DIRECTIONS[metric]
     w, measure = max(points, key=lambda point: sign * point[1].value)
-    others = [point for point in points if point[0] != w]
-    close = tuple(other for other, m in others if _close(measure, m))
-    remark = _remark(w, measure, [other for other, _ in others], close)
-    return Best(metric, curve, w, measure, close, remark)
+    close = tuple(other for other, m in points if other != w and _close(measure, m))
+    return Best(metric, curve, w, measure, close)
 
 
 def best_over(curves: Iterable[Curve], metric: str) -> Best | None:
@@ -121,21 +136,3 @@ def _close(a: Measure, b: Measure) -> bool:
     """Whether the gap is within one standard error of the difference."""
     known = [error for error in (a.error, b.error) if math.isfinite(error)]
     return abs(a.value - b.value) <= math.hypot(*known)
-
-
-def _remark(w: float, measure: Measure, others: list[float], close: tuple[float, ...]) -> str:
-    if not others:
-        return "The only w measured."
-    if not math.isfinite(measure.error):
-        said = "No standard error is known, so neighbours may be as good."
-    elif close:
-        names = listed(f"{other:g}" for other in close)
-        verb = "lies" if len(close) == 1 else "lie"
-        said = f"w = {names} {verb} within one standard error: not told apart."
-    else:
-        said = "No other w lies within one standard error."
-    if w > max(others):
-        said += " It is the largest w tried."
-    elif w < min(others):
-        said += " It is the smallest w tried."
-    return said

@@ -20,7 +20,6 @@ from pilotage.report.grouping import Curve, Group
 from pilotage.report.names import with_arrow
 from pilotage.report.rows import GUIDANCE_KINDS, Row
 from pilotage.report.tables import floor_name
-from pilotage.report.variants import kind_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,21 +45,20 @@ def over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[Panel]:
 
     A single w makes no curve, and no panel.
     """
-    found = [[c for c in curves if kind_of(c.guidance) == kind] for kind in kinds_of(group)]
+    found = [[curve for curve in curves if curve.kind == kind] for kind in _kinds_of(group)]
     shown = [part for part in found if any(len(curve.points(metric)) > 1 for curve in part)]
     return [_panel(group, "w", metric, part) for part in shown]
 
 
-def kinds_of(group: Group) -> list[str]:
+def _kinds_of(group: Group) -> list[str]:
     """The kinds of guidance that occur."""
-    found = {kind_of(curve.guidance) for curve in group.curves}
-    return [kind for kind in GUIDANCE_KINDS if kind in found]
+    return [kind for kind in GUIDANCE_KINDS if any(curve.kind == kind for curve in group.curves)]
 
 
 def charts_caption(group: Group) -> str:
     """How to read the charts."""
     said = "Points are labelled with w, bars are one standard error."
-    if len(kinds_of(group)) > 1:
+    if len(_kinds_of(group)) > 1:
         said += (
             " Filled points are classifier-free, hollow ones classifier guidance; "
             "each w is that of the point's own guidance."
@@ -77,8 +75,7 @@ def _panel(group: Group, x: str, y: str, curves: Sequence[Curve]) -> Panel:
     plain = [names[m].rstrip(" ↑↓") for m in (x, y)]
     name = f"{plain[1]} against {plain[0]}"
     if x == "w":
-        several = len(kinds_of(group)) > 1
-        names["w"] = f"w, {kind_of(curves[0].guidance)}" if several else "w"
+        names["w"] = f"w, {curves[0].kind}" if len(_kinds_of(group)) > 1 else "w"
         name = f"{plain[1]} over {names['w']}"
 
     def draw(axis: "Axes") -> None:
@@ -114,14 +111,13 @@ def _look(group: Group, curve: Curve) -> dict[str, Any]:
 
     Of a single model, colour by steps and guidance. A classifier's points are hollow.
     """
-    models, kinds = list(group.models), kinds_of(group)
+    models, kinds, guidances = list(group.models), _kinds_of(group), group.guidances
     if len(models) > 1:
         colour = models.index(curve.model)
-        dash = _place(group, curve, lambda c: (-c.steps, kinds.index(kind_of(c.guidance))))
+        dash = _place(group, curve, lambda c: (-c.steps, kinds.index(c.kind)))
     else:
-        guides = group.guidances
-        colour = _place(group, curve, lambda c: (guides.index(c.guidance_name), -c.steps))
-        dash = kinds.index(kind_of(curve.guidance))
+        colour = _place(group, curve, lambda c: (guidances.index(c.guidance_name), -c.steps))
+        dash = kinds.index(curve.kind)
     marker = group.variants.index(curve.variant)
     hollow = {"markerfacecolor": PAPER, "markersize": 5} if curve.guidance.by_classifier else {}
     return {
@@ -167,7 +163,7 @@ def _draw_floor(axis: "Axes", row: Row, x: str, y: str, named: bool) -> None:
 
 
 def _label_points(axis: "Axes", group: Group, x: str, y: str) -> None:
-    """w beside the points: ends first, then what finds room."""
+    """Write w at the points: ends first, then what finds room."""
     taken: list[tuple[float, float]] = []
     curves = [curve.rows_with(x, y) for curve in group.curves]
     ends = [row for rows in curves for row in (rows[:1] + rows[1:][-1:])]

@@ -121,7 +121,7 @@ def comparison_table(found: Comparison) -> Table:
         cells += _speed_cells(model, slowest) if slowest else []
         measures = {m: model.row.measure(m) for m in metrics}
         cells += [printed(x, digits[m], x.value == best[m]) for m, x in measures.items()]
-        lines.append(Line(model.name, tuple((cell,) for cell in cells)))
+        lines.append(Line.of(model.name, cells))
     columns = ["parameters (M)", "steps T"]
     if slowest:
         columns += ["sampler", "network calls per image ↓", "seconds per 100 images ↓"]

@@ -81,29 +81,31 @@ def _style() -> Iterator[None]:
         yield
 
 
-def svg(panel: Panel, prefix: str) -> str:
-    """Inline SVG without outside names; ids begin with the prefix, colours are CSS variables."""
+def _figure(**look: Any) -> "Figure":
     from matplotlib.figure import Figure
 
+    return Figure(**look)
+
+
+def svg(panel: Panel, prefix: str) -> str:
+    """Inline SVG without outside names; ids begin with the prefix, colours are CSS variables."""
     with _style():
-        figure = Figure(figsize=SIZE, layout="constrained", facecolor="none")
+        figure = _figure(figsize=SIZE, layout="constrained", facecolor="none")
         panel.draw(figure.subplots())
         return _inline(figure, prefix)
 
 
 def legend_svg(panels: Sequence[Panel], prefix: str) -> str:
     """What the lines of these panels are, once for all; empty if there is but one."""
-    from matplotlib.figure import Figure
-
     with _style():
-        figure = Figure()
-        axes = [figure.add_subplot() for _ in panels]
+        scratch = _figure()
+        axes = [scratch.add_subplot() for _ in panels]
         for axis, panel in zip(axes, panels, strict=True):
             panel.draw(axis)
         entries = _entries(axes)
         if len(entries) < 2:
             return ""
-        figure = Figure(figsize=(SIZE[0], 0.2 * len(entries) + 0.2), facecolor="none")
+        figure = _figure(figsize=(SIZE[0], 0.2 * len(entries) + 0.2), facecolor="none")
         figure.legend(entries.values(), entries, loc="upper left", fontsize=9)
         return _inline(figure, prefix)
 
@@ -139,15 +141,13 @@ def _inline(figure: "Figure", prefix: str) -> str:
 
 def save_png(panels: Sequence[Panel], path: Path, columns: int = 2) -> None:
     """All panels as one picture on white."""
-    from matplotlib.figure import Figure
-
     from pilotage.utils.files import whole_file  # needs torch
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     with _style(), whole_file(path) as temporary:
         size = (SIZE[0] * columns, SIZE[1] * rows)
-        figure = Figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
+        figure = _figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
@@ -176,7 +176,7 @@ def draw_measures(
 
 
 def name_point(axis: "Axes", name: str, place: tuple[float, float], above: float) -> None:
-    """Write a name beside a point, so many typographic points above it."""
+    """Write a name at a point, so many typographic points above it."""
     offset: dict[str, Any] = {"xytext": (4, above), "textcoords": "offset points"}
     axis.annotate(name, place, **offset, fontsize=8, color=INK)
 
@@ -240,7 +240,6 @@ def _picture(row: Row) -> bytes | None:
 
 def save_strips(found: list[Strip], title: str, path: Path) -> None:
     """All strips below each other as one PNG."""
-    from matplotlib.figure import Figure
     from PIL import Image
 
     from pilotage.utils.files import whole_file  # needs torch
@@ -250,7 +249,7 @@ def save_strips(found: list[Strip], title: str, path: Path) -> None:
     strip, gap, top = 7 * height / width, 0.14, 0.4  # in inches
     total = (strip + gap) * len(shown) + top
     with whole_file(path) as temporary:
-        figure = Figure(figsize=(8, total), dpi=150, facecolor="white")
+        figure = _figure(figsize=(8, total), dpi=150, facecolor="white")
         for k, (w, image) in enumerate(shown):
             bottom = total - top - strip - k * (strip + gap)
             axis = figure.add_axes((0.8 / 8, bottom / total, 7 / 8, strip / total))

@@ -1,4 +1,4 @@
-"""Rows sorted into what may be compared: groups of one yardstick, and curves over w in them."""
+"""Rows sorted into what may be compared: groups of one reference, and curves over w in them."""
 
 import math
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pilotage.report.names import features_name, listed
 from pilotage.report.read import Source
 from pilotage.report.rows import Measure, Row, SampleRow
-from pilotage.report.variants import Variant, guidance_names, variant_names, variant_of
+from pilotage.report.variants import Variant, guidance_names, kind_of, variant_names, variant_of
 
 if TYPE_CHECKING:
     from pilotage.models.guidance import Guidance
@@ -50,6 +50,11 @@ class Curve(NamedTuple):
         """What its w is."""
         return self.variant.guidance
 
+    @property
+    def kind(self) -> str:
+        """Classifier-free, or a classifier's."""
+        return kind_of(self.guidance)
+
 
 class Group(NamedTuple):
     """All rows of one extractor and one reference set.
@@ -71,7 +76,7 @@ class Group(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Which yardstick it is."""
+        """The extractor and the reference set, in words."""
         ref = self.reference
         name = f"the {ref.get('split') or 'reference'} images"
         if ref.get("data"):
@@ -142,11 +147,10 @@ def _name_models(found: Iterable[Model]) -> dict[Model, str]:
         return {rates[rate]: _rate_name(rate) for rate in sorted(rates)}
     runs = [model.run for model in models]
     labels = [m.run if runs.count(m.run) == 1 else f"{m.run}, step {m.step}" for m in models]
-    hashed = [
-        name if labels.count(name) == 1 else f"{name}, {m.run_hash[:6]}"
+    return {
+        m: name if labels.count(name) == 1 else f"{name}, {m.run_hash[:6]}"
         for name, m in zip(labels, models, strict=True)
-    ]
-    return dict(zip(models, hashed, strict=True))
+    }
 
 
 def _rate_name(p_uncond: float) -> str:
@@ -178,11 +182,11 @@ def _curves(samples: list[tuple[Source, SampleRow]], models: dict[Model, str]) -
 
 
 def _free_w_tells(keys: Iterable[tuple[Variant, int, Model]]) -> bool:
-    """Whether the strength beside a classifier differs otherwise than models decide it."""
-    guided = [(m, v.guidance.classifier_free_w) for v, _, m in keys if v.guidance.by_classifier]
-    chosen = [w for m, w in set(guided) if w not in ((-1, 0) if m.p_uncond == 1 else (0,))]
+    """Whether the strength with a classifier differs otherwise than models decide it."""
+    guided = {(m, v.guidance.classifier_free_w) for v, _, m in keys if v.guidance.by_classifier}
+    chosen = [w for m, w in guided if w not in ((-1, 0) if m.p_uncond == 1 else (0,))]
     several = len({w for _, w in guided}) > 1
-    return several and (bool(chosen) or len(set(guided)) > len({m for m, _ in guided}))
+    return several and (bool(chosen) or len(guided) > len({m for m, _ in guided}))
 
 
 def notes(group: Group) -> list[str]:

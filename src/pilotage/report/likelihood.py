@@ -156,12 +156,12 @@ def _line(bound: Bound, digits: dict[str, int]) -> Line:
     counts = (bound.evaluations, bound.seed, bound.training_step)
     numbers += [Number(str(count)) for count in counts]
     steps = "inf" if math.isinf(bound.steps) else f"{bound.steps:.0f}"
-    return Line(steps, tuple((number,) for number in numbers))
+    return Line.of(steps, numbers)
 
 
 def _codec(name: str, bits: float, digits: int) -> Line:
-    nothing = ((Number(""),),) * (len(COLUMNS) - 1)
-    return Line(name, ((Number(number_text(bits, digits)),), *nothing), "floor")
+    nothing = [Number("")] * (len(COLUMNS) - 1)
+    return Line.of(name, [Number(number_text(bits, digits)), *nothing], "floor")
 
 
 def bound_panels(images: Sequence[Coded], runs: Sequence[str]) -> list[Panel]:

@@ -51,10 +51,15 @@ class Line(NamedTuple):
 
     def pair(self, name: str) -> tuple[float, float]:
         """A field that has to be a number and its standard error; NaN for null."""
-        value = self.need(name, object)
-        if not is_pair(value):
-            raise PilotageError(f"{self.where}: {name} is {value!r}, not [value, standard error].")
-        return known(value)
+        pair = self.need(name, object)
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not all(x is None or isinstance(x, int | float) for x in pair)
+        ):
+            raise PilotageError(f"{self.where}: {name} is {pair!r}, not [value, standard error].")
+        value, error = (math.nan if x is None else float(x) for x in pair)
+        return value, error
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         """A field that has to be one of these."""
@@ -83,21 +88,6 @@ class Line(NamedTuple):
             return make(self.content)
         except PilotageError as error:
             raise PilotageError(f"{self.where}: {error}") from None
-
-
-def is_pair(value: Any) -> bool:
-    """Whether it is two numbers, or nulls."""
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(x is None or isinstance(x, (int, float)) for x in value)
-    )
-
-
-def known(pair: list[float | None]) -> tuple[float, float]:
-    """Two numbers, NaN for null."""
-    value, error = (math.nan if number is None else float(number) for number in pair)
-    return value, error
 
 
 def read_lines(path: Path) -> list[Line]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pilotage.errors import PilotageError
-from pilotage.report.lines import Line, is_pair, known
+from pilotage.report.lines import Line
 from pilotage.settings.samplers import Sampler
 
 if TYPE_CHECKING:
@@ -189,11 +189,6 @@ def _part(line: Line, name: str, *fields: str) -> dict[str, Any]:
 
 
 def _metrics(line: Line) -> dict[str, Measure]:
-    metrics = {}
-    for name, pair in line.need("metrics", dict).items():
-        if not is_pair(pair):
-            raise PilotageError(
-                f"{line.where}: metrics.{name} is {pair!r}, not [value, standard error]."
-            )
-        metrics[name] = Measure(*known(pair))
-    return metrics
+    metrics = line.need("metrics", dict)
+    named = Line(line.where, {f"metrics.{name}": pair for name, pair in metrics.items()})
+    return {name: Measure(*named.pair(f"metrics.{name}")) for name in metrics}

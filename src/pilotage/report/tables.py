@@ -1,7 +1,7 @@
 """The tables of the papers, as plain data that page and Markdown write down."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pilotage.report.grouping import Curve, Group
@@ -22,6 +22,7 @@ FURTHER = ("density", "coverage", "kernel", "accuracy", "clipped_fraction")
 MATCHED = "Classifier-free against classifier guidance at matched IS"
 SCORE, DISTANCE = "inception_score", "frechet"
 OTHERS = ("precision", "recall")
+NONE: Mapping[str, float] = {}
 
 
 class Number(NamedTuple):
@@ -42,6 +43,11 @@ class Line(NamedTuple):
     head: str
     cells: tuple[tuple[Number, ...], ...] = ()
     kind: str = "row"
+
+    @classmethod
+    def of(cls, head: str, numbers: Iterable[Number], kind: str = "row") -> "Line":
+        """A row with one number per column."""
+        return cls(head, tuple((number,) for number in numbers), kind)
 
 
 class Table(NamedTuple):
@@ -70,19 +76,12 @@ def _guidance_table(group: Group, variant: Variant) -> Table:
     digits = digits_of(metrics, group.rows)
     columns = [{row.w: row for row in curve.rows} for curve in curves]
     best = [{m: best_value(curve.rows, m) for m in metrics} for curve in curves]
-    lines = [
-        Line(
-            f"{w:g}",
-            tuple(
-                _numbers(column.get(w), metrics, digits, top)
-                for column, top in zip(columns, best, strict=True)
-            ),
-        )
-        for w in sorted({w for column in columns for w in column})
-    ]
+    lines = []
+    for w in sorted({w for column in columns for w in column}):
+        pairs = zip(columns, best, strict=True)
+        lines.append(Line(f"{w:g}", tuple(_numbers(c.get(w), digits, top) for c, top in pairs)))
     for row in (*group.baselines, *group.floors):
-        cells = (_numbers(row, metrics, digits),) * len(columns)
-        lines.append(Line(floor_name(row), cells, "floor"))
+        lines.append(Line(floor_name(row), (_numbers(row, digits),) * len(columns), "floor"))
     steps = list(dict.fromkeys(curve.steps for curve in curves))
     spans: tuple[tuple[str, int], ...] = ()
     names = tuple(f"T = {curve.steps}" for curve in curves)
@@ -119,15 +118,13 @@ def setting_table(group: Group, wanted: Sequence[str], caption: str) -> Table:
     for curve in group.curves:
         if len(group.curves) > 1:
             lines.append(Line(curve.label, kind="title"))
-        lines += [_single(w_text(row.guidance), row, metrics, digits, best) for row in curve.rows]
+        lines += [Line.of(w_text(r.guidance), _numbers(r, digits, best)) for r in curve.rows]
     if group.images and group.curves:
         lines.append(Line("other images", kind="title"))
-    lines += [
-        _single(f"{row.name} (n = {row.n})", row, metrics, digits, kind="images")
-        for row in group.images
-    ]
-    below = (*group.baselines, *group.floors)
-    lines += [_single(floor_name(row), row, metrics, digits, kind="floor") for row in below]
+    for row in group.images:
+        lines.append(Line.of(f"{row.name} (n = {row.n})", _numbers(row, digits), "images"))
+    for row in (*group.baselines, *group.floors):
+        lines.append(Line.of(floor_name(row), _numbers(row, digits), "floor"))
     columns = tuple(with_arrow(m, group.extractor) for m in metrics)
     return Table(caption, "w" if group.curves else "images", columns, tuple(lines))
 
@@ -138,28 +135,12 @@ def floor_name(row: Row) -> str:
     return f"{row.kind}{f' from {size_text(size)}' if size else ''} (n = {row.n})"
 
 
-def _single(
-    head: str,
-    row: Row,
-    metrics: Sequence[str],
-    digits: dict[str, int],
-    best: dict[str, float] | None = None,
-    kind: str = "row",
-) -> Line:
-    return Line(head, tuple((n,) for n in _numbers(row, metrics, digits, best)), kind)
-
-
 def _numbers(
-    row: Row | None,
-    metrics: Sequence[str],
-    digits: dict[str, int],
-    best: dict[str, float] | None = None,
+    row: Row | None, digits: Mapping[str, int], best: Mapping[str, float] = NONE
 ) -> tuple[Number, ...]:
-    found = [row.measure(m) if row else UNKNOWN for m in metrics]
-    return tuple(
-        printed(measure, digits[m], best is not None and measure.value == best[m])
-        for m, measure in zip(metrics, found, strict=True)
-    )
+    """The metrics whose decimals are given; dashes without a row."""
+    found = {m: row.measure(m) if row else UNKNOWN for m in digits}
+    return tuple(printed(x, digits[m], x.value == best.get(m)) for m, x in found.items())
 
 
 def printed(measure: Measure, digits: int, best: bool = False) -> Number:
@@ -230,14 +211,14 @@ def _guided_rows(curve: Curve) -> list[SampleRow]:
 def _matched_line(
     row: SampleRow, free: list[Curve], metrics: list[str], digits: dict[str, int]
 ) -> Line:
-    cells = [printed(row.measure(m), digits[m]) for m in (SCORE, *metrics)]
+    numbers = [*_numbers(row, digits)]
     for curve in free:
-        there = at_score(curve, row.metrics[SCORE].value, metrics)
-        cells += [printed(there.get(m, UNKNOWN), digits[m]) for m in metrics]
-    return Line(f"{row.w:g}", tuple((cell,) for cell in cells))
+        there = _at_score(curve, row.metrics[SCORE].value, metrics)
+        numbers += [printed(there.get(m, UNKNOWN), digits[m]) for m in metrics]
+    return Line.of(f"{row.w:g}", numbers)
 
 
-def at_score(curve: Curve, score: float, metrics: list[str]) -> dict[str, Measure]:
+def _at_score(curve: Curve, score: float, metrics: list[str]) -> dict[str, Measure]:
     """The metrics of a curve where it has that inception score.
 
     Linear between neighbouring w. Of several places that with the lowest distance; nothing outside

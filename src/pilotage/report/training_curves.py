@@ -8,7 +8,7 @@ import numpy as np
 
 from pilotage.report.figures import MUTED, SERIES, Panel, legend_name, log_y
 from pilotage.report.names import spoken
-from pilotage.report.read import Level, Source
+from pilotage.report.read import Source
 from pilotage.report.tables import Line, Number, Table
 
 if TYPE_CHECKING:
@@ -217,9 +217,8 @@ def _levels_table(source: Source) -> Table:
     newest = source.levels[-1]
     chance = f"; chance is {1 / source.classes:.3g}" if source.classes else ""
     caption = f"{source.label} at step {newest.step}, on {newest.images} images{chance}."
-    return Table(caption, "lam", tuple(SHOWN.values()), tuple(map(_levels_line, newest.levels)))
-
-
-def _levels_line(level: Level) -> Line:
-    cells = tuple((Number(f"{getattr(level, field):.3f}"),) for field in SHOWN)
-    return Line(f"{level.lam:.3g}", cells)
+    lines = [
+        Line.of(f"{level.lam:.3g}", [Number(f"{getattr(level, field):.3f}") for field in SHOWN])
+        for level in newest.levels
+    ]
+    return Table(caption, "lam", tuple(SHOWN.values()), tuple(lines))

@@ -96,7 +96,7 @@ def guidance_names(
 ) -> dict["Guidance", str]:
     """Short names: the kind, of classifiers what tells them apart, a rule and an interval.
 
-    Strengths of two names are not comparable. Negative prompts and strengths of images are told
+    Strengths of two names are not comparable. Negative prompts and strengths of images are named
     with the prompts.
 
     Args:

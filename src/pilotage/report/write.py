@@ -3,18 +3,18 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pilotage.errors import PilotageError
 from pilotage.report.content import Content, gather
-from pilotage.report.figures import save_png, save_strips
+from pilotage.report.figures import Panel, save_png, save_strips
 from pilotage.report.grouping import Group
 from pilotage.report.likelihood import Coded
 from pilotage.report.markdown import markdown
 from pilotage.report.page import page
-from pilotage.report.read import PARTS, Bound, Level, Source, read_sources
+from pilotage.report.read import Bound, Level, Source, read_sources
 
 
 def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
@@ -63,24 +63,22 @@ def _save_figures(content: Content, out: Path) -> dict[str, Path]:
         figures[name] = out.with_name(f"{out.stem}-{name.removesuffix('-1')}.png")
         return figures[name]
 
+    def save(name: str, panels: Sequence[Panel], columns: int = 2) -> None:
+        if panels:
+            save_png(panels, place(name), columns)
+
     for k, section in enumerate(content.sections, 1):
-        if section.panels:
-            save_png(section.panels, place(f"curves-{k}"))
+        save(f"curves-{k}", section.panels)
         if section.captioned:
             panels = section.captioned.panels
-            save_png(panels, place(f"captions-{k}"), columns=2 if len(panels) == 4 else 3)
-        if section.samples:
-            curve, found = section.samples[0]
+            save(f"captions-{k}", panels, columns=2 if len(panels) == 4 else 3)
+        for curve, found in section.samples[:1]:
             if any(strip.picture for strip in found):
                 save_strips(found, curve.label, place(f"samples-{k}"))
-    if content.likelihood:
-        save_png(content.likelihood.panels, place("likelihood"))
-    if content.levels[0]:
-        save_png(content.levels[0], place("levels"))
-    if content.training:
-        save_png(content.training, place("training"), columns=3)
-    if content.health:
-        save_png(content.health, place("health"), columns=3)
+    save("likelihood", content.likelihood.panels if content.likelihood else [])
+    save("levels", content.levels[0])
+    save("training", content.training, columns=3)
+    save("health", content.health, columns=3)
     return figures
 
 
@@ -108,15 +106,11 @@ def flat_likelihood(images: list[Coded]) -> str:
 
 
 def _flat_bound(bound: Bound, coded: Coded) -> dict[str, Any]:
-    told = bound._asdict()
-    measures, raw = told.pop("measures"), told.pop("raw")
-    del told["codecs"]
-    told["data_hash"] = told.pop("hash")
-    for part, measure in measures.items():
-        told |= {part: _known(measure.value), f"{part}_se": _known(measure.error)}
-    told |= {f"codec_{name}": bits for name, bits in coded.codecs.items()}
-    skipped = {*told, *PARTS, "codecs"}
-    return told | {name: value for name, value in raw.items() if name not in skipped}
+    row = {k: x for k, x in bound._asdict().items() if k not in ("measures", "raw", "codecs")}
+    row["data_hash"] = row.pop("hash")
+    row |= _flat_measures(bound.measures)
+    row |= {f"codec_{name}": bits for name, bits in coded.codecs.items()}
+    return row | {k: x for k, x in bound.raw.items() if k not in row and k != "codecs"}
 
 
 def csv_text(columns: list[str], rows: list[dict[str, Any]]) -> str:
@@ -130,20 +124,21 @@ def csv_text(columns: list[str], rows: list[dict[str, Any]]) -> str:
 
 def flat_row(raw: dict[str, Any]) -> dict[str, Any]:
     """A row of a sweep with one number or text per field."""
-    told: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, value in raw.items():
         if name == "metrics":
             continue
         if isinstance(value, dict):
-            told |= {f"{name}_{key}": inner for key, inner in value.items()}
-        elif isinstance(value, list):
-            told[name] = " ".join(map(str, value))
+            row |= {f"{name}_{key}": inner for key, inner in value.items()}
         else:
-            told[name] = value
-    for name, (value, error) in raw["metrics"].items():
-        told |= {name: _known(value), f"{name}_se": _known(error)}
-    return told
+            row[name] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return row | _flat_measures(raw["metrics"])
 
 
-def _known(value: float | None) -> float | str:
-    return "" if value is None or not math.isfinite(value) else value
+def _flat_measures(measures: Mapping[str, Sequence[float | None]]) -> dict[str, float | str]:
+    """Numbers and their standard errors, each empty where it is not known."""
+    row: dict[str, float | str] = {}
+    for name, pair in measures.items():
+        for key, x in zip((name, f"{name}_se"), pair, strict=True):
+            row[key] = "" if x is None or not math.isfinite(x) else x
+    return row
