@@ -1,6 +1,7 @@
 """A new sampler or guidance rule is one class: everything above takes it by its name."""
 
 import json
+import shutil
 from typing import ClassVar
 
 import pytest
@@ -16,10 +17,16 @@ from pilotage.settings.samplers import Sampler
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     assert train(folder, steps=4) == 0
     return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy: a report knows no row of a toy that another test defined."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 @pytest.fixture

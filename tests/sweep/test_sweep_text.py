@@ -234,7 +234,7 @@ def test_an_interval_is_a_curve_of_its_own(base):
     interval = ["--guidance-interval", "-20", "0"]
     assert sweep(base, "--w", "2", *interval)["sample", 2.0]["guidance_interval"] == [-20, 0]
     (group,) = arrange(read_sources([base]))
-    assert {guidance.interval for guidance in group.guidances} == {None, (-20, 0)}
+    assert {curve.guidance.interval for curve in group.curves} == {None, (-20, 0)}
     assert any("λ from -20 to 0" in curve.label for curve in group.curves)
 
 

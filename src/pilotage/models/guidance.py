@@ -139,10 +139,13 @@ class Guidance:
 
     def label(self) -> str:
         """The strength in a title, and what else steers."""
-        parts = [f"w = {self.w:g}"]
-        parts += [str(self.rule)] if self.rule != CFG() else []
-        parts += [f"λ from {self.interval[0]:g} to {self.interval[1]:g}"] if self.interval else []
-        return ", ".join(parts)
+        return ", ".join([f"w = {self.w:g}", *self.modifiers()])
+
+    def modifiers(self) -> list[str]:
+        """The rule, if it is not the usual one, and where guidance acts, if not everywhere."""
+        rule = [] if self.rule == CFG() else [str(self.rule)]
+        between = "λ from {:g} to {:g}"
+        return rule + ([] if self.interval is None else [between.format(*self.interval)])
 
     def record(self) -> dict[str, Any]:
         """The strengths and what they mean, for a file beside the images."""
