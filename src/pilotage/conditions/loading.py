@@ -1,5 +1,6 @@
 """A condition space from its folder."""
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def _several(facts: dict[str, Any], folder: Path) -> Several:
     return Several(parts, facts["together"])
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[dict[str, Any], Path], Space]] = {
     "labels": _labels,
     "tokens": _tokens,
     "frozen_text": _frozen_text,

@@ -11,14 +11,14 @@ from typing import Any, Literal, Protocol, TypedDict
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.diffusion import Denoiser, batching, keep_known
 from pilotage.errors import PilotageError
 from pilotage.models.guidance import Guidance
 from pilotage.networks.text_cond import EncodedText, TextCond
-from pilotage.networks.text_unet import concatenated_channels
+from pilotage.networks.text_unet import TextUNet, concatenated_channels
 from pilotage.settings import TextRecipe
 
 ENCODED_AT_ONCE = 256
@@ -175,7 +175,7 @@ class CaptionConditioner:
     """
 
     space: CaptionSpace
-    network: nn.Module
+    network: TextUNet
     recipe: TextRecipe
     shape: tuple[int, ...]
     noun: str = "captions"

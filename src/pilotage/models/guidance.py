@@ -205,6 +205,7 @@ def _of_parts(denoise: Denoiser) -> Denoiser:
     """The denoiser of a condition in parts, pooled text and sequence, and image."""
 
     def of_parts(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
-        return denoise(z, lam, EncodedText(*cond["text"], cond["image"]))
+        pooled, sequence = cond["text"]
+        return denoise(z, lam, EncodedText(pooled, sequence, cond["image"]))
 
     return of_parts

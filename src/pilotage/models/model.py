@@ -110,7 +110,8 @@ class Model:
             known=given.pop("known", None),
             known_mask=given.pop("known_mask", None),
         )
-        guide = self._classifier(given.pop("classifier", None) or (spec and spec.classifier))
+        by_spec = None if spec is None else spec.classifier
+        guide = self._classifier(given.pop("classifier", None) or by_spec)
         if spec is None:
             spec = SamplingSpec(classifier=guide and guide.folder, **given)
         elif given:

@@ -96,7 +96,7 @@ def ask(
     data, split = (held_out, "held-out") if len(held_out) else (train, "train")
     if split == "train":
         say(f"data is {name}: nothing is held out, so images are asked for by training captions")
-    rows = np.arange(len(seeds)) // per_caption % len(data)
+    rows, known = np.arange(len(seeds)) // per_caption % len(data), data.captions or ()
     decides: Row = {
         "captions": {
             "data": name,
@@ -114,10 +114,10 @@ def ask(
         beside["low_res"] = _real(data, len(seeds), low_res)[rows]
         decides["low_res"] = {"size": list(low_res), "images": data.fingerprint}
     if recipe.inpaint:
-        mask = _masks(seeds, run.shape[1:])
+        mask = _masks(seeds, (run.shape[1], run.shape[2]))
         beside["known"], beside["known_mask"] = _real(data, len(seeds))[rows] * mask, mask
         decides["known"] = {"boxes": BOXES, "images": data.fingerprint}
-    captions = tuple(data.captions[row] for row in rows)
+    captions = tuple(known[row] for row in rows)
     return Asked(
         captions=captions,
         labels=data.labels[rows] if len(data.classes) > 1 else None,

@@ -89,26 +89,26 @@ def _sample(
 ) -> tuple[Sample, np.ndarray]:
     """Features of all images, and the first few images, on the main process."""
     shown = PREVIEW_ROWS * _preview_columns(cell.run)
-    several = cell.asked is not None and cell.asked.per_caption > 1
+    per_caption = 1 if cell.asked is None else cell.asked.per_caption
     own = []
     for batch in cell.run.stream(cell.resolved, _own_batches(cell.resolved, state), on_step):
         images = to_uint8(batch.images)
-        wanted = len(images) if keep or several else max(0, shown - batch.rows.start)
-        arrays = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
+        wanted = len(images) if keep or per_caption > 1 else max(0, shown - batch.rows.start)
+        first = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
         sample = extract(images, cell.yardstick.extractor)
         if cell.asked is not None:
             sample = sample._replace(marks=cell.asked.marks(batch.rows, images))
-        own.append((batch.rows.start, sample, arrays))
+        own.append((batch.rows.start, sample, first))
     parts = gather_object(own) if state.num_processes > 1 else own
     parts = sorted(parts, key=lambda part: part[0])
-    images, labels = np.concatenate([arrays for _, _, arrays in parts]), _labels(cell)
+    arrays, labels = np.concatenate([shown for _, _, shown in parts]), _labels(cell)
     if keep and state.is_main_process:
-        _save_images(cell, images, labels)
+        _save_images(cell, arrays, labels)
     sample = join(part for _, part, _ in parts)._replace(labels=labels)
-    if several:
-        apart = caption_diversity(images, cell.asked.per_caption)
+    if per_caption > 1:
+        apart = caption_diversity(arrays, per_caption)
         sample = sample._replace(marks={**(sample.marks or {}), "caption_diversity": apart})
-    return sample, images[:shown]
+    return sample, arrays[:shown]
 
 
 def _labels(cell: Cell) -> np.ndarray | None:

@@ -82,7 +82,7 @@ def open_cells(
             table = Table(folder, known)
             write_floor(table, yardstick, held_out, settings)
             if asked is not None and "low_res" in asked.beside:
-                write_bicubic(table, yardstick, asked, run.shape[1:], settings)
+                write_bicubic(table, yardstick, asked, (run.shape[1], run.shape[2]), settings)
         cells = [
             _cell(folder, run, guide, yardstick, asked, settings, place)
             for place in _places(settings, run)

@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -153,7 +153,7 @@ def _measure(run: Model, settings: LikelihoodSettings) -> Measure:
         schedule = LinearLam(schedule.lam_min, schedule.lam_max)
     # a chain of uneven levels may have nearly all of its bound in one step: none may be missed
     whole = steps <= settings.evaluations or (uneven and steps < math.inf)
-    evaluations = "all" if whole else settings.evaluations
+    evaluations: int | Literal["all"] = "all" if whole else settings.evaluations
     levels = getattr(run.card.recipe, "data_levels", 256)  # of a byte
 
     def continuous(x: Tensor, noise: SeededNoise, cond: Any) -> dict[str, Tensor]:
@@ -234,7 +234,9 @@ def _row(
     }
 
 
-def _write(settings: LikelihoodSettings, values: dict[str, np.ndarray], row: dict) -> None:
+def _write(
+    settings: LikelihoodSettings, values: dict[str, np.ndarray], row: dict[str, Any]
+) -> None:
     """A line of the run's ``likelihood.jsonl`` and, if asked for, the values of every image."""
     with (settings.run_folder / "likelihood.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
