@@ -132,7 +132,7 @@ def test_an_unconditional_network_is_guided_by_a_classifiers_classes(tmp_path, c
     assert run.classes == ()
     assert run.sample(seeds=range(2), steps=2).shape == (2, 3, 8, 8)
     guided = run.resolve(["1", "3"], seeds=range(4), classifier=clf, w=1.0)
-    assert guided.asked == (1, 3, 1, 3)
+    assert guided.conditions == (1, 3, 1, 3)
     assert "no classes, so it must be 0" in refused(
         capsys, "sample", tmp_path / "imported", "--w", "1"
     )

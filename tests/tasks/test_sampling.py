@@ -145,9 +145,9 @@ def test_wrong_values_in_python_are_refused_in_a_sentence(tiny_run, labels, sett
 
 def test_numbers_of_any_kind_are_labels_and_seeds(tiny_run):
     resolved = pilotage.load_run(tiny_run).resolve(np.int64(3), seeds=7)
-    assert (resolved.asked, resolved.seeds) == ((3,), (7,))
+    assert (resolved.conditions, resolved.seeds) == ((3,), (7,))
     resolved = pilotage.load_run(tiny_run).resolve(np.array([3, 4]), seeds=np.arange(2))
-    assert (resolved.asked, resolved.seeds) == ((3, 4), (0, 1))
+    assert (resolved.conditions, resolved.seeds) == ((3, 4), (0, 1))
 
 
 def test_network_calls_are_counted(tiny_run):

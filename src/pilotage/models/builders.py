@@ -54,7 +54,7 @@ class Builder:
         return build_labels(card)
 
     def conditioner(self, card: Card, network: nn.Module, space: Space) -> Conditioner:
-        """What turns a user's wishes into the network's conditions."""
+        """The conditioner of the network."""
         has_null = bool(card.data.classes) and card.recipe.network.null_class
         return SpaceConditioner(space, has_null, _device(network))
 

@@ -127,7 +127,7 @@ class Model:
         dealt = [values[i % len(values)] for i in range(len(seeds))]
         guidance = self._guidance(spec, guide)
         return ResolvedSpec(
-            asked=conditioner.ask(dealt, guidance, images),
+            conditions=conditioner.check(dealt, guidance, images),
             seeds=seeds,
             guidance=guidance,
             lams=self.levels(self.default_steps if spec.steps is None else spec.steps),
@@ -150,11 +150,11 @@ class Model:
             on_step: called after every sampling step.
         """
         guidance, sampler = resolved.guidance, resolved.sampler
-        encode = self.conditioner.encode(resolved.asked, guidance)
+        encode = self.conditioner.encode(resolved.conditions, guidance)
         for part in resolved.batches() if rows is None else rows:
             cond, null = encode(part)
             denoise = self.guided(guidance, resolved.seeds[part], null)
-            denoise = self.conditioner.keep(denoise, resolved.asked, part)
+            denoise = self.conditioner.keep(denoise, resolved.conditions, part)
             noise = SeededNoise(resolved.seeds[part], self.shape, self.device)
             step = self.builder.step(self.card, sampler, guidance.mean_score(cond))
             draws = noise if sampler.uses_noise else None
@@ -201,7 +201,7 @@ class Model:
 
     @cached_property
     def conditioner(self) -> Conditioner:
-        """What turns wishes into conditions of the network."""
+        """From what is asked for to conditions of the network."""
         return self.builder.conditioner(self.card, self.network, self.space)
 
     @property

@@ -40,7 +40,7 @@ class ResolvedSpec:
     """How the images are sampled: image i has seeds[i].
 
     Attributes:
-        asked: what the images are conditioned on: a label each, or prompts.
+        conditions: what the images are conditioned on: a label each, or prompts.
         seeds: one per image.
         guidance: strengths, rule, and the classifier if any.
         lams: the levels at which the network is evaluated, float64.
@@ -49,7 +49,7 @@ class ResolvedSpec:
         classes: names of the labels.
     """
 
-    asked: Any
+    conditions: Any
     seeds: tuple[int, ...]
     guidance: Guidance
     lams: Float[Tensor, " T"]

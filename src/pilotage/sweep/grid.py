@@ -115,7 +115,7 @@ def _labels(cell: Cell) -> np.ndarray | None:
     """The class that each image was asked for: that of its caption, if the data have classes."""
     if cell.asked is not None:
         return cell.asked.labels
-    return np.array(cell.resolved.asked) if cell.run.classes else None
+    return np.array(cell.resolved.conditions) if cell.run.classes else None
 
 
 def _save_images(cell: Cell, images: np.ndarray, labels: np.ndarray | None) -> None:

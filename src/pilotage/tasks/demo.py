@@ -121,7 +121,7 @@ def _measure(run: Model, judge: Judge, w: float, sampler: str, on_step: Callable
         [to_arrays(batch.images) for batch in run.stream(resolved, None, on_step)]
     )
     seconds = time.perf_counter() - begin
-    labels = np.array(resolved.asked)
+    labels = np.array(resolved.conditions)
     accuracy, diversity = judge.accuracy(images, labels), pixel_diversity(images, labels)
     return Row(resolved, images, seconds, accuracy, diversity)
 

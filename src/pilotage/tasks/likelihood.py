@@ -125,7 +125,7 @@ def _conditions(
     if run.conditioner.noun == "captions":
         asked = ask(run, range(count), name, images, images, print)
         resolved = asked.resolve(run, range(count), steps=1)
-        both = run.conditioner.encode(resolved.asked, resolved.guidance)
+        both = run.conditioner.encode(resolved.conditions, resolved.guidance)
         return lambda rows: both(slice(rows[0], rows[-1] + 1))[int(free)], asked.decides
     labels = torch.from_numpy(images.labels[:count]).to(run.device)
     if free or not run.classes:
