@@ -4,15 +4,16 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from pilotage.metrics.registry import columns_of
 from pilotage.report.charts import over_w
 from pilotage.report.figures import SERIES, Panel
 from pilotage.report.grouping import Curve, Group
-from pilotage.report.names import ATTRIBUTES, capital, listed, spoken
+from pilotage.report.names import capital, listed, spoken
 from pilotage.report.rows import Measure
 from pilotage.report.tables import Table, curve_best, setting_table
 
 TITLE = "What the captions ask for"
-ALL, *SINGLE = ATTRIBUTES
+ALL = "attribute_all"
 OVER_W = (ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
 MARKERS = "sD^vP"
 # what guidance costs: a metric, which way is worse, and what it stands for
@@ -60,11 +61,16 @@ def captioned(group: Group) -> Captioned | None:
             "caption says, to judge by the pixels, and the other accuracies are those that have "
             "one attribute right; relation only counts where the caption has one."
         )
-        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *SINGLE]
+        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *_single()]
         table = setting_table(
             group, columns, "What images have right of their captions, and what guidance costs."
         )
     return Captioned([_costs(curve, len(curves) > 1) for curve in curves], panels, caption, table)
+
+
+def _single() -> list[str]:
+    """The metrics of single attributes."""
+    return [metric for metric in columns_of("captions") if metric != ALL]
 
 
 def _each(curve: Curve, several: bool) -> Panel:
@@ -72,14 +78,14 @@ def _each(curve: Curve, several: bool) -> Panel:
     name = "accuracy of each attribute over w" + (f", {curve.label}" if several else "")
 
     def draw(axis: Any) -> None:
-        for k, metric in enumerate(SINGLE):
+        for k, metric in enumerate(_single()):
             points = curve.points(metric)
             axis.errorbar(
                 [w for w, _ in points],
                 [m.value for _, m in points],
                 yerr=[m.error if m.error > 0 else 0 for _, m in points],
                 color=SERIES[(k + 1) % len(SERIES)],
-                marker=MARKERS[k],
+                marker=MARKERS[k % len(MARKERS)],
                 elinewidth=0.7,
                 linewidth=1,
                 label=spoken(metric),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pilotage.report.grouping import Curve
-from pilotage.report.names import DIRECTIONS, listed
+from pilotage.report.names import direction, listed
 from pilotage.report.rows import Measure
 
 AIMS = ("frechet", "inception_score", "precision", "recall", "attribute_all", "condition_psnr")
@@ -32,7 +32,7 @@ def best_of(curve: Curve, metric: str) -> Best | None:
     points = curve.points(metric)
     if not points:
         return None
-    sign = DIRECTIONS[metric]
+    sign = direction(metric)
     w, measure = max(points, key=lambda point: sign * point[1].value)
     others = [point for point in points if point[0] != w]
     close = tuple(other for other, m in others if _close(measure, m))
@@ -43,7 +43,7 @@ def best_of(curve: Curve, metric: str) -> Best | None:
 def best_over(curves: Iterable[Curve], metric: str) -> Best | None:
     """The best of several curves, whose w should mean the same."""
     found = [best for best in (best_of(curve, metric) for curve in curves) if best]
-    sign = DIRECTIONS[metric]
+    sign = direction(metric)
     return max(found, key=lambda best: sign * best.measure.value, default=None)
 
 

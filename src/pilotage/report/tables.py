@@ -4,16 +4,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pilotage.metrics import METRICS
+from pilotage.metrics.registry import columns_of
 from pilotage.report.best import AIMS, Best, best_of
 from pilotage.report.eval_prompts import size_text
 from pilotage.report.grouping import Curve, Group
 from pilotage.report.guidance import w_text
 from pilotage.report.names import (
-    ATTRIBUTES,
-    DIRECTIONS,
     MISSING,
-    PSNRS,
     decimals,
+    direction,
     measure_text,
     metric_name,
     number_text,
@@ -23,8 +23,6 @@ from pilotage.report.rows import UNKNOWN, Measure, Row
 from pilotage.report.variants import Variant, variant_text
 
 PAIR = ("frechet", "inception_score")
-MAIN = ("frechet", "spatial_frechet", "inception_score", "precision", "recall", *PSNRS)
-FURTHER = ("density", "coverage", "kernel", "accuracy", "clipped_fraction")
 
 
 class Number(NamedTuple):
@@ -101,14 +99,14 @@ def metrics_table(group: Group) -> Table:
     caption = "Every setting, with the numbers that the papers give."
     if any(guidance.by_classifier for guidance in group.guidances):
         caption += " A classifier at w = 0 does not guide."
-    return setting_table(group, MAIN, caption)
+    return setting_table(group, columns_of("main"), caption)
 
 
 def further_table(group: Group) -> Table | None:
-    """What else was measured, if anything; attributes have a table of their own."""
-    told = (*MAIN, *ATTRIBUTES)
-    seen = dict.fromkeys(m for row in group.rows for m in row.metrics if m not in told)
-    metrics = [m for m in FURTHER if m in seen] + [m for m in seen if m not in FURTHER]
+    """What else was measured, if anything; metrics that are not registered come last."""
+    seen = dict.fromkeys(m for row in group.rows for m in row.metrics)
+    metrics = [m for m in columns_of("further") if m in seen]
+    metrics += [m for m in seen if m not in METRICS]
     return setting_table(group, metrics, "Further numbers of every setting.") if metrics else None
 
 
@@ -204,7 +202,7 @@ def printed(measure: Measure, digits: int, best: bool = False) -> Number:
 
 def best_value(rows: Iterable[Row], metric: str) -> float:
     """The best value of a metric; NaN, which equals nothing, where there is no better and worse."""
-    sign = DIRECTIONS.get(metric, 0)
+    sign = direction(metric)
     values = [row.metrics[metric].value for row in rows if metric in row.metrics]
     values = [value for value in values if math.isfinite(value)]
     return max(values, key=lambda value: sign * value) if sign and values else math.nan
@@ -225,5 +223,5 @@ def curve_best(group: Group) -> Curve | None:
 
 def aim_text(metric: str, group: Group) -> str:
     """``lowest FD (in-domain)``."""
-    way = "highest" if DIRECTIONS[metric] > 0 else "lowest"
+    way = "highest" if direction(metric) > 0 else "lowest"
     return f"{way} {metric_name(metric, group.extractor)}"

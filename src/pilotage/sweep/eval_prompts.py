@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pilotage.data import ImageData
+from pilotage.metrics.sample import PerSample
 from pilotage.models.text_run import TextRequest, TextRun
 from pilotage.objectives.conditioned import BOXES, known_mask, shrunk
 from pilotage.sweep.per_sample import (
-    Marks,
-    attribute_marks,
+    attribute_scores,
     condition_psnr,
     judged_by_pixels,
     known_psnr,
@@ -57,12 +57,12 @@ class Asked(NamedTuple):
         last, step = self.different * self.per_caption, self.per_caption
         return [slice(k, min(k + BATCH * step, last), step) for k in range(0, last, BATCH * step)]
 
-    def marks(self, rows: slice, images: Tensor) -> Marks:
+    def per_sample(self, rows: slice, images: Tensor) -> PerSample:
         """What some of the images, uint8 (B, C, H, W), have right."""
-        found: Marks = {}
+        found: PerSample = {}
         given = {name: image[rows] for name, image in self.beside.items()}
         if self.judged:
-            found |= attribute_marks(images, self.captions[rows])
+            found |= attribute_scores(images, self.captions[rows])
         if "low_res" in given:
             found["condition_psnr"] = condition_psnr(images, given["low_res"])
         if "known" in given:
