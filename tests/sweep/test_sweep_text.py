@@ -23,7 +23,7 @@ from pilotage.settings import EvaluateSettings
 from pilotage.sweep.baselines import bicubic
 from pilotage.sweep.eval_prompts import ask
 from pilotage.sweep.per_sample import (
-    attribute_marks,
+    attribute_scores,
     caption_diversity,
     condition_psnr,
     judged_by_pixels,
@@ -265,9 +265,9 @@ def test_bicubic_is_that_of_image_programs():
 
 def test_a_relation_counts_only_where_one_is_asked_for():
     captions = ["a small red circle", "a small red circle above a large blue square"]
-    marks = attribute_marks(draw_captions([captions[0]] * 2, 16), captions)
-    assert np.isnan(marks["attribute_relation"]).tolist() == [True, False]
-    assert marks["attribute_all"].tolist() == [1, 0]
+    scores = attribute_scores(draw_captions([captions[0]] * 2, 16), captions)
+    assert np.isnan(scores["attribute_relation"]).tolist() == [True, False]
+    assert scores["attribute_all"].tolist() == [1, 0]
 
 
 def test_only_captions_of_shapes_are_judged():

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from pilotage.metrics.registry import columns_of
 from pilotage.report.best import curve_best
 from pilotage.report.charts import over_w
 from pilotage.report.figures import SERIES, Panel, draw_measures
 from pilotage.report.grouping import Curve, Group
-from pilotage.report.names import ATTRIBUTES, capital, listed, spoken
+from pilotage.report.names import capital, listed, spoken
 from pilotage.report.rows import Measure
 from pilotage.report.tables import Table, setting_table
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "What the captions ask for"
-ALL, *SINGLE = ATTRIBUTES
+ALL = "attribute_all"
 OVER_W = (ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
 MARKERS = "sD^vP"
 # what guidance costs: a metric, which way is worse, and what it stands for
@@ -65,11 +66,16 @@ def captioned(group: Group) -> Captioned | None:
             "caption says, to judge by the pixels, and the other accuracies are those that have "
             "one attribute right; relation only counts where the caption has one."
         )
-        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *SINGLE]
+        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *_single()]
         table = setting_table(
             group, columns, "What images have right of their captions, and what guidance costs."
         )
     return Captioned([_costs(curve, len(curves) > 1) for curve in curves], panels, caption, table)
+
+
+def _single() -> list[str]:
+    """The metrics of single attributes."""
+    return [metric for metric in columns_of("captions") if metric != ALL]
 
 
 def _each(curve: Curve, several: bool) -> Panel:
@@ -77,7 +83,7 @@ def _each(curve: Curve, several: bool) -> Panel:
     name = "accuracy of each attribute over w" + (f", {curve.label}" if several else "")
 
     def draw(axis: "Axes") -> None:
-        for k, metric in enumerate(SINGLE):
+        for k, metric in enumerate(_single()):
             rows = curve.rows_with(metric)
             look = {"color": SERIES[(k + 1) % len(SERIES)], "marker": MARKERS[k], "linewidth": 1}
             measures = [row.metrics[metric] for row in rows]

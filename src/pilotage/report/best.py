@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from pilotage.report.grouping import Curve, Group
 from pilotage.report.names import (
-    DIRECTIONS,
     MISSING,
+    direction,
     listed,
     measure_text,
     metric_name,
@@ -78,7 +78,7 @@ def best_of(curve: Curve, metric: str) -> Best | None:
     points = curve.points(metric)
     if not points:
         return None
-    sign = DIRECTIONS[metric]
+    sign = direction(metric)
     w, measure = max(points, key=lambda point: sign * point[1].value)
     close = tuple(other for other, m in points if other != w and _close(measure, m))
     return Best(metric, curve, w, measure, close)
@@ -87,7 +87,7 @@ def best_of(curve: Curve, metric: str) -> Best | None:
 def best_over(curves: Iterable[Curve], metric: str) -> Best | None:
     """The best of several curves, whose w should mean the same."""
     found = [best for best in (best_of(curve, metric) for curve in curves) if best]
-    sign = DIRECTIONS[metric]
+    sign = direction(metric)
     return max(found, key=lambda best: sign * best.measure.value, default=None)
 
 
@@ -120,7 +120,7 @@ def best_text(best: Best, group: Group) -> str:
 
 def aim_text(metric: str, group: Group) -> str:
     """``lowest FD (in-domain)``."""
-    way = "highest" if DIRECTIONS[metric] > 0 else "lowest"
+    way = "highest" if direction(metric) > 0 else "lowest"
     return f"{way} {metric_name(metric, group.extractor)}"
 
 

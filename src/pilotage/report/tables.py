@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pilotage.metrics import METRICS
+from pilotage.metrics.registry import columns_of
 from pilotage.report.grouping import Curve, Group
 from pilotage.report.names import (
-    ATTRIBUTES,
-    DIRECTIONS,
-    PSNRS,
     decimals,
+    direction,
     number_text,
     with_arrow,
 )
@@ -17,8 +17,6 @@ from pilotage.report.rows import UNKNOWN, Measure, Row, SampleRow
 from pilotage.report.variants import Variant, size_text, variant_text, w_text
 
 PAIR = ("frechet", "inception_score")
-MAIN = ("frechet", "spatial_frechet", "inception_score", "precision", "recall", *PSNRS)
-FURTHER = ("density", "coverage", "kernel", "accuracy", "clipped_fraction")
 MATCHED = "Classifier-free against classifier guidance at matched IS"
 SCORE, DISTANCE = "inception_score", "frechet"
 OTHERS = ("precision", "recall")
@@ -98,14 +96,14 @@ def metrics_table(group: Group) -> Table:
     caption = "Every setting, with the numbers that the papers give."
     if any(curve.guidance.by_classifier for curve in group.curves):
         caption += " A classifier at w = 0 does not guide."
-    return setting_table(group, MAIN, caption)
+    return setting_table(group, columns_of("main"), caption)
 
 
 def further_table(group: Group) -> Table | None:
-    """What else was measured, if anything; attributes have a table of their own."""
-    shown = (*MAIN, *ATTRIBUTES)
-    seen = dict.fromkeys(m for row in group.rows for m in row.metrics if m not in shown)
-    metrics = [m for m in FURTHER if m in seen] + [m for m in seen if m not in FURTHER]
+    """What else was measured, if anything; metrics that are not registered come last."""
+    seen = dict.fromkeys(m for row in group.rows for m in row.metrics)
+    metrics = [m for m in columns_of("further") if m in seen]
+    metrics += [m for m in seen if m not in METRICS]
     return setting_table(group, metrics, "Further numbers of every setting.") if metrics else None
 
 
@@ -151,7 +149,7 @@ def printed(measure: Measure, digits: int, best: bool = False) -> Number:
 
 def best_value(rows: Iterable[Row], metric: str) -> float:
     """The best value of a metric; NaN, which equals nothing, where there is no better and worse."""
-    sign = DIRECTIONS.get(metric, 0)
+    sign = direction(metric)
     values = [row.metrics[metric].value for row in rows if metric in row.metrics]
     values = [value for value in values if math.isfinite(value)]
     return max(values, key=lambda value: sign * value) if sign and values else math.nan

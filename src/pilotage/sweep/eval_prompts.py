@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from pilotage.data import ImageData
+from pilotage.metrics.sample import PerSample
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model
 from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.objectives.conditioned import BOXES, known_mask, shrunk
 from pilotage.sweep.per_sample import (
-    Marks,
-    attribute_marks,
+    attribute_scores,
     condition_psnr,
     judged_by_pixels,
     known_psnr,
@@ -59,13 +59,13 @@ class Asked(NamedTuple):
         last, step = self.different * self.per_caption, self.per_caption
         return [slice(k, min(k + BATCH * step, last), step) for k in range(0, last, BATCH * step)]
 
-    def marks(self, rows: slice, images: Tensor) -> Marks:
+    def per_sample(self, rows: slice, images: Tensor) -> PerSample:
         """What some of the images, uint8 (B, C, H, W), have right."""
-        found: Marks = {}
+        found: PerSample = {}
         low_res, known = self.beside.get("low_res"), self.beside.get("known")
         mask = self.beside.get("known_mask")
         if self.judged:
-            found |= attribute_marks(images, self.captions[rows])
+            found |= attribute_scores(images, self.captions[rows])
         if low_res is not None:
             found["condition_psnr"] = condition_psnr(images, low_res[rows])
         if known is not None and mask is not None:

@@ -7,11 +7,11 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
+from pilotage.metrics import Sample, compare, join
 from pilotage.models.model import Model
 from pilotage.models.resolved_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
 from pilotage.sweep.grid_points import Cell, open_cells
-from pilotage.sweep.measure import Sample, compare, extract, join
 from pilotage.sweep.per_sample import caption_diversity
 from pilotage.sweep.table import Row, append_row, table_path
 from pilotage.utils.distributed import process_state
@@ -57,7 +57,7 @@ def sweep(
         begin = time.perf_counter()
         sample, preview = _sample(cell, settings.keep, state, on_step)
         if state.is_main_process:
-            metrics = compare(cell.yardstick.real, sample, force=settings.force)
+            metrics = compare(cell.evaluator.real, sample, force=settings.force)
             row = cell.row | {
                 "metrics": {name: list(pair) for name, pair in metrics.items()},
                 "network_calls": cell.network_calls,
@@ -95,9 +95,9 @@ def _sample(
         images = to_uint8(batch.images)
         wanted = len(images) if keep or per_caption > 1 else max(0, shown - batch.rows.start)
         first = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
-        sample = extract(images, cell.yardstick.extractor)
+        sample = cell.evaluator.extractor.sample(images)
         if cell.asked is not None:
-            sample = sample._replace(marks=cell.asked.marks(batch.rows, images))
+            sample = sample._replace(per_sample=cell.asked.per_sample(batch.rows, images))
         own.append((batch.rows.start, sample, first))
     parts = gather_object(own) if state.num_processes > 1 else own
     parts = sorted(parts, key=lambda part: part[0])
@@ -107,7 +107,8 @@ def _sample(
     sample = join(part for _, part, _ in parts)._replace(labels=labels)
     if per_caption > 1:
         apart = caption_diversity(arrays, per_caption)
-        sample = sample._replace(marks={**(sample.marks or {}), "caption_diversity": apart})
+        scores = {**(sample.per_sample or {}), "caption_diversity": apart}
+        sample = sample._replace(per_sample=scores)
     return sample, arrays[:shown]
 
 

@@ -72,7 +72,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     batches = math.ceil(IMAGES_PER_CLASS * len(run.classes) / BATCH_SIZE)
     with sampling_bar(len(settings) * STEPS * batches) as on_step:
         rows = [_measure(run, judge, w, sampler, on_step) for w, sampler in settings]
-    table = f"{format_table(rows)}\n\n{_yardstick(judge, held_out)}"
+    table = f"{format_table(rows)}\n\n{_real_digits(judge, held_out)}"
     print(f"\n{table}\n")
     write_text(out / "table.md", table + "\n")
     for row in rows:
@@ -140,7 +140,7 @@ def format_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _yardstick(judge: Judge, held_out: ImageData) -> str:
+def _real_digits(judge: Judge, held_out: ImageData) -> str:
     images = _arrays(held_out)
     return (
         f"{len(held_out)} real held-out digits: accuracy "

@@ -2,37 +2,28 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pilotage.data.image_data import ImageData
 from pilotage.errors import PilotageError
+from pilotage.metrics.arrays import write_npz
+from pilotage.metrics.sample import Array, Features, Sample, join
 from pilotage.utils.distributed import process_state
-from pilotage.utils.files import usable_folder, usual_folder
+from pilotage.utils.files import usable_folder, usual_folder, whole_file
+
+BATCH = 256
 
 
-class Features(NamedTuple):
-    """What an extractor sees in N images; all float32, finite, on the CPU.
-
-    Attributes:
-        pooled: (N, D), for Fréchet and kernel distances, precision and recall.
-        spatial: (N, Ds), where the image's layout still shows, for sFID; None if there are none.
-        logits: (N, K), unnormalised log-probabilities of the classes; None without any.
-    """
-
-    pooled: np.ndarray
-    spatial: np.ndarray | None
-    logits: np.ndarray | None
-
-
-@runtime_checkable
-class Extractor(Protocol):
+class Extractor(ABC):
     """Images to features.
 
     Attributes:
@@ -45,16 +36,55 @@ class Extractor(Protocol):
 
     name: str
     hash: str
-    resize: str
+    resize: str = "none"
     dimensions: int
-    accuracy: float | None
+    accuracy: float | None = None
 
+    @abstractmethod
     def __call__(self, images: UInt8[Tensor, "B C H W"]) -> Features:
         """Features of uint8 images (B, C, H, W); an image's do not depend on the others."""
-        ...
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.hash[:12]}, accuracy={self.accuracy})"
+
+    def sample(self, images: UInt8[Tensor, "B C H W"]) -> Sample:
+        """What metrics compare of one batch of images, which can then be forgotten."""
+        clipped = ((images == 0) | (images == 255)).float().mean(dim=(1, 2, 3)).cpu().numpy()
+        return Sample(self(images), clipped)
+
+    def real_sample(self, data: ImageData) -> Sample:
+        """What metrics compare of a whole data set, kept on disk for the next time."""
+        path = usual_folder("features") / f"{self.hash[:32]}-{data.fingerprint[:32]}.npz"
+        if not path.exists():
+            found = join(self.sample(data.batch(rows)) for rows in batches(len(data)))
+            arrays = {k: v for k, v in found.features._asdict().items() if v is not None}
+            with whole_file(path) as temporary, temporary.open("wb") as file:
+                write_npz(file, {"clipped": found.clipped, **arrays})
+        with np.load(path, allow_pickle=False) as file:
+            features = Features(file["pooled"], file.get("spatial"), file.get("logits"))
+            return Sample(features, file["clipped"], data.labels)
+
+    def chance(self, classes: int) -> float:
+        """The accuracy of guessing, on data of this many classes."""
+        return 1 / classes
+
+    def manifest(self) -> dict[str, object]:
+        """Which extractor it is, for the rows of what it measured."""
+        return {
+            "name": self.name,
+            "hash": self.hash,
+            "dimensions": self.dimensions,
+            "resize": self.resize,
+            "accuracy": self.accuracy,
+        }
 
 
-def content_hash(tensors: Mapping[str, Tensor], preprocessing: Mapping) -> str:
+def batches(count: int) -> Iterator[NDArray[np.int64]]:
+    """Row numbers from 0 to count − 1, at most `BATCH` at a time."""
+    return (np.arange(k, min(k + BATCH, count)) for k in range(0, count, BATCH))
+
+
+def content_hash(tensors: Mapping[str, Tensor], preprocessing: Mapping[str, object]) -> str:
     """SHA-256 (hex) of named tensors and of what is done to an image before they see it."""
     digest = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
@@ -100,7 +130,7 @@ def three_channels(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
-def to_array(features: Tensor) -> np.ndarray:
+def to_array(features: Tensor) -> Array:
     """float32, on the CPU, (N, ...) to (N, D)."""
     return features.detach().flatten(1).float().cpu().numpy()
 

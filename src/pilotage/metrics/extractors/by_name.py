@@ -1,18 +1,13 @@
 """`load_extractor`: from what the user names to an extractor."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
-import torch
+from typing import Unpack
 
 from pilotage.data.image_data import ImageData
 from pilotage.data.stacked import StackedData
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.base import Extractor
 from pilotage.metrics.extractors.dinov2 import DEFAULT_MODEL, dinov2
-from pilotage.metrics.extractors.in_domain import in_domain
+from pilotage.metrics.extractors.in_domain import Settings, in_domain
 from pilotage.metrics.extractors.inception import inception
 from pilotage.metrics.extractors.stacked_in_domain import stacked_in_domain
 
@@ -23,28 +18,18 @@ def load_extractor(
     spec: str,
     train: ImageData | None = None,
     held_out: ImageData | None = None,
-    *,
-    seed: int = 0,
-    cache: str | Path | None = None,
-    device: torch.device | str | None = None,
-    passes: int | None = None,
-    flip: bool = False,
-    say: Callable[[str], None] = print,
+    **settings: Unpack[Settings],
 ) -> Extractor:
     """The extractor of a name.
 
     Args:
         spec: ``in-domain``, ``inception``, ``inception:PATH``, ``dinov2`` or
             ``dinov2:NAME_OR_PATH``.
-        train: for in-domain only, like ``held_out``, ``seed``, ``passes`` and ``flip``; of stacked
-            images it is the classifier of their planes, see `stacked_in_domain`.
+        train: for in-domain only, like ``held_out`` and most settings; of stacked images it is the
+            classifier of their planes, see `stacked_in_domain`.
         held_out: images for the accuracy; None or empty leaves it unknown.
-        seed: see `in_domain`.
-        cache: folder of trained and downloaded files.
-        device: where to run; None: this process's own.
-        passes: see `in_domain`.
-        flip: see `in_domain`.
-        say: receives one-line notes.
+        settings: see `in_domain`. The others take ``device``, and inception ``cache``, its folder
+            of downloaded files.
 
     Raises:
         PilotageError: if the name is not allowed, or the extractor cannot be had.
@@ -54,18 +39,15 @@ def load_extractor(
         colon and (not place or name == "in-domain")
     ):
         raise PilotageError(f"extractor={spec!r} is not allowed; give {ALLOWED}.")
+    device = settings.get("device")
     if name == "inception":
-        return inception(place or None, cache=cache, device=device)
+        return inception(place or None, cache=settings.get("cache"), device=device)
     if name == "dinov2":
         return dinov2(place or DEFAULT_MODEL, device=device)
     if train is None:
         raise PilotageError("extractor=in-domain is not allowed without the training images.")
-    if held_out is None:
-        held_out = empty_like(train)
     make = stacked_in_domain if isinstance(train, StackedData) else in_domain
-    return make(
-        train, held_out, seed=seed, cache=cache, device=device, passes=passes, flip=flip, say=say
-    )
+    return make(train, empty_like(train) if held_out is None else held_out, **settings)
 
 
 def empty_like(data: ImageData) -> ImageData:
