@@ -18,8 +18,9 @@ def draw_uniform(space: Space, count: int, generator: torch.Generator) -> Float[
     One for each example (B,); where the parts of a condition are dropped independently, one for
     each part (B, P).
     """
-    apart = isinstance(space, Several) and not space.together
-    shape = (count, len(space.parts)) if apart else (count,)
+    shape: tuple[int, ...] = (count,)
+    if isinstance(space, Several) and not space.together:
+        shape = (count, len(space.parts))
     return torch.rand(shape, generator=generator, device=generator.device)
 
 

@@ -105,7 +105,8 @@ class FrozenText:
 
     def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
         """The batch with the empty caption where ``dropped``; its images stay."""
-        return batching.where(dropped, batching.expanded(self.null, batch), batch)
+        found: TextCond = batching.where(dropped, batching.expanded(self.null, batch), batch)
+        return found
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the encoder's name, hash and context for ``load_space``, but not its weights."""

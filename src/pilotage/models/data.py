@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pilotage.conditions import CaptionSpace
-from pilotage.data import ImageData, load_data
+from pilotage.data import LabelledData, load_data
 from pilotage.errors import PilotageError
 from pilotage.models.run_folder import IMPORTED, DataFacts
 from pilotage.settings import TrainingRecipe
@@ -11,7 +11,7 @@ from pilotage.settings import TrainingRecipe
 
 def load_recipe_data(
     recipe: TrainingRecipe, say: Callable[[str], None] = lambda _: None
-) -> tuple[ImageData, ImageData]:
+) -> tuple[LabelledData, LabelledData]:
     """The training and the held-out images of a recipe.
 
     Raises:
@@ -34,7 +34,7 @@ def load_recipe_data(
 
 
 def facts(
-    train_data: ImageData, held_out: ImageData, space: CaptionSpace | None = None
+    train_data: LabelledData, held_out: LabelledData, space: CaptionSpace | None = None
 ) -> DataFacts:
     """What a run's card says of its data, and of the vocabulary of its captions."""
     return DataFacts(

@@ -223,7 +223,7 @@ class PromptSettings(SamplingSpec):
     @property
     def folders(self) -> tuple[Path, ...]:
         """The runs in order."""
-        return self.cascade or (self.run_folder,)
+        return self.cascade or tuple(filter(None, [self.run_folder]))
 
     @property
     def for_captions(self) -> bool:

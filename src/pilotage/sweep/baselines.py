@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.metrics import Sample, compare, join
 from pilotage.metrics.sample import PerSample
 from pilotage.settings import SweepSettings
@@ -28,7 +28,7 @@ class Table(NamedTuple):
 
 
 def write_floor(
-    table: Table, evaluator: Evaluator, held_out: ImageData, settings: SweepSettings
+    table: Table, evaluator: Evaluator, held_out: LabelledData, settings: SweepSettings
 ) -> None:
     """Real held-out images against real training images: no model can do better at that n."""
     floor = evaluator.floor
@@ -57,10 +57,14 @@ def write_bicubic(
     if count < evaluator.extractor.dimensions and not settings.force:
         return
 
+    low_res = asked.beside.get("low_res")
+    if low_res is None:
+        return
+
     def enlarged() -> Sample:
         samples = []
         for part in asked.once():
-            images = to_uint8(bicubic(asked.beside["low_res"][part], size))
+            images = to_uint8(bicubic(low_res[part], size))
             sample = evaluator.extractor.sample(images)
             samples.append(sample._replace(per_sample=asked.per_sample(part, images)))
         labels = None if asked.labels is None else asked.labels[:: asked.per_caption][:count]
@@ -75,7 +79,7 @@ def bicubic(images: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Te
     return interpolate(images, size, mode="bicubic", antialias=True)  # without, a would be −3/4
 
 
-def _real_scores(held_out: ImageData) -> PerSample | None:
+def _real_scores(held_out: LabelledData) -> PerSample | None:
     """Whether the real images show their captions, where that can be seen."""
     if held_out.captions is None or not judged_by_pixels(held_out.captions, held_out.shape):
         return None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.metrics.sample import PerSample
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model
@@ -77,8 +77,8 @@ def ask(
     run: Model,
     seeds: Sequence[int],
     name: str,
-    train: ImageData,
-    held_out: ImageData,
+    train: LabelledData,
+    held_out: LabelledData,
     say: Callable[[str], None],
     per_caption: int = 1,
 ) -> Asked:
@@ -129,7 +129,7 @@ def ask(
     )
 
 
-def _real(data: ImageData, count: int, size: tuple[int, int] | None = None) -> Tensor:
+def _real(data: LabelledData, count: int, size: tuple[int, int] | None = None) -> Tensor:
     """The first images in [−1, 1], made smaller if wanted."""
     count = min(count, len(data))
     parts = [np.arange(k, min(k + BATCH, count)) for k in range(0, count, BATCH)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.errors import PilotageError
 from pilotage.metrics import Sample
 from pilotage.metrics.extractors import Extractor, load_extractor
@@ -33,7 +33,7 @@ class Evaluator(NamedTuple):
     floor: Sample | None
 
 
-def real_images(settings: SweepSettings, run: Model) -> tuple[str, ImageData, ImageData]:
+def real_images(settings: SweepSettings, run: Model) -> tuple[str, LabelledData, LabelledData]:
     """What the real images are called, those of training, and the held-out ones.
 
     Raises:
@@ -52,7 +52,7 @@ def real_images(settings: SweepSettings, run: Model) -> tuple[str, ImageData, Im
 
 
 def make_evaluator(
-    spec: str, name: str, train: ImageData, held_out: ImageData, say: Callable[[str], None]
+    spec: str, name: str, train: LabelledData, held_out: LabelledData, say: Callable[[str], None]
 ) -> Evaluator:
     """The extractor and the features of the real images, which the rows call ``name``."""
     extractor = load_extractor(spec, train, held_out, say=say)

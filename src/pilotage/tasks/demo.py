@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.models.data import load_recipe_data
 from pilotage.models.model import Model, load_run
 from pilotage.models.resolved_spec import ResolvedSpec
@@ -87,7 +87,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
 class Judge:
     """A support vector classifier trained on real images: is a sample the class asked for?"""
 
-    def __init__(self, real: ImageData) -> None:
+    def __init__(self, real: LabelledData) -> None:
         from sklearn.svm import SVC
 
         self._model = SVC(gamma="scale").fit(_flat(_arrays(real)), real.labels)
@@ -107,7 +107,7 @@ def _flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / 255.0
 
 
-def _arrays(data: ImageData) -> np.ndarray:
+def _arrays(data: LabelledData) -> np.ndarray:
     return data.batch(np.arange(len(data))).permute(0, 2, 3, 1).numpy()
 
 
@@ -140,7 +140,7 @@ def format_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _real_digits(judge: Judge, held_out: ImageData) -> str:
+def _real_digits(judge: Judge, held_out: LabelledData) -> str:
     images = _arrays(held_out)
     return (
         f"{len(held_out)} real held-out digits: accuracy "

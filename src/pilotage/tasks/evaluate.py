@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pilotage.data import ImageData, load_data
+from pilotage.data import LabelledData, load_data
 from pilotage.data.points import PointData
 from pilotage.errors import PilotageError
 from pilotage.metrics import Number, compare, gaussian_modes, join
@@ -28,7 +28,7 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
         PilotageError: for bad input, before anything is measured.
     """
     train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
-    if isinstance(train, PointData):
+    if isinstance(train, PointData) and isinstance(held_out, PointData):
         return _evaluate_points(settings, train, held_out)
     found = _images(settings, held_out)
     name, images = found.name, found.images
@@ -99,7 +99,7 @@ def _scores(given: Given) -> PerSample | None:
     return attribute_scores(given.images, captions)
 
 
-def _images(settings: EvaluateSettings, held_out: ImageData) -> Given:
+def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
     """The images that are asked for."""
     if settings.images == "real":
         if not len(held_out):

@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.data.codecs import codec_bits
 from pilotage.diffusion import Denoiser, SeededNoise, Timesteps, TruncatedCosine
 from pilotage.diffusion.learned import LinearLam
@@ -91,7 +91,7 @@ def likelihood(
     return Likelihood(values, row)
 
 
-def _held_out(settings: LikelihoodSettings, run: Model) -> tuple[str, ImageData]:
+def _held_out(settings: LikelihoodSettings, run: Model) -> tuple[str, LabelledData]:
     recipe = run.card.recipe
     if settings.data is not None:
         recipe = recipe.model_copy(update={"data": settings.data})
@@ -118,7 +118,7 @@ Told = Callable[[np.ndarray], Any]
 
 
 def _conditions(
-    run: Model, settings: LikelihoodSettings, name: str, images: ImageData, count: int
+    run: Model, settings: LikelihoodSettings, name: str, images: LabelledData, count: int
 ) -> tuple[Told, Row]:
     """What tells the conditions of images by number, and what else decides them."""
     free = settings.unconditional or run.card.recipe.p_uncond == 1
@@ -193,7 +193,7 @@ def _chain(
 def _batch(
     run: Model,
     measure: Measure,
-    images: ImageData,
+    images: LabelledData,
     rows: np.ndarray,
     cond: Any,
     settings: LikelihoodSettings,
@@ -210,7 +210,7 @@ def _row(
     run: Model,
     settings: LikelihoodSettings,
     name: str,
-    images: ImageData,
+    images: LabelledData,
     count: int,
 ) -> dict[str, Any]:
     numbers = {

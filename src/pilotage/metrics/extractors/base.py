@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pilotage.data.image_data import ImageData
+from pilotage.data.image_data import LabelledData
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import write_npz
 from pilotage.metrics.sample import Array, Features, Sample, join
@@ -52,7 +52,7 @@ class Extractor(ABC):
         clipped = ((images == 0) | (images == 255)).float().mean(dim=(1, 2, 3)).cpu().numpy()
         return Sample(self(images), clipped)
 
-    def real_sample(self, data: ImageData) -> Sample:
+    def real_sample(self, data: LabelledData) -> Sample:
         """What metrics compare of a whole data set, kept on disk for the next time."""
         path = usual_folder("features") / f"{self.hash[:32]}-{data.fingerprint[:32]}.npz"
         if not path.exists():

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from pilotage.data.image_data import ImageData
+from pilotage.data.image_data import ImageData, LabelledData
 from pilotage.data.stacked import StackedData
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.base import Extractor
@@ -16,8 +16,8 @@ ALLOWED = "in-domain, inception, inception:PATH, dinov2 or dinov2:NAME_OR_PATH"
 
 def load_extractor(
     spec: str,
-    train: ImageData | None = None,
-    held_out: ImageData | None = None,
+    train: LabelledData | None = None,
+    held_out: LabelledData | None = None,
     **settings: Unpack[Settings],
 ) -> Extractor:
     """The extractor of a name.
@@ -50,7 +50,7 @@ def load_extractor(
     return make(train, empty_like(train) if held_out is None else held_out, **settings)
 
 
-def empty_like(data: ImageData) -> ImageData:
+def empty_like(data: LabelledData) -> LabelledData:
     """No images of the same shape and classes."""
     if isinstance(data, StackedData):
         return StackedData.draw(empty_like(data.planes), 0, seed=0, purpose="none")

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from pilotage.data.image_data import ImageData
+from pilotage.data.image_data import LabelledData
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.base import (
     Extractor,
@@ -143,8 +143,8 @@ class Settings(TypedDict, total=False):
 
 
 def in_domain(
-    train: ImageData,
-    held_out: ImageData,
+    train: LabelledData,
+    held_out: LabelledData,
     *,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -186,8 +186,10 @@ def in_domain(
     device = pick_device(device)
     if passes is None:
         passes = suitable_passes(len(train), device)
+    channels, height, width = train.shape
+    shape = (channels, height, width)
     facts = Facts(
-        CODE_VERSION, train.fingerprint, train.shape, train.classes, int(seed), int(passes), flip
+        CODE_VERSION, train.fingerprint, shape, train.classes, int(seed), int(passes), flip
     )
     path = cache_folder(cache) / f"{facts.key}.safetensors"
     with one_at_a_time(path.with_suffix(".lock")):
@@ -209,7 +211,7 @@ def tell(extractor: Extractor, say: Say) -> None:
     say(f"{extractor.name} extractor {extractor.hash[:12]}: held-out accuracy {score}")
 
 
-def check(train: ImageData, held_out: ImageData, seed: int, passes: int | None) -> None:
+def check(train: LabelledData, held_out: LabelledData, seed: int, passes: int | None) -> None:
     """Raise PilotageError unless these can be trained with."""
     if not len(train):
         raise PilotageError("extractor=in-domain is not allowed without any training images.")
@@ -233,7 +235,7 @@ def suitable_passes(images: int, device: torch.device) -> int:
     return min(MAX_PASSES[kind], max(1, round(IMAGES_SEEN[kind] / images)))
 
 
-def fit(train: ImageData, facts: Facts, device: torch.device) -> Classifier:
+def fit(train: LabelledData, facts: Facts, device: torch.device) -> Classifier:
     """A classifier trained by AdamW in one cycle of the learning rate (1708.07120)."""
     network = new_network(facts).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
@@ -260,7 +262,7 @@ def new_network(facts: Facts) -> Classifier:
         return Classifier(facts.shape, len(facts.classes))
 
 
-def batches_of(train: ImageData, facts: Facts) -> Iterator[NDArray[np.int64]]:
+def batches_of(train: LabelledData, facts: Facts) -> Iterator[NDArray[np.int64]]:
     """Row numbers of each step; what is left of a pass waits for another shuffle."""
     size = min(len(train), 64 if len(train) < 10_000 else 128)
     for k in range(facts.passes):
@@ -287,7 +289,7 @@ def augmented(images: Tensor, facts: Facts, step: int) -> Tensor:
     return picked.permute(0, 3, 1, 2).contiguous()  # from (B, H, W, C)
 
 
-def accuracy(extractor: InDomain, images: ImageData) -> float | None:
+def accuracy(extractor: InDomain, images: LabelledData) -> float | None:
     """Fraction that is classified as labelled; None without images."""
     if not len(images):
         return None
@@ -304,7 +306,7 @@ def weights_hash(weights: dict[str, Tensor], shape: tuple[int, int, int]) -> str
     return content_hash(weights, facts)
 
 
-def write_cache(path: Path, extractor: InDomain, facts: Facts, held_out: ImageData) -> None:
+def write_cache(path: Path, extractor: InDomain, facts: Facts, held_out: LabelledData) -> None:
     """Weights and facts as safetensors, and the facts once more as JSON, to be looked at."""
     told = {
         "hash": extractor.hash,
@@ -325,7 +327,7 @@ def write_cache(path: Path, extractor: InDomain, facts: Facts, held_out: ImageDa
 
 
 def read_cache(
-    path: Path, facts: Facts, held_out: ImageData, device: torch.device, say: Say
+    path: Path, facts: Facts, held_out: LabelledData, device: torch.device, say: Say
 ) -> InDomain | None:
     """The cached extractor; None if there is none, or, with a word, if it is damaged."""
     if not path.exists():

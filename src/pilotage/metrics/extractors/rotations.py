@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pilotage.data.image_data import ImageData
+from pilotage.data.image_data import ImageData, LabelledData
 from pilotage.metrics.sample import Array
 
 NAME = "in-domain-rotations"
@@ -30,7 +30,7 @@ class TurnedData(ImageData):
         mirrored: whether each is also taken mirrored, left to right, before it is turned.
     """
 
-    images: ImageData = field(kw_only=True)
+    images: LabelledData = field(kw_only=True)
     quarters: tuple[int, ...] = field(kw_only=True)
     mirrored: bool = field(kw_only=True)
 
@@ -57,7 +57,7 @@ class TurnedData(ImageData):
         return pixels
 
 
-def turned(images: ImageData, mirrored: bool = False) -> TurnedData:
+def turned(images: LabelledData, mirrored: bool = False) -> TurnedData:
     """Images in all rotations that keep their shape, and the angle of each as its class.
 
     Square images are turned by 0, 90, 180 and 270 degrees, others by 0 and 180.
@@ -66,11 +66,11 @@ def turned(images: ImageData, mirrored: bool = False) -> TurnedData:
         images: N of them.
         mirrored: take each also mirrored.
     """
-    _, H, W = images.shape
+    C, H, W = images.shape
     quarters = (0, 1, 2, 3) if H == W else (0, 2)
     classes = tuple(f"{90 * quarter} degrees" for quarter in quarters)
     labels = np.arange(len(quarters) * (1 + mirrored) * len(images)) % len(classes)
-    none = np.empty((0, *images.shape), np.uint8)  # the pixels are those of `images`
+    none = np.empty((0, C, H, W), np.uint8)  # the pixels are those of `images`
     return TurnedData(
-        classes, labels, images.shape, none, images=images, quarters=quarters, mirrored=mirrored
+        classes, labels, (C, H, W), none, images=images, quarters=quarters, mirrored=mirrored
     )

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from pilotage.data.image_data import ImageData
+from pilotage.data.image_data import LabelledData
 from pilotage.data.stacked import PLANES, StackedData
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.base import Extractor, batches, check_images
@@ -57,7 +57,7 @@ class StackedInDomain(Extractor):
         modes = present(found.features.logits, "logits").argmax(axis=1)
         return found._replace(features=found.features._replace(logits=None), modes=modes)
 
-    def real_sample(self, data: ImageData) -> Sample:
+    def real_sample(self, data: LabelledData) -> Sample:
         """Triples, from the features of their planes, each of which is in many.
 
         Raises:
@@ -80,7 +80,7 @@ class StackedInDomain(Extractor):
 
 
 def stacked_in_domain(
-    train: ImageData, held_out: ImageData, **settings: Unpack[Settings]
+    train: LabelledData, held_out: LabelledData, **settings: Unpack[Settings]
 ) -> StackedInDomain:
     """The classifier of the planes of stacked data: from the cache, else trained and put there.
 
@@ -106,7 +106,7 @@ def stacked_in_domain(
     return found
 
 
-def stacked(name: str, data: ImageData) -> StackedData:
+def stacked(name: str, data: LabelledData) -> StackedData:
     """The data, refused unless they are stacked."""
     if not isinstance(data, StackedData):
         raise PilotageError(
