@@ -19,14 +19,15 @@ from pilotage.diffusion.ddgan_levels import ddgan_betas
 from pilotage.models.build import (
     build_discriminator_network,
     build_generator_network,
+    build_labels,
     few_steps,
 )
 from pilotage.models.run_folder import Card, DataFacts
 from pilotage.recipes import ADVERSARIAL_PRESETS
 from pilotage.settings import AdversarialRecipe
 from pilotage.training.batches import Batches
-from pilotage.training.builders import build_turns
 from pilotage.training.state import start
+from pilotage.training.tasks import task_of
 from pilotage.training.trainer import train
 
 
@@ -47,7 +48,8 @@ def ours(recipe: AdversarialRecipe) -> Callable[[], None]:
     card, data = card_of(recipe), load_data("digits", say=lambda _: None)[0]
     training = start(card, Accelerator())
     batches = Batches(data, recipe.batch_size, 0, device=training.accelerator.device)
-    steps: Iterator = train(training, build_turns(card, training), batches)
+    turns = task_of(card).turns(card, training, build_labels(card))
+    steps: Iterator = train(training, turns, batches)
     return lambda: next(steps)
 
 

@@ -6,10 +6,10 @@ from accelerate import Accelerator
 from subject import Subject, W
 
 from pilotage.diffusion import classifier_free, clip_x, ddim, sample
-from pilotage.models.build import build_denoiser, build_schedule
+from pilotage.models.build import build_denoiser, build_labels, build_schedule
 from pilotage.training.batches import Batches
-from pilotage.training.builders import build_turns
 from pilotage.training.state import start
+from pilotage.training.tasks import task_of
 from pilotage.training.trainer import train
 
 
@@ -31,7 +31,8 @@ def training_step(subject: Subject) -> Callable[[], None]:
     training = start(subject.card, Accelerator())
     recipe = subject.recipe
     batches = Batches(subject.data, recipe.batch_size, recipe.seed, device=subject.device)
-    records = train(training, build_turns(subject.card, training), batches)
+    space = build_labels(subject.card)
+    records = train(training, task_of(subject.card).turns(subject.card, training, space), batches)
 
     def run() -> None:
         next(records)

@@ -24,8 +24,8 @@ from pilotage.models.run_folder import read_card, state_folder
 from pilotage.networks.text_transformer import TextTransformer, TextTransformerPlan
 from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 from pilotage.settings import TextRecipe
-from pilotage.training.caption_callback import CaptionWatch
-from pilotage.training.vocabulary import make_space
+from pilotage.training.callbacks import CaptionGrids
+from pilotage.training.tasks import TASKS
 
 CAPTIONS = ["a red square", "blue", "", "猫が一匹"]
 TINY = [
@@ -68,10 +68,10 @@ def letters(tmp_path_factory):
         return FrozenText(Letters(name, context), cache)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pilotage.training.vocabulary.frozen_text", made)
+        patch.setattr("pilotage.training.tasks.frozen_text", made)
         patch.setattr("pilotage.conditions.loading.frozen_text", made)
-        patch.setattr("pilotage.training.caption_callback.COLUMNS", 2)
-        patch.setattr("pilotage.training.caption_callback.ROWS", 1)
+        patch.setattr("pilotage.training.callbacks.COLUMNS", 2)
+        patch.setattr("pilotage.training.callbacks.ROWS", 1)
         yield
 
 
@@ -111,7 +111,7 @@ def test_every_caption_is_encoded_once(run_folder, data):
 
 
 def test_stopped_and_continued_equals_uninterrupted(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(CaptionWatch, "look", lambda self: None)
+    monkeypatch.setattr(CaptionGrids, "look", lambda self, training: None)
     flags = ["--checkpoint-every", "1", "--inpaint"]
     assert train(data, tmp_path / "whole", *flags) == 0
     assert train(data, tmp_path / "parts", *flags, steps=1) == 0
@@ -162,7 +162,7 @@ def test_another_encoder_is_refused(run_folder, tmp_path, monkeypatch):
 
 
 def test_training_from_a_run_keeps_its_encoder(run_folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(CaptionWatch, "look", lambda self: None)
+    monkeypatch.setattr(CaptionGrids, "look", lambda self, training: None)
     flags = ["--from", str(run_folder), "--out", str(tmp_path / "tuned"), "--steps", "1"]
     assert main(["train", *flags, "--encoder", "other"]) == 2
     assert "encoder is 'other': it must be 'letters'" in capsys.readouterr().err
@@ -173,10 +173,11 @@ def test_training_from_a_run_keeps_its_encoder(run_folder, tmp_path, capsys, mon
 def test_encoders_that_cannot_be(data, tmp_path, capsys, monkeypatch):
     assert train(data, tmp_path / "run", "--tokenizer", "mine.json") == 2
     assert "encoder is 'letters' and tokenizer is 'mine.json'" in capsys.readouterr().err
-    monkeypatch.setattr("pilotage.training.vocabulary.frozen_text", frozen_text)
+    monkeypatch.setattr("pilotage.training.tasks.frozen_text", frozen_text)
     monkeypatch.setitem(sys.modules, "transformers", None)
+    recipe = TextRecipe(data="x", encoder="some/model")
     with pytest.raises(PilotageError, match=r"install the extra text: pip install 'pilotage\[text"):
-        make_space(TextRecipe(data="x", encoder="some/model"), None, tmp_path / "run")
+        TASKS["captioned"].space(recipe, None, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -368,7 +369,7 @@ def tiny_encoder(tmp_path):
 
 
 def test_a_run_with_an_encoder_of_transformers(tiny_encoder, data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("pilotage.training.vocabulary.frozen_text", frozen_text)
+    monkeypatch.setattr("pilotage.training.tasks.frozen_text", frozen_text)
     monkeypatch.setattr("pilotage.conditions.loading.frozen_text", frozen_text)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

@@ -273,9 +273,9 @@ def test_enlarging_reacts_to_all_that_it_is_given(runs):
 @pytest.fixture
 def nothing_shown(monkeypatch):
     """The grids of a run that trains take most of the time of these short trainings."""
-    from pilotage.training.caption_callback import CaptionWatch
+    from pilotage.training.callbacks import CaptionGrids
 
-    monkeypatch.setattr(CaptionWatch, "look", lambda self: None)
+    monkeypatch.setattr(CaptionGrids, "look", lambda self, training: None)
 
 
 def captioned(folder, texts):

@@ -18,7 +18,7 @@ from pilotage.diffusion.guidance import BrokenGuidanceError
 from pilotage.errors import PilotageError
 from pilotage.models.run_folder import checkpoints, state_folder
 from pilotage.sweep.table import read_rows, table_path
-from pilotage.training.noise_level_callback import LEVELS, measure_levels
+from pilotage.training.health import LEVELS, measure_levels
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "steer_by_brightness.py"
 

@@ -38,7 +38,7 @@ def train_text(out, *flags, preset="shapes-small", steps=2):
 @pytest.fixture(scope="module", autouse=True)
 def few_shown():
     """The grids of a run that trains are not what is tested here; they take half of the time."""
-    from pilotage.training import caption_callback as captions
+    from pilotage.training import callbacks as captions
 
     before = captions.COLUMNS, captions.ROWS
     captions.COLUMNS, captions.ROWS = 2, 1

@@ -10,7 +10,7 @@ from pilotage.diffusion import GaussianMixture, NetworkDenoiser, TruncatedCosine
 from pilotage.networks import UNet, UNetPlan
 from pilotage.objectives import Denoising, stratified
 from pilotage.settings import Recipe
-from pilotage.training.ema import average
+from pilotage.training.learner import average
 
 LABELS = Labels(("a", "b", "c"))
 

@@ -52,8 +52,8 @@ def small(tmp_path_factory):
         few = partial(load_shapes, count=128, held_out=HELD)
         patch.setattr("pilotage.data.sources.load_shapes", few)
         patch.setitem(MAX_PASSES, "cpu", 1)
-        patch.setattr("pilotage.training.caption_callback.COLUMNS", 2)
-        patch.setattr("pilotage.training.caption_callback.ROWS", 1)
+        patch.setattr("pilotage.training.callbacks.COLUMNS", 2)
+        patch.setattr("pilotage.training.callbacks.ROWS", 1)
         yield
 
 

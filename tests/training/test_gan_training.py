@@ -51,9 +51,9 @@ def test_both_networks_learn_and_the_log_tells_how(tiny_gan):
     assert all(names | {"real_logit", "fake_logit"} <= record.keys() for record in records)
     assert [record["step"] for record in records if "r1" in record] == [1, 4], "lazily"
     card = load_run(tiny_gan).card
-    from pilotage.training.state import build_models
+    from pilotage.training.tasks import task_of
 
-    for name, model in build_models(card).items():
+    for name, model in task_of(card).models(card).items():
         now = contents(tiny_gan)[f"{name}.safetensors"]
         from pilotage.utils.files import read_tensors
 

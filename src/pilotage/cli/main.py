@@ -13,40 +13,14 @@ from functools import reduce
 from itertools import pairwise
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TextIO
 
 import tyro
 
-from pilotage.cli.commands import (
-    DemoCommand,
-    EvaluateCommand,
-    ExportAdmCommand,
-    ImportAdmCommand,
-    ImportDdganCommand,
-    ImportGlideCommand,
-    InpaintCommand,
-    LikelihoodCommand,
-    ReportCommand,
-    SampleCommand,
-    StudyAblationsCommand,
-    StudyClassifierCommand,
-    StudyPUncondCommand,
-    StudyTrilemmaCommand,
-    SweepCommand,
-    TrainAdversarialCommand,
-    TrainClassifierCommand,
-    TrainCommand,
-    TrainTextCommand,
-)
+from pilotage.cli.commands import PLAIN, STUDIES, TRAIN, PresetCommand
 from pilotage.cli.parse_errors import one_sentence
 from pilotage.errors import PilotageError
-from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, TEXT_PRESETS, denoiser_beside
-from pilotage.settings import (
-    AdversarialRecipe,
-    ClassifierRecipe,
-    TextRecipe,
-    TrainingRecipe,
-)
+from pilotage.recipes import PRESETS_OF
 from pilotage.utils.signals import INTERRUPTED
 from pilotage.version import __version__
 
@@ -54,8 +28,8 @@ from pilotage.version import __version__
 class Command(Protocol):
     """What a parsed command line can do."""
 
-    def run(self) -> int:
-        """Do it; the exit status."""
+    def run(self) -> int | None:
+        """Do it; the exit status, if it is not 0."""
         ...
 
 
@@ -67,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pilotage {__version__}")
         return 0
     try:
-        return parse(arguments).run()
+        return parse(arguments).run() or 0
     except (PilotageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -90,24 +64,23 @@ def parse(arguments: Sequence[str]) -> Command:
     if arguments[:1] in (["study"], ["import"], ["export"]) and len(arguments) > 1:
         arguments = [f"{arguments[0]}-{arguments[1]}", *arguments[2:]]  # study NAME is study-NAME
     arguments = _of_kind(list(arguments))
-    if arguments[:1] in (["train"], ["train-classifier"]) and "--from" in arguments:
+    if {*arguments[:1]} & _TAKE_RUNS and "--from" in arguments:
         return _parse_from(arguments)
     _check_kind(arguments)
     _check_names(arguments)
-    if {"-h", "--help"} & set(arguments):
-        return tyro.cli(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
-    return _quietly(_command_type(), prog="pilotage", args=arguments, description=_ABOUT)
+    return _parsed(_command_type(), "pilotage", arguments, description=_ABOUT)
 
 
 def _of_kind(arguments: list[str]) -> list[str]:
-    """``train`` of a GAN or of captions as the command that has their settings."""
+    """``train`` as the command whose recipes have the objective, or the preset, that follows."""
     if arguments[:1] != ["train"] or "--from" in arguments:
         return arguments
+    asked = {word.partition("=")[2] for word in arguments if word.startswith("--objective=")}
+    asked |= {value for flag, value in pairwise(arguments) if flag == "--objective"}
+    marked = [name for name, kind in _LED_TO.items() if kind.marks.get("objective") in asked]
     preset = "".join(arguments[1:2])
-    asked = "--objective=ddgan" in arguments or ("--objective", "ddgan") in pairwise(arguments)
-    if asked or (preset in ADVERSARIAL_PRESETS and preset not in PRESETS):
-        return ["train-ddgan", *arguments[1:]]
-    return ["train-text" if preset in TEXT_PRESETS else "train", *arguments[1:]]
+    known = [name for name, kind in _LED_TO.items() if preset in PRESETS_OF[kind.task]]
+    return [(marked or known or ["train"])[0], *arguments[1:]]
 
 
 def _parse_from(arguments: list[str]) -> Command:
@@ -122,136 +95,99 @@ def _parse_from(arguments: list[str]) -> Command:
     source, rest = arguments[place + 1 : place + 2], arguments[1:place] + arguments[place + 2 :]
     if not source:
         raise PilotageError("--from needs the folder of a run.")
-    recipe, command = read_card(Path(source[0])).recipe, _OF_PRESETS[name]
-    if command is TrainCommand:
-        kinds = {AdversarialRecipe: TrainAdversarialCommand, TextRecipe: TrainTextCommand}
-        command = kinds.get(type(recipe), TrainCommand)
-    if isinstance(recipe, ClassifierRecipe) != issubclass(command, ClassifierRecipe):
-        held = "a classifier" if isinstance(recipe, ClassifierRecipe) else "a denoiser"
-        raise PilotageError(f"--from is {source[0]}: it holds {held}, which {name} does not train.")
-    values = {**dict(recipe), "start_from": source[0], "out": tyro.MISSING}
-    default = command.model_construct(**values)
-    how = {"prog": f"pilotage {name} --from {source[0]}", "args": rest, "default": default}
-    if {"-h", "--help"} & set(rest):
-        return tyro.cli(command, **how)
-    return _quietly(command, **how)
+    recipe = read_card(Path(source[0])).recipe
+    if recipe.noun != TRAIN[name].trains.noun:
+        raise PilotageError(
+            f"--from is {source[0]}: it holds a {recipe.noun}, which {name} does not train."
+        )
+    command = next(command for command in TRAIN.values() if command.trains is type(recipe))
+    default = _with_defaults(command, {**dict(recipe), "start_from": source[0]})
+    return _parsed(command, f"pilotage {name} --from {source[0]}", rest, default=default)
 
 
-def _quietly(kind: Any, **how: Any) -> Any:
-    """What tyro parses, or one sentence about the first mistake."""
+def _parsed(kind: Any, prog: str, arguments: Sequence[str], **how: Any) -> Command:
+    """What tyro parses, or one sentence about the first mistake; help is as tyro writes it."""
+    how |= {"prog": prog, "args": arguments}
+    if _HELP & set(arguments):
+        helped: Command = tyro.cli(kind, **how)
+        return helped
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), _wide_terminal():
-            return tyro.cli(kind, **how)
+            command: Command = tyro.cli(kind, **how)
     except SystemExit:
         raise PilotageError(one_sentence(said.getvalue())) from None
+    return command
 
 
 _ABOUT = "Train, steer and measure guided diffusion models."
-_OF_PRESETS = {
-    "train": TrainCommand,
-    "train-ddgan": TrainAdversarialCommand,
-    "train-text": TrainTextCommand,
-    "train-classifier": TrainClassifierCommand,
-    "study-p-uncond": StudyPUncondCommand,
-    "study-classifier": StudyClassifierCommand,
-    "study-trilemma": StudyTrilemmaCommand,
-    "study-ablations": StudyAblationsCommand,
-}
-_PLAIN = {
-    "sample": SampleCommand,
-    "inpaint": InpaintCommand,
-    "sweep": SweepCommand,
-    "report": ReportCommand,
-    "evaluate": EvaluateCommand,
-    "likelihood": LikelihoodCommand,
-    "import-adm": ImportAdmCommand,
-    "import-ddgan": ImportDdganCommand,
-    "import-glide": ImportGlideCommand,
-    "export-adm": ExportAdmCommand,
-    "demo": DemoCommand,
-}
+_HELP = {"-h", "--help"}
+_TAKE_RUNS = {"train", "train-classifier"}  # these have --from
+# the recipes that ``train`` finds by their presets and objectives: all that are of its own noun
+_LED_TO = {k: v.trains for k, v in TRAIN.items() if v.trains.noun == TRAIN["train"].trains.noun}
+_OF_PRESETS: dict[str, type[PresetCommand]] = {**TRAIN, **STUDIES}
+_COMMANDS = (*_OF_PRESETS, *PLAIN)
 
 
 def _command_type() -> Any:
     """What tyro parses: a union of the commands; those of presets are unions of these in turn."""
-    of_presets = [
-        Annotated[_presets(command), tyro.conf.subcommand(name, description=command.__doc__)]
-        for name, command in _OF_PRESETS.items()
-    ]
-    plain = [
-        Annotated[command, tyro.conf.subcommand(name, description=command.__doc__)]
-        for name, command in _PLAIN.items()
-    ]
-    return tyro.conf.OmitSubcommandPrefixes[reduce(or_, [*of_presets, *plain])]
+    of_presets = [_named(_presets(name), name, kind.__doc__) for name, kind in _OF_PRESETS.items()]
+    plain = [_named(kind, name, kind.__doc__) for name, kind in PLAIN.items()]
+    without_prefixes: Any = tyro.conf.OmitSubcommandPrefixes
+    return without_prefixes[reduce(or_, [*of_presets, *plain])]
 
 
-def _presets(command: type[TrainingRecipe]) -> Any:
-    """The command with each preset's recipe as defaults, as a union of subcommands."""
-    choices = [
-        Annotated[
-            command,
-            tyro.conf.subcommand(
-                name,
-                default=command.model_construct(
-                    out=tyro.MISSING, **dict(_defaults(command, name, preset))
-                ),
-                description=f"{preset.about}. {preset.score}".strip(),
-            ),
-        ]
-        for name, preset in _presets_of(command).items()
-    ]
+def _named(kind: Any, name: str, about: str | None, **more: Any) -> Any:
+    """A subcommand for tyro."""
+    annotated: Any = Annotated
+    return annotated[kind, tyro.conf.subcommand(name, description=about, **more)]
+
+
+def _presets(name: str) -> Any:
+    """A command with each preset's recipe as defaults, as a union of subcommands."""
+    command = _OF_PRESETS[name]
+    choices = []
+    for preset_name, preset in PRESETS_OF[command.task].items():
+        values = {**dict(preset.recipe), **command.beside(preset_name)}
+        about = f"{preset.about}. {preset.score}".strip()
+        default = _with_defaults(command, values)
+        choices.append(_named(command, preset_name, about, default=default))
     return reduce(or_, choices)
 
 
-def _presets_of(command: type[TrainingRecipe]) -> dict[str, Any]:
-    if issubclass(command, TextRecipe):
-        return TEXT_PRESETS
-    return ADVERSARIAL_PRESETS if issubclass(command, AdversarialRecipe) else PRESETS
-
-
-def _defaults(command: type[TrainingRecipe], name: str, preset: Any) -> dict[str, Any]:
-    if issubclass(command, ClassifierRecipe):
-        return dict(preset.classifier)
-    more = {"classifier": preset.classifier} if command is StudyClassifierCommand else {}
-    if command is StudyTrilemmaCommand:
-        more = {"denoiser": denoiser_beside(name)}
-    return {**dict(preset.recipe), **more}
+def _with_defaults(command: type[PresetCommand], values: dict[str, Any]) -> PresetCommand:
+    """A command with settings that stand where none are given; out has to be."""
+    return command.model_construct(**{**values, "out": tyro.MISSING})
 
 
 def _check_kind(arguments: Sequence[str]) -> None:
     """Refuse ``study``, ``import`` and ``export`` without saying which."""
     word = arguments[0].partition("-")[0] if arguments else ""
-    kinds = [
-        name.removeprefix(f"{word}-")
-        for name in (*_OF_PRESETS, *_PLAIN)
-        if name.startswith(f"{word}-")
-    ]
-    if word in ("study", "import", "export") and arguments[0] not in (*_OF_PRESETS, *_PLAIN):
+    kinds = [name.removeprefix(f"{word}-") for name in _COMMANDS if name.startswith(f"{word}-")]
+    if word in ("study", "import", "export") and arguments[0] not in _COMMANDS:
         raise PilotageError(f"{word} needs one of: {', '.join(kinds)}.")
 
 
 def _check_names(arguments: Sequence[str]) -> None:
     """Refuse an unknown command or preset by name."""
     words = [word for word in arguments[:2] if not word.startswith("-")]
-    commands = (*_OF_PRESETS, *_PLAIN)
-    if words and words[0] not in commands:
-        raise PilotageError(f"command is {words[0]!r}: it must be one of {', '.join(commands)}.")
-    if not words or words[0] not in _OF_PRESETS or {"-h", "--help"} & set(arguments):
+    if words and words[0] not in _COMMANDS:
+        raise PilotageError(f"command is {words[0]!r}: it must be one of {', '.join(_COMMANDS)}.")
+    if not words or words[0] not in _OF_PRESETS or _HELP & set(arguments):
         return
-    presets = ", ".join(_all_presets(words[0]))
+    known = _all_presets(words[0])
     if len(words) == 1:
-        other = " or --from and a run" if words[0] in ("train", "train-classifier") else ""
-        raise PilotageError(f"{words[0]} needs a preset, one of {presets}{other}.")
-    if words[1] not in _all_presets(words[0]):
-        raise PilotageError(f"preset is {words[1]!r}: it must be one of {presets}.")
+        other = " or --from and a run" if words[0] in _TAKE_RUNS else ""
+        raise PilotageError(f"{words[0]} needs a preset, one of {', '.join(known)}{other}.")
+    if words[1] not in known:
+        raise PilotageError(f"preset is {words[1]!r}: it must be one of {', '.join(known)}.")
 
 
-def _all_presets(command: str) -> tuple[str, ...]:
+def _all_presets(command: str) -> list[str]:
     """Names that may follow a command; ``train`` leads to other commands by the name."""
-    if command == "train":
-        return tuple(dict.fromkeys([*PRESETS, *ADVERSARIAL_PRESETS, *TEXT_PRESETS]))
-    return tuple(_presets_of(_OF_PRESETS[command]))
+    tasks = [kind.task for kind in _LED_TO.values()]
+    found = tasks if command == "train" else [_OF_PRESETS[command].task]
+    return list(dict.fromkeys(name for task in found for name in PRESETS_OF[task]))
 
 
 @contextlib.contextmanager
@@ -267,6 +203,13 @@ def _wide_terminal() -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
-def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, UserWarning):
         print(f"warning: {message}", file=sys.stderr)

@@ -23,11 +23,11 @@ def load_space(folder: str | PathLike[str]) -> Space:
         PilotageError: if a file is missing or is not what was written, or the kind is unknown.
     """
     facts = read_facts(folder)
-    make = _MAKERS.get(facts["kind"])
+    make = MAKERS.get(facts["kind"])
     if make is None:
         raise PilotageError(
             f"{str(Path(folder, FILE))!r} has kind {facts['kind']!r}: it must be one of "
-            f"{', '.join(_MAKERS)}."
+            f"{', '.join(MAKERS)}."
         )
     try:
         return make(facts, Path(folder))
@@ -73,7 +73,8 @@ def _several(facts: dict[str, Any], folder: Path) -> Several:
     return Several(parts, facts["together"])
 
 
-_MAKERS: dict[str, Callable[[dict[str, Any], Path], Space]] = {
+# by the "kind" of what ``save`` wrote; a space of your own is one more entry
+MAKERS: dict[str, Callable[[dict[str, Any], Path], Space]] = {
     "labels": _labels,
     "tokens": _tokens,
     "frozen_text": _frozen_text,

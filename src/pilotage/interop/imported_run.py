@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from pilotage.errors import PilotageError
-from pilotage.models.build import build_model
+from pilotage.models.builders import builder_of
 from pilotage.models.run_folder import IMPORTED, Card, DataFacts, write_card
 from pilotage.models.weights import fill
 from pilotage.settings import ImportDdganSettings, ImportGlideSettings, ImportSettings, Settings
@@ -121,7 +121,4 @@ def write_run(folder: Path, card: Card, network: nn.Module) -> None:
 
 def built_network(card: Card) -> nn.Module:
     """The network that a card describes, with its initial weights."""
-    network = build_model(card).network
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"a {type(network).__name__} is no network of a run")
-    return network
+    return builder_of(card).network(card)

@@ -42,22 +42,12 @@ from pilotage.settings import (
     Recipe,
     Settings,
     TextRecipe,
+    TrainingRecipe,
 )
 from pilotage.utils.seeding import seeded
 
-Model = NetworkDenoiser | NoisyClassifier | NetworkGenerator
-AnyRecipe = Recipe | TextRecipe | ClassifierRecipe | AdversarialRecipe
 P = TypeVar("P", bound=Plan)
 A = TypeVar("A", bound=ADMPlan)
-
-
-def build_model(card: Card) -> Model:
-    """What a card's run trains, with its initial weights."""
-    if isinstance(card.recipe, ClassifierRecipe):
-        return build_classifier(build_encoder(card), card.recipe)
-    if isinstance(card.recipe, AdversarialRecipe):
-        return build_generator(build_generator_network(card), card.recipe)
-    return build_denoiser(build_network(card), card.recipe)
 
 
 # --- plans ---------------------------------------------------------------------------------------
@@ -108,11 +98,9 @@ class Scheduled(nn.Module):
         return output
 
 
-def build_network(card: Card) -> UNet | Scheduled | TextUNet:
+def build_network(card: Card) -> UNet | Scheduled:
     """The denoiser's network with its initial weights."""
     recipe, classes = card.recipe, len(card.data.classes)
-    if isinstance(recipe, TextRecipe):
-        return build_text_network(card)
     plan = _adm_plan(
         UNetPlan,
         card,
@@ -161,7 +149,7 @@ def build_classifier(network: nn.Module, recipe: ClassifierRecipe) -> NoisyClass
     return NoisyClassifier(network, _time(recipe))
 
 
-def _time(recipe: AnyRecipe) -> Callable[[Tensor], Tensor]:
+def _time(recipe: TrainingRecipe) -> Callable[[Tensor], Tensor]:
     schedule = build_schedule(recipe)
     return schedule.time if isinstance(schedule, Timesteps) else cosine_time
 
@@ -172,7 +160,7 @@ def _time(recipe: AnyRecipe) -> Callable[[Tensor], Tensor]:
 def known_classes(card: Card) -> int | None:
     """Labels that both networks of a GAN know, the null one included; None if they know none."""
     recipe, classes = card.recipe, len(card.data.classes)
-    if not classes or recipe.p_uncond == 1:
+    if not classes or not recipe.knows_labels:
         return None
     return classes + 1
 
@@ -183,7 +171,7 @@ def build_generator_network(card: Card) -> VectorGenerator | LatentUNet | NCSNpp
     channels, classes = card.data.shape[0], known_classes(card)
     tanh = recipe.predicts == "x" and not recipe.direct
     with seeded(recipe.seed, "weights"):
-        if len(card.data.shape) == 1:
+        if card.data.points:
             layers = {"hidden": settings.channels, "layers": settings.num_res_blocks}
             points = {"dim": channels, "num_classes": classes}
             return VectorGenerator(plan_of(VectorGeneratorPlan, settings, **points, **layers))
@@ -204,7 +192,7 @@ def build_discriminator_network(card: Card) -> VectorDiscriminator | Discriminat
     recipe, settings = card.recipe, card.recipe.discriminator
     channels, classes = card.data.shape[0], known_classes(card)
     with seeded(recipe.seed, "discriminator weights"):
-        if len(card.data.shape) == 1:
+        if card.data.points:
             points = {"dim": channels, "hidden": settings.channels, "num_classes": classes}
             return VectorDiscriminator(plan_of(VectorDiscriminatorPlan, settings, **points))
         images = {"in_channels": channels, "num_classes": classes}
@@ -231,29 +219,28 @@ def few_steps(recipe: AdversarialRecipe) -> FewSteps:
     return FewSteps(recipe.steps_T, recipe.beta_min, recipe.beta_max, recipe.geometric)
 
 
-def build_schedule(recipe: AnyRecipe) -> Schedule:
+# by the "schedule" of a recipe's noise levels
+SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
+    "truncated_cosine": lambda recipe: TruncatedCosine(recipe.lam_min, recipe.lam_max),
+    "linear_lam": lambda recipe: LinearLam(recipe.lam_min, recipe.lam_max, learned=False),
+    "learned_ends": lambda recipe: LinearLam(recipe.lam_min, recipe.lam_max, learned=True),
+    "learned": lambda recipe: MonotoneLam(recipe.lam_min, recipe.lam_max),
+    "linear": lambda recipe: Timesteps("linear", recipe.timesteps),
+    "cosine": lambda recipe: Timesteps("cosine", recipe.timesteps),
+    "ddgan": few_steps,
+}
+
+
+def build_schedule(recipe: TrainingRecipe) -> Schedule:
     """The run's noise schedule; one that is learned is as it starts."""
-    if isinstance(recipe, AdversarialRecipe):
-        return few_steps(recipe)
-    ends = recipe.lam_min, recipe.lam_max
-    if recipe.schedule == "truncated_cosine":
-        return TruncatedCosine(*ends)
-    if recipe.schedule == "linear_lam":
-        return LinearLam(*ends)
-    if recipe.schedule == "learned_ends":
-        return LinearLam(*ends, learned=True)
-    if recipe.schedule == "learned":
-        return MonotoneLam(*ends)
-    return Timesteps(recipe.schedule, recipe.timesteps)
+    return SCHEDULES[recipe.noise_levels["schedule"]](recipe)
 
 
-def schedule_of(network: nn.Module, recipe: AnyRecipe) -> Schedule:
+def schedule_of(network: nn.Module, recipe: TrainingRecipe) -> Schedule:
     """The noise schedule of a run's network, as far as it has learned one."""
     return network.schedule if isinstance(network, Scheduled) else build_schedule(recipe)
 
 
 def build_labels(card: Card) -> Labels:
     """The run's condition space; without classes for a GAN that was never told any."""
-    if isinstance(card.recipe, AdversarialRecipe) and known_classes(card) is None:
-        return Labels(())
-    return Labels(card.data.classes)
+    return Labels(card.data.classes if card.recipe.knows_labels else ())

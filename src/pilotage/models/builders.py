@@ -24,6 +24,7 @@ from pilotage.models.build import (
     build_generator_network,
     build_labels,
     build_network,
+    build_text_network,
 )
 from pilotage.models.conditioning import CaptionConditioner, Conditioner, SpaceConditioner
 from pilotage.models.run_folder import CONDITIONS, Card
@@ -45,23 +46,36 @@ class Builder:
 
     stochastic = False
 
-    def build(self, card: Card) -> Trained:
-        """What a card's run trains, with its initial weights."""
-        return build_denoiser(build_network(card), card.recipe)
+    def build(self, card: Card, network: nn.Module | None = None) -> Trained:
+        """What a card's run trains, around a network, or the recipe's with its initial weights."""
+        return self.around(card, self.network(card) if network is None else network)
+
+    def network(self, card: Card) -> nn.Module:
+        """The recipe's network, with its initial weights."""
+        return build_network(card)
+
+    def around(self, card: Card, network: nn.Module) -> Trained:
+        """What the network's output means."""
+        return build_denoiser(network, card.recipe)
 
     def space(self, card: Card, folder: Path) -> Space:
-        """The condition space of a run."""
-        return build_labels(card)
+        """The condition space of a run: that which it has saved, or its labels."""
+        saved = folder / CONDITIONS
+        return load_space(saved) if saved.exists() else build_labels(card)
 
     def conditioner(self, card: Card, network: nn.Module, space: Space) -> Conditioner:
         """The conditioner of the network."""
-        has_null = bool(card.data.classes) and card.recipe.network.null_class
-        return SpaceConditioner(space, has_null, _device(network))
+        device = _device(network)
+        if not isinstance(space, Labels):
+            return SpaceConditioner(space, True, device, noun="conditions", classifiers=False)
+        has_null = bool(card.data.classes) and card.recipe.null_label
+        return SpaceConditioner(space, has_null, device)
 
     def denoiser(self, card: Card, network: nn.Module, seeds: Iterable[int]) -> Denoiser:
         """The denoiser of the images of these seeds, one each."""
         denoise = build_denoiser(network, card.recipe)
-        return denoise if card.data.classes else denoise.around(_unconditional(network))
+        conditioned = bool(card.data.classes) or card.network is not None
+        return denoise if conditioned else denoise.around(_unconditional(network))
 
     def default_steps(self, card: Card) -> int:
         """Network levels where none are asked for."""
@@ -86,6 +100,10 @@ class Builder:
 
 class CaptionedBuilder(Builder):
     """A denoiser on captions."""
+
+    def network(self, card: Card) -> nn.Module:
+        """The network with its text transformer."""
+        return build_text_network(card)
 
     def space(self, card: Card, folder: Path) -> Space:
         """The captions' space, as the run was trained with it.
@@ -119,9 +137,13 @@ class GeneratorBuilder(Builder):
 
     stochastic = True
 
-    def build(self, card: Card) -> Trained:
+    def network(self, card: Card) -> nn.Module:
+        """The generator's."""
+        return build_generator_network(card)
+
+    def around(self, card: Card, network: nn.Module) -> Trained:
         """The generator."""
-        return build_generator(build_generator_network(card), card.recipe)
+        return build_generator(network, card.recipe)
 
     def conditioner(self, card: Card, network: nn.Module, space: Space) -> Conditioner:
         """Labels, if the networks know any."""
@@ -166,9 +188,13 @@ class GeneratorBuilder(Builder):
 class ClassifierBuilder(Builder):
     """A classifier of noisy images: it guides, and makes no images."""
 
-    def build(self, card: Card) -> Trained:
+    def network(self, card: Card) -> nn.Module:
+        """The encoder."""
+        return build_encoder(card)
+
+    def around(self, card: Card, network: nn.Module) -> Trained:
         """The classifier."""
-        return build_classifier(build_encoder(card), card.recipe)
+        return build_classifier(network, card.recipe)
 
 
 # by the ``task`` of the recipe

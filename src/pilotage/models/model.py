@@ -328,7 +328,11 @@ def _shared(spec: SamplingSpec) -> dict[str, Any]:
 
 
 def load_run(
-    path: str | Path, *, weights: Literal["ema", "model"] = "ema", device: Any = None
+    path: str | Path,
+    *,
+    weights: Literal["ema", "model"] = "ema",
+    device: Any = None,
+    network: nn.Module | None = None,
 ) -> Model:
     """A run folder's model, ready to sample.
 
@@ -336,10 +340,12 @@ def load_run(
         path: the run folder.
         weights: the averaged ("ema") or the latest ("model") ones.
         device: where it runs; a GPU if there is one.
+        network: for a run that was trained with a network of your own, one like it, which is filled
+            with the run's weights.
 
     Raises:
-        PilotageError: if the folder, its card or either weight file is missing or damaged, or if it
-            holds a classifier.
+        PilotageError: if the folder, its card or either weight file is missing or damaged, if it
+            holds a classifier, or if a network is missing or given in vain.
     """
     folder = Path(path)
     card = read_card(folder)
@@ -348,12 +354,24 @@ def load_run(
             f"run is {folder}: it holds a classifier, which guides a denoiser's run "
             "(--classifier) but makes no images itself."
         )
+    _check_network(card, folder, network)
     builder = builder_of(card)
-    network = builder.build(card).network
+    network = builder.network(card) if network is None else network
     step = stored_step(folder, weights)
     fill(network, folder / f"{weights}.safetensors")
     network = network.eval().requires_grad_(False).to(device or process_device())
     return Model(card, network, step, builder.space(card, folder))
+
+
+def _check_network(card: Card, folder: Path, network: nn.Module | None) -> None:
+    """Refuse a run without the network that it needs, or with one that it does not."""
+    if card.network is not None and network is None:
+        raise PilotageError(
+            f"run is {folder}: its network, {card.network}, was given in Python; give one like it, "
+            "load_run(..., network=...)."
+        )
+    if card.network is None and network is not None:
+        raise PilotageError(f"network is given: the run in {folder} has the network of its recipe.")
 
 
 def _nothing() -> None:

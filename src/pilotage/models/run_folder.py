@@ -5,7 +5,7 @@ model.safetensors   the latest weights           ema.safetensors   their average
                     (discriminator.safetensors   of a GAN)
 state/step-N/       all that an exact resume needs
 metrics.jsonl       samples/
-conditions/         the vocabulary of captions, where there are any
+conditions/         the condition space, unless it is that of labels
 """
 
 import re
@@ -16,20 +16,14 @@ import yaml
 from pydantic import Field
 
 from pilotage.errors import PilotageError
-from pilotage.settings import (
-    AdversarialRecipe,
-    ClassifierRecipe,
-    Recipe,
-    Settings,
-    TextRecipe,
-    TrainingRecipe,
-)
+from pilotage.settings import Settings, TrainingRecipe
 from pilotage.utils.files import write_text
 from pilotage.version import __version__
 
 FORMAT = 2
-CONDITIONS = "conditions"  # the folder of a vocabulary
+CONDITIONS = "conditions"  # the folder of the condition space
 IMPORTED = "imported"  # in place of the data of weights that came without any
+OWN_DATA = "own"  # in place of data that was given in Python
 
 
 class DataFacts(Settings):
@@ -53,16 +47,24 @@ class DataFacts(Settings):
     tokenizer: str | None = None
     vocabulary: int | None = None
 
+    @property
+    def points(self) -> bool:
+        """Whether the data are points instead of images."""
+        return len(self.shape) == 1
+
 
 class Card(NamedTuple):
     """All that is needed to rebuild a run's model, beside its weights.
 
-    The recipe is a :class:`Recipe`, :class:`TextRecipe`, :class:`ClassifierRecipe` or
-    :class:`AdversarialRecipe`, by what was trained.
+    Attributes:
+        recipe: a :class:`~pilotage.settings.recipe.TrainingRecipe` of the class that was trained.
+        data: what its data turned out to be.
+        network: the class of a network that was given in Python, which is not rebuilt from here.
     """
 
     recipe: Any
     data: DataFacts
+    network: str | None = None
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -72,6 +74,7 @@ def write_card(folder: Path, card: Card) -> None:
         "written_by": f"pilotage {__version__}",
         "recipe": card.recipe.model_dump(mode="json"),
         "data": card.data.model_dump(mode="json"),
+        **({} if card.network is None else {"network": card.network}),
     }
     write_text(folder / "recipe.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
@@ -98,21 +101,15 @@ def read_card(folder: Path) -> Card:
             f"to {FORMAT}, so a newer Pilotage is needed."
         )
     try:
-        return Card(_recipe(content["recipe"]), DataFacts(**content["data"]))
+        recipe = TrainingRecipe.from_file(content["recipe"])
+        return Card(recipe, DataFacts(**content["data"]), content.get("network"))
     except (KeyError, TypeError, AttributeError) as error:
         raise PilotageError(f"{path} is incomplete: {error} is missing or malformed.") from None
     except PilotageError as error:
         raise PilotageError(f"{path}: {error}") from None
 
 
-def _recipe(content: dict) -> TrainingRecipe:
-    kinds = {"classifier": ClassifierRecipe, "ddgan": AdversarialRecipe}
-    if content.get("condition") == "text":
-        return TextRecipe(**content)
-    return kinds.get(content.get("objective"), Recipe)(**content)
-
-
-def _parse(path: Path) -> dict:
+def _parse(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -133,7 +133,7 @@ def _read(run: Path, label: str) -> Source:
     from pilotage.models.run_folder import read_card  # these two need torch
     from pilotage.sweep.table import table_path
 
-    recipe, data = read_card(run)
+    recipe, data, _ = read_card(run)
     rows = {row.id: row for row in (parse_row(x, run) for x in read_lines(table_path(run)))}
     p_uncond = getattr(recipe, "p_uncond", None)
     conditional = bool(data.classes) and p_uncond != 1

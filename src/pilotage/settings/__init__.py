@@ -1,19 +1,21 @@
 """Every setting, as validated pydantic models: the command line, files and Python read this list.
 
-``base`` is what all share, ``networks``, ``recipe``, ``adversarial`` and ``text`` say how a run is
-trained, ``sampling`` and ``measuring`` what is asked of it then, and ``importing`` what a foreign
-checkpoint does not tell.
+``base`` is what all share, ``architectures`` and the recipes say how a run is trained, ``sampling``
+and ``measuring`` what is asked of it then, ``studies`` put these together, and ``importing`` is
+what a foreign checkpoint does not tell.
 """
 
-from pilotage.settings.architectures import EncoderSettings, UNetSettings
-from pilotage.settings.base import Positive, Settings
-from pilotage.settings.gan_recipe import (
-    AdversarialRecipe,
+from pilotage.settings.architectures import (
     DiscriminatorSettings,
+    EncoderSettings,
     GeneratorSettings,
     NCSNppOptions,
     NCSNppSettings,
+    TextUNetSettings,
+    UNetSettings,
 )
+from pilotage.settings.base import Positive, Settings
+from pilotage.settings.gan_recipe import AdversarialRecipe
 from pilotage.settings.importing import (
     ImportDdganSettings,
     ImportGlideSettings,
@@ -36,11 +38,20 @@ from pilotage.settings.sampling import (
     SamplingOptions,
     SamplingSpec,
 )
-from pilotage.settings.text_recipe import TextRecipe, TextUNetSettings
+from pilotage.settings.studies import (
+    AblationsStudy,
+    ClassifierStudy,
+    PUncondStudy,
+    StudySettings,
+    TrilemmaStudy,
+)
+from pilotage.settings.text_recipe import TextRecipe
 
 __all__ = [
+    "AblationsStudy",
     "AdversarialRecipe",
     "ClassifierRecipe",
+    "ClassifierStudy",
     "DiscriminatorSettings",
     "EncoderSettings",
     "EvaluateSettings",
@@ -54,6 +65,7 @@ __all__ = [
     "MeasureSettings",
     "NCSNppOptions",
     "NCSNppSettings",
+    "PUncondStudy",
     "Positive",
     "PromptSettings",
     "Recipe",
@@ -63,10 +75,12 @@ __all__ = [
     "SeriesSettings",
     "Settings",
     "SpeedSettings",
+    "StudySettings",
     "SweepSettings",
     "TextRecipe",
     "TextUNetSettings",
     "TrainingRecipe",
+    "TrilemmaStudy",
     "UNetSettings",
     "conflict",
 ]

@@ -8,7 +8,7 @@ which records, labels and titles print, so that a parameter is listed once: as a
 import ast
 import re
 from collections.abc import Container
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
@@ -18,6 +18,7 @@ from pilotage.errors import PilotageError
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -38,6 +39,10 @@ class Settings(BaseModel):
             PilotageError: if a setting does not exist or its value is not allowed.
         """
         return type(self)(**{**dict(self), **changes})
+
+    def part(self, kind: type[S]) -> S:
+        """Those of the settings that another kind has, as that."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -118,9 +123,10 @@ class Choice(Settings):
             )
         choice: type[Self] = cls.known[form[1]]
         try:
-            return choice(**_parameters(form[2] or "", list(choice.model_fields)))
+            found: Self = choice(**_parameters(form[2] or "", list(choice.model_fields)))
         except PilotageError as error:
             raise PilotageError(f"{cls.family} is {given!r}: {error}") from None
+        return found
 
     @property
     def parameters(self) -> dict[str, Any]:

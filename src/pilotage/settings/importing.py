@@ -1,19 +1,27 @@
 """What is told about a published checkpoint that its tensors do not tell."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
 from pydantic import Field
 
+from pilotage.settings.architectures import NCSNppOptions
 from pilotage.settings.base import Positive, Settings
-from pilotage.settings.gan_recipe import NCSNppOptions
 
 
-class ImportSettings(Settings):
+class ForeignCheckpoint(Settings):
+    """What is imported, and to where."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
+        description="A .pt, .pth or .safetensors file of tensors."
+    )
+    out: Path = Field(description="The run folder to make.")
+
+
+class ImportSettings(ForeignCheckpoint):
     """A checkpoint of guided-diffusion, and what its tensors do not tell."""
 
-    checkpoint: Path = Field(description="A .pt, .pth or .safetensors file of tensors.")
-    out: Path = Field(description="The run folder to make.")
     preset: str | None = Field(
         None, description="A published file's name, such as 256x256_diffusion: answers all below."
     )
@@ -43,11 +51,12 @@ class ImportSettings(Settings):
     )
 
 
-class ImportDdganSettings(Settings):
+class ImportDdganSettings(ForeignCheckpoint):
     """A generator of a denoising diffusion GAN, and what its tensors do not tell."""
 
-    checkpoint: Path = Field(description="A .pth, .pt or .safetensors file of tensors, netG_*.pth.")
-    out: Path = Field(description="The run folder to make.")
+    checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
+        description="A .pth, .pt or .safetensors file of tensors."
+    )
     preset: str | None = Field(
         None, description="The published script's --dataset: cifar10, celeba_256, lsun; tells all."
     )
@@ -64,11 +73,9 @@ class ImportDdganSettings(Settings):
     )
 
 
-class ImportGlideSettings(Settings):
+class ImportGlideSettings(ForeignCheckpoint):
     """A network of GLIDE, its tokenizer, and what its tensors do not tell."""
 
-    checkpoint: Path = Field(description="A .pt, .pth or .safetensors file of tensors.")
-    out: Path = Field(description="The run folder to make.")
     vocabulary: Path = Field(description="The tokenizer's ids, encoder.json or encoder.json.gz.")
     merges: Path = Field(description="The tokenizer's merges, vocab.bpe or vocab.bpe.gz.")
     preset: str | None = Field(

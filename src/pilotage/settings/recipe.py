@@ -1,22 +1,46 @@
 """The recipes: every setting of a training run, of a denoiser or of a noisy classifier."""
 
 import math
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pilotage.settings.architectures import EncoderSettings, NetworkSettings, UNetSettings
+from pilotage.settings.architectures import (
+    EncoderSettings,
+    GeneratorSettings,
+    NetworkSettings,
+    UNetSettings,
+)
 from pilotage.settings.base import Positive, Settings
+
+Predicts = Annotated[Literal["eps", "x", "v"], Field(description="What the network outputs.")]
+VlbWeight = Annotated[
+    float, Field(ge=0, description="Weight of the bound in hybrid, in 1/1000 of its whole.")
+]
 
 
 class TrainingRecipe(Settings):
-    """What every training run has: data, noise levels, optimisation and cadence.
+    """What every training run has: data, optimisation and cadence.
+
+    A subclass that has ``marks`` is known by them in files, and one that has a ``command`` is
+    trained by that.
 
     Attributes:
         task: the kind of training and of model, under which both are registered.
+        marks: settings whose values tell the class, in a file and beside ``--objective``.
+        command: the command that trains it, and
+        command_help: what that says of itself.
+        noun: what is trained, in messages.
+        known: all subclasses that have marks.
     """
 
     task: ClassVar[str]
+    marks: ClassVar[dict[str, str]]
+    command: ClassVar[str]
+    command_help: ClassVar[str]
+    noun: ClassVar[str] = "denoiser"
+    known: ClassVar[list[type["TrainingRecipe"]]] = []
 
     # data
     data: str = Field(
@@ -31,7 +55,7 @@ class TrainingRecipe(Settings):
         0.1, ge=0, lt=1, description="Share kept aside where the data has no split of its own."
     )
     flip: bool = Field(False, description="Mirror half of the training images left to right.")
-    network: NetworkSettings = NetworkSettings()
+    network: NetworkSettings | GeneratorSettings = NetworkSettings()
     start_from: str | None = Field(
         None, description="A run whose averaged weights training starts from (train --from RUN)."
     )
@@ -59,6 +83,23 @@ class TrainingRecipe(Settings):
     checkpoint_every: Positive = Field(500, description="Steps between checkpoints.")
     sample_every: Positive = Field(2000, description="Steps between sample grids.")
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **how: Any) -> None:
+        """Make a recipe known."""
+        super().__pydantic_init_subclass__(**how)
+        if "marks" in cls.__dict__:
+            TrainingRecipe.known.append(cls)
+
+    @classmethod
+    def from_file(cls, content: dict[str, Any]) -> "TrainingRecipe":
+        """The recipe with these settings, of the class of which they have most marks.
+
+        Raises:
+            PilotageError: if a setting does not exist or its value is not allowed.
+        """
+        fitting = [kind for kind in cls.known if kind.marks.items() <= content.items()]
+        return max(fitting, key=lambda kind: len(kind.marks))(**content)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.batch_size % self.accumulate:
@@ -73,6 +114,26 @@ class TrainingRecipe(Settings):
     def caption_settings(self) -> dict[str, Any]:
         """How captions are read from the data, for a run on captions."""
         return {}
+
+    @property
+    def noise_levels(self) -> dict[str, Any]:
+        """The settings that decide the noise levels; "schedule" names their kind."""
+        raise NotImplementedError
+
+    @property
+    def knows_labels(self) -> bool:
+        """Whether the network is told the data's labels, where it has any."""
+        return True
+
+    @property
+    def null_label(self) -> bool:
+        """Whether the network knows one more label, which means none."""
+        return False
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether the network also predicts the variance of the ancestral step."""
+        return False
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step ``step`` (counted from 1)."""
@@ -89,9 +150,12 @@ class TrainingRecipe(Settings):
 class NoiseLevelSettings(Settings):
     """The noise levels that a network is trained at."""
 
-    schedule: Literal["truncated_cosine", "linear", "cosine"] = Field(
+    schedule: Literal[
+        "truncated_cosine", "linear", "cosine", "linear_lam", "learned_ends", "learned"
+    ] = Field(
         "truncated_cosine",
-        description="Noise levels: continuous, or the beta schedules of DDPM and improved DDPM.",
+        description="Noise levels: continuous; the beta schedules of DDPM and improved DDPM; or "
+        "linear in lam, with learned ends, or a monotone network.",
     )
     timesteps: int = Field(
         1000, ge=2, description="Levels of a beta schedule, and of the hybrid objective's chain."
@@ -121,22 +185,29 @@ class NoiseLevelSettings(Settings):
         return {"schedule": self.schedule, "timesteps": self.timesteps}
 
 
+class FixedNoiseLevels(NoiseLevelSettings):
+    """Noise levels of which none is learned."""
+
+    schedule: Literal["truncated_cosine", "linear", "cosine"] = Field(
+        "truncated_cosine",
+        description="Noise levels: continuous, or the beta schedules of DDPM and improved DDPM.",
+    )
+
+
 class Recipe(NoiseLevelSettings, TrainingRecipe):
     """A denoiser's training run (2207.12598, Algorithm 1)."""
 
     task: ClassVar[str] = "denoiser"
+    marks: ClassVar[dict[str, str]] = {}
+    command: ClassVar[str] = "train"
+    command_help: ClassVar[str] = (
+        "Train a preset, or from a run (--from RUN), into a run folder; the same command goes on."
+    )
 
     objective: Literal["simple", "hybrid", "vdm"] = Field(
         "simple",
         description="Squared error of the output; hybrid also learns the variance (2102.09672); "
         "vdm is the bound in bits per dimension (2107.00630).",
-    )
-    schedule: Literal[
-        "truncated_cosine", "linear", "cosine", "linear_lam", "learned_ends", "learned"
-    ] = Field(
-        "truncated_cosine",
-        description="Noise levels: continuous; the beta schedules of DDPM and improved DDPM; or "
-        "linear in lam, with learned ends, or a monotone network.",
     )
     bound_steps: Positive | None = Field(
         None, description="T of the bound that vdm minimises; continuous time if not given."
@@ -144,11 +215,9 @@ class Recipe(NoiseLevelSettings, TrainingRecipe):
     data_levels: int = Field(
         256, ge=2, le=256, description="Values that a number of the data may have, for vdm."
     )
-    vlb_weight: float = Field(
-        1.0, ge=0, description="Weight of the bound in hybrid, in 1/1000 of its whole."
-    )
+    vlb_weight: VlbWeight = 1.0
     network: UNetSettings = UNetSettings()
-    predicts: Literal["eps", "x", "v"] = Field("v", description="What the network outputs.")
+    predicts: Predicts = "v"
     p_uncond: float = Field(
         0.1, ge=0, le=1, description="Probability of dropping the label of an example."
     )
@@ -176,15 +245,26 @@ class Recipe(NoiseLevelSettings, TrainingRecipe):
         return self
 
     @property
+    def null_label(self) -> bool:
+        """As its network has one."""
+        return self.network.null_class
+
+    @property
     def learned_variance(self) -> bool:
-        """Whether the network also predicts the variance of the ancestral step."""
+        """With the objective hybrid."""
         return self.objective == "hybrid"
 
 
-class ClassifierRecipe(NoiseLevelSettings, TrainingRecipe):
+class ClassifierRecipe(FixedNoiseLevels, TrainingRecipe):
     """A classifier of noisy images (2105.05233, section 4)."""
 
     task: ClassVar[str] = "classifier"
+    marks: ClassVar[dict[str, str]] = {"objective": "classifier"}
+    command: ClassVar[str] = "train-classifier"
+    command_help: ClassVar[str] = (
+        "Train a classifier of noisy images, to guide by; the same command goes on."
+    )
+    noun: ClassVar[str] = "classifier"
 
     objective: Literal["classifier"] = Field("classifier", description="Cross-entropy.")
     network: EncoderSettings = EncoderSettings()
@@ -197,16 +277,20 @@ MAY_CHANGE = frozenset({"data", "steps", "log_every", "checkpoint_every", "sampl
 
 def conflict(old: TrainingRecipe, new: TrainingRecipe) -> str | None:
     """The first setting in which a resumed run may not differ but does, as a sentence; or None."""
+    before, now = old.model_dump(), new.model_dump()
     if type(old) is not type(new):
-        return f"the run's objective is {old.objective} and {new.objective} was asked for."
+        was, asked = (found.get("objective", "another") for found in (before, now))
+        return f"the run's objective is {was} and {asked} was asked for."
     may_change = MAY_CHANGE if old.decay == "none" else MAY_CHANGE - {"steps"}
-    for name, was, asked in _differences(old.model_dump(), new.model_dump()):
+    for name, was, asked in _differences(before, now):
         if name not in may_change:
             return f"{name} is {was!r} in the run and {asked!r} was asked for."
     return None
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Any:
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
     for key, was in old.items():
         if isinstance(was, dict):
             yield from _differences(was, new[key], f"{prefix}{key}.")

@@ -218,12 +218,12 @@ class PromptSettings(SamplingSpec):
     @property
     def spec(self) -> SamplingSpec:
         """How images are sampled, alone."""
-        return SamplingSpec(**{name: getattr(self, name) for name in SamplingSpec.model_fields})
+        return self.part(SamplingSpec)
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """The runs in order."""
-        return self.cascade or tuple(filter(None, [self.run_folder]))
+        return self.cascade if self.run_folder is None else (self.run_folder,)
 
     @property
     def for_captions(self) -> bool:

@@ -4,28 +4,18 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pilotage.settings.architectures import NetworkSettings
+from pilotage.settings.architectures import TextUNetSettings
 from pilotage.settings.base import Positive
-from pilotage.settings.recipe import NoiseLevelSettings, TrainingRecipe
+from pilotage.settings.recipe import FixedNoiseLevels, Predicts, TrainingRecipe, VlbWeight
 
 
-class TextUNetSettings(NetworkSettings):
-    """The ADM U-Net whose attention also looks at a text transformer's sequence."""
-
-    heads_up: Positive | None = Field(
-        None, description="Heads on the way up, if they are not as many as heads."
-    )
-    text_width: Positive = Field(128, description="Width of the text transformer.")
-    text_layers: Positive = Field(4, description="Blocks of the text transformer.")
-    text_heads: Positive = Field(4, description="Attention heads of the text transformer.")
-    final_norm: bool = Field(True, description="The text transformer ends in a norm.")
-    padding: bool = Field(True, description="Padding has an embedding of its own.")
-
-
-class TextRecipe(NoiseLevelSettings, TrainingRecipe):
+class TextRecipe(FixedNoiseLevels, TrainingRecipe):
     """A denoiser's training run on captioned images."""
 
     task: ClassVar[str] = "captioned"
+    marks: ClassVar[dict[str, str]] = {"condition": "text"}
+    command: ClassVar[str] = "train-text"
+    command_help: ClassVar[str] = "Train a denoiser on captioned images; the same command goes on."
 
     condition: Literal["text"] = Field("text", description="What images are asked for by.")
     caption_column: str | None = Field(
@@ -59,11 +49,9 @@ class TextRecipe(NoiseLevelSettings, TrainingRecipe):
         "simple",
         description="Squared error of the output; hybrid also learns the variance (2102.09672).",
     )
-    vlb_weight: float = Field(
-        1.0, ge=0, description="Weight of the bound in hybrid, in 1/1000 of its whole."
-    )
+    vlb_weight: VlbWeight = 1.0
     network: TextUNetSettings = TextUNetSettings()
-    predicts: Literal["eps", "x", "v"] = Field("v", description="What the network outputs.")
+    predicts: Predicts = "v"
     p_uncond: float = Field(
         0.1, ge=0, le=1, description="Probability of dropping the caption of an example."
     )
@@ -110,5 +98,5 @@ class TextRecipe(NoiseLevelSettings, TrainingRecipe):
 
     @property
     def learned_variance(self) -> bool:
-        """Whether the network also predicts the variance of the ancestral step."""
+        """With the objective hybrid."""
         return self.objective == "hybrid"

@@ -99,7 +99,7 @@ def _check_run(folder: Path, run: Model, guide: Classifier | None, settings: Swe
     Raises:
         PilotageError: saying why.
     """
-    if len(run.shape) == 1:
+    if run.card.data.points:
         raise PilotageError(
             f"runs has {folder}: its data are points, which sample (.npz) and evaluate measure."
         )

@@ -78,7 +78,7 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
             "low_res mean nothing to it; give labels."
         )
     check_out(settings.out)
-    points = len(model.shape) == 1
+    points = model.card.data.points
     if points and settings.out.suffix.lower() not in (".png", ".npz"):
         raise PilotageError(f"out is {settings.out}: points go to a .png (a plot) or an .npz.")
     guide = None

@@ -1,114 +1,101 @@
 """Studies: several runs, one sweep, one report; every part goes on where it was stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from pilotage.report import write_report
-from pilotage.settings import ClassifierRecipe, GridSettings, Recipe, SweepSettings, TrainingRecipe
+from pilotage.settings import (
+    ClassifierStudy,
+    GridSettings,
+    PUncondStudy,
+    Recipe,
+    SweepSettings,
+    TrainingRecipe,
+)
 from pilotage.sweep.grid import headline, sweep
 from pilotage.sweep.table import Row
-from pilotage.training.fit import fit
+from pilotage.training import fit
 from pilotage.utils.distributed import process_state
 from pilotage.utils.progress import sweep_bar, training_bar
 
-# what a classifier has to share with the model that it guides
-SHARED = (
-    "data",
-    "size",
-    "image_column",
-    "label_column",
-    "held_out",
-    "flip",
-    "schedule",
-    "timesteps",
-    "lam_min",
-    "lam_max",
-    "seed",
-)
+# what runs share that are compared, and
+DATA = ("data", "size", "image_column", "label_column", "held_out", "flip", "seed")
+# what a classifier and the model that it guides share beside
+LEVELS = ("schedule", "timesteps", "lam_min", "lam_max")
+
+Stop = Callable[[], bool]
 
 
-def study_p_uncond(
-    recipe: Recipe,
-    out: Path,
-    rates: tuple[float, ...],
-    grid: GridSettings,
-    stop: Callable[[], bool] = lambda: False,
-) -> list[Path]:
+def study_p_uncond(study: PUncondStudy, stop: Stop = lambda: False) -> list[Path]:
     """Train one model per dropping rate, sweep w over all, report (2207.12598, Table 1).
 
     Args:
-        recipe: all other settings of the models.
-        out: a folder; the runs go to ``p_uncond-RATE`` in it, the report beside them.
-        rates: the values of p_uncond.
-        grid: the sweep.
+        study: the models' recipe, their rates and the sweep; the runs go to ``p_uncond-RATE`` in
+            its folder, the report beside them.
         stop: asked after every training step; if true the study ends, saved.
 
     Returns:
         The files of the report; none if it was stopped.
     """
-    runs = tuple(out / f"p_uncond-{rate:g}" for rate in rates)
-    for rate, run in zip(rates, runs, strict=True):
-        train_run(recipe.replace(p_uncond=rate), run, stop)
-        if stop():
-            return []
-    sweep_runs(runs, grid, stop)
-    return write_report(runs, out / "report.html") if process_state().is_main_process else []
+    recipe = study.part(Recipe)
+    trainings = {f"p_uncond-{rate:g}": recipe.replace(p_uncond=rate) for rate in study.rates}
+    if not train_all(trainings, study.out, stop):
+        return []
+    runs = tuple(study.out / name for name in trainings)
+    sweep_runs(runs, study.sweep, stop)
+    return reported(runs, study.out)
 
 
-class ClassifierStudy(NamedTuple):
-    """What :func:`study_classifier` trains and measures.
-
-    Attributes:
-        recipe: of the models; the conditional one drops labels at its p_uncond.
-        classifier: of the classifier, but for data and noise levels, which are the models'.
-        classifier_w: the classifier's strengths; 0 is no guidance.
-        grid: the sweep, whose w are the classifier-free strengths.
-    """
-
-    recipe: Recipe
-    classifier: ClassifierRecipe
-    classifier_w: tuple[float, ...]
-    grid: GridSettings
-
-
-def study_classifier(
-    study: ClassifierStudy, out: Path, stop: Callable[[], bool] = lambda: False
-) -> list[Path]:
+def study_classifier(study: ClassifierStudy, stop: Stop = lambda: False) -> list[Path]:
     """{conditional, unconditional} x classifier strengths, and classifier-free guidance beside it.
 
     Table 4 of 2105.05233 at the user's scale, and the two kinds of guidance at matched Inception
     score.
 
     Args:
-        study: what is trained and measured.
-        out: a folder for the runs ``conditional``, ``unconditional`` and ``classifier``, and the
-            report.
+        study: what is trained and measured; the runs ``conditional``, ``unconditional`` and
+            ``classifier`` and the report go to its folder.
         stop: asked after every training step; if true the study ends, saved.
 
     Returns:
         The files of the report; none if it was stopped.
     """
-    conditional, unconditional, guide = (
-        out / name for name in ("conditional", "unconditional", "classifier")
-    )
-    shared = {name: getattr(study.recipe, name) for name in SHARED}
-    for recipe, run in (
-        (study.recipe, conditional),
-        (study.recipe.replace(p_uncond=1.0), unconditional),
-        (study.classifier.replace(**shared), guide),
-    ):
-        train_run(recipe, run, stop)
-        if stop():
-            return []
-    sweep_runs((conditional,), study.grid, stop)
-    guided = study.grid.replace(classifier=guide, w=study.classifier_w)
+    recipe = study.part(Recipe)
+    trainings: dict[str, TrainingRecipe] = {
+        "conditional": recipe,
+        "unconditional": recipe.replace(p_uncond=1.0),
+        "classifier": study.classifier.replace(**shared(recipe, *DATA, *LEVELS)),
+    }
+    if not train_all(trainings, study.out, stop):
+        return []
+    conditional, unconditional, guide = runs = tuple(study.out / name for name in trainings)
+    sweep_runs((conditional,), study.sweep, stop)
+    guided = study.sweep.replace(classifier=guide, w=study.classifier_w)
     sweep_runs((conditional, unconditional), guided, stop)
-    runs = (conditional, unconditional, guide)
+    return reported(runs, study.out)
+
+
+def shared(recipe: TrainingRecipe, *names: str) -> dict[str, Any]:
+    """Some settings of a recipe."""
+    return {name: getattr(recipe, name) for name in names}
+
+
+def reported(runs: Sequence[Path], out: Path) -> list[Path]:
+    """The files of a report on the runs, which the main process writes."""
     return write_report(runs, out / "report.html") if process_state().is_main_process else []
 
 
-def train_run(recipe: TrainingRecipe, out: Path, stop: Callable[[], bool] = lambda: False) -> bool:
+def train_all(trainings: Mapping[str, TrainingRecipe], out: Path, stop: Stop) -> bool:
+    """Train every run, by the name of its folder; whether all reached their last step."""
+    for name, recipe in trainings.items():
+        train_run(recipe, out / name, stop)
+        if stop():
+            return False
+    return True
+
+
+def train_run(recipe: TrainingRecipe, out: Path, stop: Stop = lambda: False) -> bool:
     """Train into a run folder with a progress bar; whether it reached its last step."""
     step = recipe.steps  # what a finished run is at, from which no step is taken
     with training_bar(recipe.steps, process_state().is_main_process) as (advance, say):
@@ -118,9 +105,7 @@ def train_run(recipe: TrainingRecipe, out: Path, stop: Callable[[], bool] = lamb
     return step == recipe.steps
 
 
-def sweep_runs(
-    runs: tuple[Path, ...], grid: GridSettings, stop: Callable[[], bool] = lambda: False
-) -> list[Row]:
+def sweep_runs(runs: tuple[Path, ...], grid: GridSettings, stop: Stop = lambda: False) -> list[Row]:
     """Measure a grid on every run, with one progress bar over all.
 
     Args:
@@ -141,7 +126,7 @@ def sweep_runs(
     return rows
 
 
-def interruptible(advance: Callable[[], None], stop: Callable[[], bool]) -> Callable[[], None]:
+def interruptible(advance: Callable[[], None], stop: Stop) -> Callable[[], None]:
     """Advance, but raise KeyboardInterrupt if ``stop`` says so."""
 
     def step() -> None:

@@ -1,34 +1,57 @@
 """Training into a run folder: start or go on, log, checkpoint, show samples."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 
-from pilotage.conditions import CaptionSpace
-from pilotage.data import ImageData
+from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.errors import PilotageError
-from pilotage.models.data import facts, load_recipe_data
-from pilotage.models.run_folder import Card, checkpoints, read_card, write_card
-from pilotage.settings import AdversarialRecipe, TextRecipe, TrainingRecipe, conflict
-from pilotage.training.batches import Batches
-from pilotage.training.builders import build_turns, make_watch
-from pilotage.training.log import MetricsLog
+from pilotage.models.build import build_labels
+from pilotage.models.data import Datasets, Examples, OwnData, facts, load_recipe_data, own_data
+from pilotage.models.run_folder import (
+    CONDITIONS,
+    OWN_DATA,
+    Card,
+    checkpoints,
+    read_card,
+    write_card,
+)
+from pilotage.settings import TrainingRecipe, conflict
+from pilotage.training.batches import Batches, reader
+from pilotage.training.callbacks import Callback, Run, evaluated
+from pilotage.training.log import MetricsLog, forget_after
 from pilotage.training.state import publish, restore_newest, save, set_aside_newer, start
+from pilotage.training.tasks import TASKS, task_of
 from pilotage.training.trainer import StepRecord, Training, train
-from pilotage.training.vocabulary import CaptionRows, make_space, save_space
 from pilotage.utils.distributed import process_state
-from pilotage.utils.files import only_writer, remove_leftovers
+from pilotage.utils.files import only_writer, remove_leftovers, whole_folder
 from pilotage.utils.images import shape_text
+
+
+class Own(NamedTuple):
+    """What is a user's own in a training; see :func:`fit`."""
+
+    data: Datasets | None = None
+    network: nn.Module | None = None
+    space: Space | None = None
 
 
 def fit(
     recipe: TrainingRecipe,
-    out: Path,
+    out: str | Path,
+    *,
+    data: Datasets | None = None,
+    network: nn.Module | None = None,
+    space: Space | None = None,
+    callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] = print,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[StepRecord]:
@@ -41,6 +64,17 @@ def fit(
     Args:
         recipe: all settings.
         out: the run folder.
+        data: a map-style data set of (image, condition) in place of the recipe's, or a pair of such
+            data sets, the second held out. Images are (C, H, W), uint8 or floating-point in
+            [−1, 1]; conditions are labels 0, 1, ..., or what ``space`` collates; captions, if the
+            recipe is one of captions. See :class:`~pilotage.models.data.OwnData`.
+        network: in place of the recipe's, for a recipe of a denoiser: called as
+            ``network(z, time, cond)``, it gives (B, C, H, W), or (B, 2C, H, W) with a learned
+            variance. z is (B, C, H, W), time (B,) from 0 to 1000 as other networks are told it, and
+            cond a batch of conditions, dropped ones among them. :func:`pilotage.load_run` then
+            needs one like it.
+        space: the conditions of ``data``; labels if not given. The run folder keeps it.
+        callbacks: called beside those of the recipe's kind of training.
         say: receives one-line notes, on the main process.
         stop: asked after every step; if true on any process, the run is saved and ends.
 
@@ -48,32 +82,31 @@ def fit(
         PilotageError: for bad input, before anything is written.
         TrainingDivergedError: see :func:`pilotage.training.trainer.train`.
     """
-    accelerator = make_accelerator(recipe, out)
+    accelerator = make_accelerator(recipe, Path(out))
     say = say if accelerator.is_main_process else _silent
     with accelerator.main_process_first():  # the others then find the data in the cache
-        data = load_recipe_data(recipe, say)
-    space = make_space(recipe, data[0], out) if isinstance(recipe, TextRecipe) else None
-    card = Card(recipe, facts(*data, space))
-    _check_data(card)
-    _check_folder(out, card)
-    training = start(card, accelerator, fresh=not checkpoints(out))
-    batches = _batches(recipe, data[0], accelerator, space)
-    turns = build_turns(card, training, space)
-    with _prepared_folder(out, training, card, say):
-        if space is not None and accelerator.is_main_process:
-            save_space(space, out)
-        say(_headline(training, card, out))
-        log = MetricsLog(out, training.step, recipe.log_every, accelerator)
-        watch = make_watch(training, card, out, data, say, space)
+        run = _opened(recipe, Path(out), Own(data, network, space), say)
+    _check_folder(run)
+    training = start(run.card, accelerator, fresh=not checkpoints(run.out), network=network)
+    batches = _batches(run, accelerator)
+    if network is not None:
+        _check_output(run.card, training, batches)
+    task = task_of(run.card)
+    turns = task.turns(run.card, training, run.space)
+    called = [*task.callbacks(run), *callbacks]
+    with _prepared_folder(run, training, called):
+        say(_headline(run, training))
+        log = MetricsLog(run.out, recipe.log_every, accelerator)
         for record in train(training, turns, batches):
             stopped = _any_process(accelerator, stop())
             last = record.step == recipe.steps
             log.add(record)
             if stopped or last or record.step % recipe.checkpoint_every == 0:
                 log.flush()
-                save(training, out)
-            if not stopped and (last or record.step % recipe.sample_every == 0):
-                watch.look()
+                save(training, run.out)
+            for callback in called:
+                if not stopped and (last or record.step % callback.every == 0):
+                    callback(training, record)
             yield record
             if stopped:
                 break
@@ -101,24 +134,86 @@ def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
     return accelerator
 
 
-def _check_data(card: Card) -> None:
-    """Refuse data that the recipe cannot learn from.
+def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], None]) -> Run:
+    """The run with its data and its condition space.
 
     Raises:
-        PilotageError: saying why.
+        PilotageError: if something does not fit.
     """
-    low, size = getattr(card.recipe, "low_res", None), card.data.shape[1:]
-    if low and any(a >= b or b % a for a, b in zip(low, size, strict=True)):
+    task = TASKS[recipe.task]
+    _check_own(recipe, own)
+    train: Examples
+    held_out: Examples
+    if own.data is None:
+        train, held_out = load_recipe_data(recipe, say)
+    else:
+        recipe = recipe.replace(data=OWN_DATA)
+        train, held_out = own_data(own.data, _classes(recipe, own.space))
+    space = task.space(recipe, train, out) if own.space is None else own.space
+    name = None if own.network is None else type(own.network).__name__
+    card = Card(recipe, facts(train, held_out, space), name)
+    task.check(card)
+    run = Run(card, out, (train, held_out), build_labels(card) if space is None else space, say)
+    if isinstance(train, OwnData):
+        reader(train, run.space)(train.sample)  # does the space take its conditions?
+    return run
+
+
+def _check_own(recipe: TrainingRecipe, own: Own) -> None:
+    """Refuse what is given and would not be used.
+
+    Raises:
+        PilotageError: naming it.
+    """
+    task = TASKS[recipe.task]
+    if own.network is not None and not task.own_network:
         raise PilotageError(
-            f"low_res is {low}: it must be smaller than the images' {size}, and divide it."
+            f"network is given: a recipe of the task {recipe.task} has its own; only one of the "
+            "task denoiser takes another."
         )
-    if card.recipe.flip and card.recipe.data == "shapes":
+    schedule = recipe.noise_levels["schedule"]
+    if own.network is not None and schedule in ("learned", "learned_ends"):
         raise PilotageError(
-            "flip is True: captions of shapes say what is left and right, so it must be False."
+            f"schedule is {schedule}: it is learned as a part of the recipe's network, so with a "
+            "network given it must be another."
         )
-    if len(card.data.shape) == 1 and not isinstance(card.recipe, AdversarialRecipe):
+    if own.space is not None and own.data is None:
+        raise PilotageError("space is given: it collates conditions of data, so give data too.")
+    known = CaptionSpace if task.captions else Labels
+    if own.space is not None and own.network is None and not isinstance(own.space, known):
         raise PilotageError(
-            f"data is {card.recipe.data}: it has points, which only objective ddgan learns."
+            f"space is a {type(own.space).__name__}: the recipe's network takes one of "
+            f"{'captions' if task.captions else 'labels'}, so give a network too."
+        )
+    if own.data is not None:
+        for name in ("size", "image_column", "label_column"):
+            if getattr(recipe, name) is not None:
+                raise PilotageError(
+                    f"{name} is {getattr(recipe, name)}: it means nothing to data given in Python."
+                )
+
+
+def _classes(recipe: TrainingRecipe, space: Space | None) -> tuple[str, ...] | None:
+    """Names of the labels of a user's data; None if they are to be found there."""
+    if isinstance(space, Labels):
+        return space.classes
+    return None if space is None and not TASKS[recipe.task].captions else ()
+
+
+def _check_output(card: Card, training: Training, batches: Batches) -> None:
+    """Refuse a network whose output cannot be learned from.
+
+    Raises:
+        PilotageError: with its shape.
+    """
+    x, cond = batches.at(1)
+    with torch.no_grad(), evaluated(training.network) as network:
+        output = network(x, x.new_full((len(x),), 500.0), cond)
+    channels = x.shape[1] * (2 if card.recipe.learned_variance else 1)
+    wanted = (len(x), channels, *x.shape[2:])
+    if output.shape != wanted:
+        raise PilotageError(
+            f"network gives {tuple(output.shape)}: for {tuple(x.shape)} it must give {wanted}."
         )
 
 
@@ -126,14 +221,15 @@ def _silent(_: str) -> None:
     """What the processes beside the main one say."""
 
 
-def _check_folder(out: Path, card: Card) -> None:
+def _check_folder(run: Run) -> None:
     """Refuse a folder that is something else, or a run of other settings or data.
 
     Raises:
         PilotageError: naming what differs.
     """
+    out, card = run.out, run.card
     if (out / "recipe.yaml").exists():
-        _check_same(out, read_card(out), card)
+        _check_same(run, read_card(out))
     elif out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
         raise PilotageError(f"out is {out}: it exists, but is neither empty nor a run folder.")
     found = checkpoints(out)
@@ -149,34 +245,41 @@ def _check_folder(out: Path, card: Card) -> None:
 
 
 @contextmanager
-def _prepared_folder(
-    out: Path, training: Training, card: Card, say: Callable[[str], None]
-) -> Iterator[None]:
+def _prepared_folder(run: Run, training: Training, called: Sequence[Callback]) -> Iterator[None]:
     """The folder, written by us alone and without what a killed writer left; training restored."""
-    accelerator = training.accelerator
+    accelerator, out = training.accelerator, run.out
     accelerator.wait_for_everyone()  # all have checked it
     with ExitStack() as held:
         if accelerator.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
             held.enter_context(only_writer(out))
         accelerator.wait_for_everyone()
-        checkpoint = restore_newest(training, out, say)
+        checkpoint = restore_newest(training, out, run.say)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            write_card(out, card)  # first: a folder with anything else but no card is refused
+            write_card(out, run.card)  # first: a folder with all else but no card is refused
             for folder in (out, out / "state", out / "samples"):
                 folder.mkdir(exist_ok=True)
                 remove_leftovers(folder)
             if checkpoint is not None:
                 set_aside_newer(out, training.step)
                 publish(checkpoint, out)
+            for name in (MetricsLog.name, *(callback.name for callback in called)):
+                forget_after(out / f"{name}.jsonl", training.step)
+            if not isinstance(run.space, Labels) and not (out / CONDITIONS).exists():
+                with whole_folder(out / CONDITIONS) as folder:
+                    run.space.save(folder)
         accelerator.wait_for_everyone()
         if accelerator.log_with:
             accelerator.init_trackers("tensorboard")
         yield
 
 
-def _check_same(out: Path, old: Card, new: Card) -> None:
+def _check_same(run: Run, old: Card) -> None:
+    out, new = run.out, run.card
+    if old.network != new.network:
+        before, now = (card.network or "that of the recipe" for card in (old, new))
+        raise PilotageError(f"network is {now}: the run in {out} has {before}.")
     problem = conflict(old.recipe, new.recipe)
     if problem:
         raise PilotageError(f"{problem} Give {out} its own setting, or train into another folder.")
@@ -185,11 +288,25 @@ def _check_same(out: Path, old: Card, new: Card) -> None:
             f"data is {new.recipe.data}: its images, classes or captions are not those that the "
             f"run in {out} was trained on."
         )
+    saved = out / CONDITIONS  # of captions, the data facts have a hash
+    if saved.exists() and not (isinstance(run.space, CaptionSpace) or _holds(saved, run.space)):
+        raise PilotageError(f"space is another than that of the run in {out}, or has changed.")
 
 
-def _batches(
-    recipe: TrainingRecipe, data: ImageData, accelerator: Accelerator, space: CaptionSpace | None
-) -> Batches:
+def _holds(folder: Path, space: Space) -> bool:
+    """Whether a folder has just what the space would save."""
+    with TemporaryDirectory() as temporary:
+        space.save(temporary)
+        return _contents(Path(temporary)) == _contents(folder)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def _batches(run: Run, accelerator: Accelerator) -> Batches:
+    recipe, data = run.card.recipe, run.data[0]
     return Batches(
         data,
         recipe.batch_size,
@@ -198,19 +315,19 @@ def _batches(
         accelerator.process_index,
         accelerator.num_processes,
         accelerator.device,
-        space and CaptionRows(space, data.captions),
+        reader(data, run.space),
     )
 
 
-def _headline(training: Training, card: Card, out: Path) -> str:
-    data, recipe = card.data, card.recipe
+def _headline(run: Run, training: Training) -> str:
+    data, recipe = run.card.data, run.card.recipe
     size = sum(p.numel() for p in training.network.parameters()) / 1e6
     where = f"from step {training.step}" if training.step else "from the start"
+    what = f"{'points' if data.points else 'images'} of {shape_text(data.shape)}"
+    classes = f" in {len(data.classes)} classes" if data.classes else ""
     return (
-        f"{data.train} {'points' if len(data.shape) == 1 else 'images'} of "
-        f"{shape_text(data.shape)} in {len(data.classes)} classes "
-        f"({data.held_out} held out); {size:.1f}M weights; training {where} to step {recipe.steps} "
-        f"into {out}"
+        f"{data.train} {what}{classes} ({data.held_out} held out); {size:.1f}M weights; "
+        f"training {where} to step {recipe.steps} into {run.out}"
     )
 
 

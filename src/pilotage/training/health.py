@@ -1,20 +1,29 @@
-"""Training health: do the samples drift, saturate, lag behind the average, or copy?"""
+"""Training health: do samples drift, saturate, lag behind the average, or copy?
 
-import json
+And of a classifier: how often is it right, and does it know, by noise level?
+"""
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from pilotage.data import ImageData
-from pilotage.utils.images import from_uint8
+from pilotage.diffusion import NoisyClassifier, Schedule
+from pilotage.diffusion.logsnr import diffuse
+from pilotage.models.data import Examples
+from pilotage.training.batches import scaled
+from pilotage.utils.seeding import derived_generator
 
 COMPARED_IMAGES = 2000
 JUDGE_WINS = 10.0  # logits apart: the generator's loss is then 5 or more on average
+# of a classifier
+LEVELS = 10
+BINS = 10
+BATCH = 256
 
 
 class Limits(NamedTuple):
@@ -30,7 +39,7 @@ class Limits(NamedTuple):
 class RealImages:
     """What samples are compared with: some training and some held-out images in [−1, 1]."""
 
-    def __init__(self, train: ImageData, held_out: ImageData) -> None:
+    def __init__(self, train: Examples, held_out: Examples) -> None:
         self.train = _first(train)
         self.held_out = _first(held_out) if len(held_out) else None
         self.mean = self.train.mean(dim=(0, 2, 3))
@@ -38,8 +47,8 @@ class RealImages:
         self.clipped = _clipped(self.train)
 
 
-def _first(data: ImageData) -> Tensor:
-    return from_uint8(data.batch(np.arange(min(COMPARED_IMAGES, len(data)))))
+def _first(data: Examples) -> Tensor:
+    return scaled(data.batch(np.arange(min(COMPARED_IMAGES, len(data)))))
 
 
 def health(
@@ -108,12 +117,6 @@ def judge_warnings(numbers: dict[str, float]) -> Iterator[str]:
         )
 
 
-def write_health(out: Path, step: int, numbers: dict[str, float], said: list[str]) -> None:
-    """One more line of ``health.jsonl``."""
-    with (out / "health.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, **numbers, "warnings": said}) + "\n")
-
-
 def _clipped(images: Tensor) -> float:
     return float((images.abs() >= 1 - 1 / 255).float().mean())
 
@@ -121,4 +124,95 @@ def _clipped(images: Tensor) -> float:
 def _nearest(images: Tensor, others: Tensor) -> Tensor:
     """Root mean square distance from each image to the nearest of the others."""
     flat, flat_others = images.flatten(1), others.flatten(1)
-    return torch.cdist(flat, flat_others).amin(dim=1) / flat.shape[1] ** 0.5
+    distances: Tensor = torch.cdist(flat, flat_others).amin(dim=1) / flat.shape[1] ** 0.5
+    return distances
+
+
+class Level(NamedTuple):
+    """A classifier at one noise level.
+
+    Attributes:
+        u: the schedule's argument, 0 clean and 1 noise.
+        lam: the log-SNR there.
+        accuracy: share of images whose likeliest class is right.
+        confidence: mean probability of the likeliest class.
+        calibration_error: mean distance of confidence from accuracy, over bins of confidence.
+        log_loss: mean −log p of the right class, in nats.
+    """
+
+    u: float
+    lam: float
+    accuracy: float
+    confidence: float
+    calibration_error: float
+    log_loss: float
+
+
+def measure_levels(
+    classifier: NoisyClassifier,
+    schedule: Schedule,
+    x: Float[Tensor, "N C H W"],
+    labels: Int[Tensor, " N"],
+    seed: int = 0,
+) -> list[Level]:
+    """Accuracy and calibration at the middles of ``LEVELS`` equal parts of the schedule.
+
+    Args:
+        classifier: in eval mode.
+        schedule: u -> λ.
+        x: clean images in [−1, 1], best not those it was trained on.
+        labels: their classes.
+        seed: of the noise.
+    """
+    generator = derived_generator(seed, "noise levels", device=x.device)
+    eps = torch.randn(x.shape, generator=generator, device=x.device)
+    found = []
+    for part in range(LEVELS):
+        u = (part + 0.5) / LEVELS
+        lam = schedule(torch.tensor(u, device=x.device))
+        probabilities = _probabilities(classifier, diffuse(x, eps, lam), lam)
+        found.append(_level(u, float(lam), probabilities, labels))
+    return found
+
+
+def _probabilities(classifier: NoisyClassifier, z: Tensor, lam: Tensor) -> Tensor:
+    parts = (z[k : k + BATCH] for k in range(0, len(z), BATCH))
+    with torch.no_grad():
+        return torch.cat([classifier.logits(part, lam).softmax(1) for part in parts])
+
+
+def _level(u: float, lam: float, probabilities: Tensor, labels: Tensor) -> Level:
+    confidence, likeliest = probabilities.max(dim=1)
+    right = (likeliest == labels).to(confidence)
+    own = probabilities.gather(1, labels[:, None]).clamp(min=1e-30)
+    return Level(
+        u=u,
+        lam=lam,
+        accuracy=float(right.mean()),
+        confidence=float(confidence.mean()),
+        calibration_error=_calibration_error(confidence, right),
+        log_loss=float(-own.log().mean()),
+    )
+
+
+def _calibration_error(confidence: Tensor, right: Tensor) -> float:
+    """|Σ (confidence − right)| over each bin of confidence, per example (1706.04599)."""
+    bins = (confidence * BINS).long().clamp(max=BINS - 1)
+    gaps = torch.zeros(BINS, device=confidence.device).index_add_(0, bins, confidence - right)
+    return float(gaps.abs().sum() / len(confidence))
+
+
+def plot_levels(levels: list[Level], classes: int, path: Path, title: str) -> None:
+    """Accuracy, confidence and calibration error against λ, with chance as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    lams = [level.lam for level in levels]
+    axes.plot(lams, [level.accuracy for level in levels], "o-", label="accuracy")
+    axes.plot(lams, [level.confidence for level in levels], "s--", label="confidence")
+    axes.plot(lams, [level.calibration_error for level in levels], "x:", label="calibration error")
+    axes.axhline(1 / classes, color="0.7", linewidth=1, label="chance")
+    axes.set(xlabel="lam, log signal-to-noise ratio", ylim=(0, 1.02), title=title)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)

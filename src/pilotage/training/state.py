@@ -4,18 +4,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from pilotage.errors import PilotageError
-from pilotage.models.build import build_discriminator, build_discriminator_network, build_model
 from pilotage.models.run_folder import Card, checkpoints, read_card, state_folder
 from pilotage.models.weights import fill, fill_from
-from pilotage.settings import AdversarialRecipe, Recipe
-from pilotage.training.ema import average
-from pilotage.training.learner import Learner
+from pilotage.training.learner import Learner, Trainable, average
+from pilotage.training.tasks import task_of
 from pilotage.training.trainer import Training
 from pilotage.utils.files import read_tensors, whole_file, whole_folder, write_tensors, write_text
 
@@ -23,35 +21,34 @@ KEPT_CHECKPOINTS = 2
 DISCRIMINATOR = "discriminator.safetensors"
 
 
-def start(card: Card, accelerator: Accelerator, fresh: bool = True) -> Training:
+def start(
+    card: Card, accelerator: Accelerator, fresh: bool = True, network: nn.Module | None = None
+) -> Training:
     """A training at step 0; unless a checkpoint is to follow, with the weights of ``start_from``.
 
+    Args:
+        card: what is trained.
+        accelerator: Accelerate's view of devices and processes.
+        fresh: whether no checkpoint is to follow.
+        network: in place of the recipe's, with its weights as they are.
+
     Raises:
-        PilotageError: if those are not there or do not fit.
+        PilotageError: if the weights of ``start_from`` are not there or do not fit.
     """
-    recipe, models = card.recipe, build_models(card)
+    recipe, task = card.recipe, task_of(card)
+    models = task.models(card, network)
     if recipe.start_from is not None and fresh:
         _start_from(Path(recipe.start_from), models, card)
     ema = average(models["model"].network, recipe.ema_decay)
-    rates = {"model": recipe.learning_rate}
-    if isinstance(recipe, AdversarialRecipe):
-        rates["discriminator"] = recipe.discriminator_learning_rate or recipe.learning_rate
     learners = [
-        Learner(name, model, accelerator, recipe, rates[name]) for name, model in models.items()
+        Learner(name, model, accelerator, recipe, task.learning_rate(recipe, name))
+        for name, model in models.items()
     ]
-    return Training(accelerator, recipe, learners[0], ema, *learners[1:])
+    random_layers = network is not None or recipe.network.dropout > 0
+    return Training(accelerator, recipe, learners, ema, random_layers)
 
 
-def build_models(card: Card) -> dict[str, Any]:
-    """What a card's run trains, by the names of the weight files, with initial weights."""
-    models = {"model": build_model(card)}
-    if isinstance(card.recipe, AdversarialRecipe):
-        network = build_discriminator_network(card)
-        models["discriminator"] = build_discriminator(network, card.recipe)
-    return models
-
-
-def _start_from(source: Path, models: dict[str, Any], card: Card) -> None:
+def _start_from(source: Path, models: dict[str, Trainable], card: Card) -> None:
     """Put another run's averaged weights, and its discriminator's if it has one, into ours."""
     kept = _same_labels(card, read_card(source))
     fill_from(models["model"].network, source / "ema.safetensors", kept)
@@ -63,16 +60,9 @@ def _same_labels(card: Card, source: Card) -> dict[int, int]:
     """Labels of a card by their number in another: classes of one name, and the null."""
     mine, theirs = card.data.classes, source.data.classes
     kept = {k: theirs.index(name) for k, name in enumerate(mine) if name in theirs}
-    if _null_class(card) and _null_class(source):
+    if card.recipe.null_label and source.recipe.null_label:
         kept[len(mine)] = len(theirs)
     return kept
-
-
-def _null_class(card: Card) -> bool:
-    recipe = card.recipe
-    if isinstance(recipe, AdversarialRecipe):
-        return recipe.p_uncond < 1
-    return isinstance(recipe, Recipe) and recipe.network.null_class
 
 
 def restore_newest(training: Training, out: Path, say: Callable[[str], None]) -> Path | None:

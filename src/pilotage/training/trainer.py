@@ -71,9 +71,9 @@ class Training:
     """All that changes while a run trains.
 
     Attributes:
-        main: the learner whose network the run is for.
-        opponent: the discriminator's learner, if there is one.
+        learners: all of them, first the main one, whose network the run is for.
         ema: the average of the main network.
+        random_layers: whether networks draw random numbers as they are called, as dropout does.
         step: steps done.
         told: the newest mean of every term that was logged since the start of this process.
     """
@@ -82,26 +82,27 @@ class Training:
         self,
         accelerator: Accelerator,
         recipe: TrainingRecipe,
-        main: Learner,
+        learners: list[Learner],
         ema: AveragedModel,
-        opponent: Learner | None = None,
+        random_layers: bool,
     ) -> None:
         self.accelerator = accelerator
         self.recipe = recipe
-        self.main, self.opponent = main, opponent
+        self.learners = learners
         self.ema = ema.to(accelerator.device)
+        self.random_layers = random_layers
         self.step = 0
         self.told: dict[str, float] = {}
+
+    @property
+    def main(self) -> Learner:
+        """The learner whose network the run is for."""
+        return self.learners[0]
 
     @property
     def network(self) -> nn.Module:
         """The main learner's bare network."""
         return self.main.network
-
-    @property
-    def learners(self) -> list[Learner]:
-        """All of them."""
-        return [self.main] if self.opponent is None else [self.main, self.opponent]
 
 
 def train(training: Training, turns: Sequence[Turn], batches: Batches) -> Iterator[StepRecord]:
@@ -123,7 +124,7 @@ def train(training: Training, turns: Sequence[Turn], batches: Batches) -> Iterat
 def _one_step(training: Training, turns: Sequence[Turn], batches: Batches) -> StepRecord:
     recipe, number = training.recipe, training.step + 1
     x, cond = batches.at(number)
-    if recipe.network.dropout:
+    if training.random_layers:
         process = training.accelerator.process_index
         torch.manual_seed(derived_seed(recipe.seed, "dropout", number, process))
     told: dict[str, float] = {}
@@ -144,8 +145,9 @@ def _update(
 ) -> tuple[dict[str, float], float]:
     """Take one learner's optimiser step; the terms' means, and the norm of the gradient."""
     recipe, learner, number = training.recipe, turn.learner, training.step + 1
-    purpose = ("step", number) if learner is training.main else ("step", number, learner.name)
-    generator = derived_generator(recipe.seed, *purpose, device=training.accelerator.device)
+    whose = () if learner is training.main else (learner.name,)
+    device = training.accelerator.device
+    generator = derived_generator(recipe.seed, "step", number, *whose, device=device)
     draws = turn.objective.draw(recipe.batch_size, tuple(x.shape[1:]), generator).rows(own_rows)
     means = _backward(training, turn, x, cond, draws)
     parameters = learner.model.network.parameters()

@@ -186,7 +186,7 @@ def _options(card: Card) -> dict[str, Any]:
         "norm_groups": network.norm_groups,
         **recipe.noise_levels,
     }
-    if isinstance(recipe, ClassifierRecipe):
+    if recipe.task == "classifier":
         return {**shared, "num_res_blocks": network.num_res_blocks}
     return {
         **shared,

@@ -19,10 +19,9 @@ from pilotage.interop.imported_run import (
     write_run,
 )
 from pilotage.models.build import build_schedule, build_text_network
-from pilotage.models.run_folder import Card
+from pilotage.models.run_folder import CONDITIONS, Card
 from pilotage.networks.text_unet import TextUNet
 from pilotage.settings import ImportGlideSettings, TextRecipe, TextUNetSettings
-from pilotage.training.vocabulary import save_space
 from pilotage.utils.files import whole_folder
 
 # options of an import that are flags of `load_text_unet`
@@ -55,7 +54,7 @@ def import_glide(settings: ImportGlideSettings) -> Card:
     card = Card(recipe, data)
     with whole_folder(settings.out) as folder:
         write_run(folder, card, network)
-        save_space(Tokens(tokenizer), folder)
+        Tokens(tokenizer).save(folder / CONDITIONS)
     return card
 
 
