@@ -105,7 +105,7 @@ def test_a_rule_guides_sweeps_and_reports_by_its_name(run, toy_rule, tmp_path):
 
 def test_guidance_keeps_predictions_of_the_usual_kind(run, toy_rule):
     model = pilotage.load_run(run)
-    denoise = model.guided(pilotage.models.guidance.Guidance(1.0, rule=toy_rule()))
+    denoise = model.guided(pilotage.models.guidance_spec.Guidance(1.0, rule=toy_rule()))
     z, lam = torch.zeros(2, *model.shape), torch.zeros(2)
     assert isinstance(denoise(z, lam, torch.tensor([0, 1])), Prediction)
 

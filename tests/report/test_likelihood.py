@@ -10,7 +10,7 @@ import pytest
 
 from pilotage.errors import PilotageError
 from pilotage.report import write_report
-from pilotage.report.likelihood import bound_panels, coded_images
+from pilotage.report.likelihood_section import bound_panels, coded_images
 from pilotage.report.read import read_sources
 from pilotage.report.training_curves import moving_variance, variance_panel
 from report.fixtures import (

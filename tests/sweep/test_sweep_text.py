@@ -14,7 +14,7 @@ from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
 from pilotage.models.model import Model
-from pilotage.models.resolved_spec import Batch
+from pilotage.models.sampling_spec import Batch
 from pilotage.objectives.conditioned import shrunk
 from pilotage.report.content import gather
 from pilotage.report.grouping import arrange

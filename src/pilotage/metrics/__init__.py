@@ -18,6 +18,7 @@ needed. ``real`` always comes before ``fake``.
 computes all of them that two ``Sample``s allow.
 """
 
+from pilotage.metrics.features import Features, Sample, join
 from pilotage.metrics.frechet import frechet_distance, frechet_standard_error
 from pilotage.metrics.inception_score import InceptionScore, inception_score
 from pilotage.metrics.kernel import KernelDistance, kernel_distance, mmd2
@@ -31,7 +32,6 @@ from pilotage.metrics.manifold import (
 from pilotage.metrics.modes import GaussianCoverage, ModeCoverage, gaussian_modes, mode_coverage
 from pilotage.metrics.moments import Moments
 from pilotage.metrics.registry import METRICS, Metric, Number, Options, compare, register
-from pilotage.metrics.sample import Features, Sample, join
 from pilotage.metrics.standard_errors import standard_error
 
 __all__ = [

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats, matrix, whole
-from pilotage.metrics.sample import Array
+from pilotage.metrics.features import Array
 from pilotage.metrics.standard_errors import mean_with_error
 
 

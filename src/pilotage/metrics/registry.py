@@ -21,13 +21,13 @@ from typing import Literal
 import numpy as np
 
 from pilotage.errors import PilotageError
+from pilotage.metrics.features import Array, Sample, present
 from pilotage.metrics.frechet import frechet_distance, frechet_standard_error
 from pilotage.metrics.inception_score import inception_score
 from pilotage.metrics.kernel import kernel_distance
 from pilotage.metrics.manifold import density_coverage, precision_recall
 from pilotage.metrics.modes import mode_coverage, mode_kl_error
 from pilotage.metrics.moments import Moments
-from pilotage.metrics.sample import Array, Sample, present
 from pilotage.metrics.standard_errors import mean_with_error, share_with_error
 
 # precision, recall, density and coverage compare every real image with every generated one

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import whole
-from pilotage.metrics.sample import Array
+from pilotage.metrics.features import Array
 
 
 def mean_with_error(values: Array) -> tuple[float, float]:

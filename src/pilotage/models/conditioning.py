@@ -16,7 +16,7 @@ from torch import Tensor
 from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.diffusion import Denoiser, batching, keep_known
 from pilotage.errors import PilotageError
-from pilotage.models.guidance import Guidance
+from pilotage.models.guidance_spec import Guidance
 from pilotage.networks.text_cond import EncodedText, TextCond
 from pilotage.networks.text_unet import TextUNet, concatenated_channels
 from pilotage.settings import TextRecipe

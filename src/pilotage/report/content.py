@@ -8,7 +8,7 @@ from pilotage.report.best import Aims, aims_of, best_table, curve_best
 from pilotage.report.charts import charts_caption, sweep_panels
 from pilotage.report.figures import Panel, Strip, strips
 from pilotage.report.grouping import Curve, Group, arrange, notes
-from pilotage.report.likelihood import Likelihoods, likelihoods
+from pilotage.report.likelihood_section import Likelihoods, likelihoods
 from pilotage.report.manifest import how_to_read, title, warnings_of
 from pilotage.report.read import Source
 from pilotage.report.tables import Table

@@ -10,7 +10,7 @@ from pilotage.report.rows import Measure, Row, SampleRow
 from pilotage.report.variants import Variant, guidance_names, kind_of, variant_names, variant_of
 
 if TYPE_CHECKING:
-    from pilotage.models.guidance import Guidance
+    from pilotage.models.guidance_spec import Guidance
 
 
 class Model(NamedTuple):

@@ -10,7 +10,7 @@ from pilotage.report.best import Aims, Best, aim_text, best_text
 from pilotage.report.content import Content, Section
 from pilotage.report.figures import Panel, Strip, captions_text, legend_svg, svg
 from pilotage.report.grouping import Group
-from pilotage.report.likelihood import Likelihoods
+from pilotage.report.likelihood_section import Likelihoods
 from pilotage.report.manifest import Facts, group_facts, source_facts
 from pilotage.report.names import capital
 from pilotage.report.tables import MATCHED, Line, Number, Table

@@ -10,7 +10,7 @@ from pilotage.report.lines import Line
 from pilotage.settings.samplers import Sampler
 
 if TYPE_CHECKING:
-    from pilotage.models.guidance import Guidance
+    from pilotage.models.guidance_spec import Guidance
 
 KINDS = ("sample", "real", "bicubic", "images")
 FREE, BY_CLASSIFIER = "classifier-free", "classifier"
@@ -134,7 +134,7 @@ def parse_row(line: Line, folder: Path) -> Row:
 
 def _guidance(line: Line) -> "Guidance":
     """Classifier-free unless the row says otherwise, as rows of earlier versions do not."""
-    from pilotage.models.guidance import Guidance  # needs torch
+    from pilotage.models.guidance_spec import Guidance  # needs torch
 
     line.number("w")
     if line.has("guidance") and line.choice("guidance", GUIDANCE_KINDS) == BY_CLASSIFIER:

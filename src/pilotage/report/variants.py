@@ -7,7 +7,7 @@ from pilotage.report.rows import BY_CLASSIFIER, FREE, EvalPrompts, SampleRow
 from pilotage.settings.samplers import Sampler
 
 if TYPE_CHECKING:
-    from pilotage.models.guidance import Guidance
+    from pilotage.models.guidance_spec import Guidance
 
 SYMBOLS = {"v": "v", "eta": "η"}
 

@@ -11,7 +11,7 @@ from pilotage.errors import PilotageError
 from pilotage.report.content import Content, gather
 from pilotage.report.figures import Panel, save_png, save_strips
 from pilotage.report.grouping import Group
-from pilotage.report.likelihood import Coded
+from pilotage.report.likelihood_section import Coded
 from pilotage.report.markdown import markdown
 from pilotage.report.page import page
 from pilotage.report.read import Bound, Level, Source, read_sources

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from pilotage.data import LabelledData
 from pilotage.metrics import Sample, compare, join
-from pilotage.metrics.sample import PerSample
+from pilotage.metrics.features import PerSample
 from pilotage.settings import SweepSettings
 from pilotage.sweep.eval_prompts import Asked
 from pilotage.sweep.evaluator import Evaluator

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from pilotage.data import LabelledData
-from pilotage.metrics.sample import PerSample
+from pilotage.metrics.features import PerSample
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.objectives.conditioned import BOXES, known_mask, shrunk
 from pilotage.sweep.per_sample import (
     attribute_scores,

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from pilotage.metrics import Sample, compare, join
 from pilotage.models.model import Model
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
 from pilotage.sweep.grid_points import Cell, open_cells
 from pilotage.sweep.per_sample import caption_diversity

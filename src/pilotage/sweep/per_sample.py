@@ -14,7 +14,7 @@ from torch import Tensor
 from pilotage.data.shapes import ATTRIBUTES, check, parse
 from pilotage.data.shapes.draw import LEAST_SIZE
 from pilotage.errors import PilotageError
-from pilotage.metrics.sample import Array, PerSample
+from pilotage.metrics.features import Array, PerSample
 from pilotage.objectives.conditioned import shrunk
 
 LEVELS = 255

@@ -11,7 +11,7 @@ import numpy as np
 from pilotage.data import LabelledData
 from pilotage.models.data import load_recipe_data
 from pilotage.models.model import Model, load_run
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.recipes import PRESETS
 from pilotage.report import write_report
 from pilotage.settings import GridSettings

@@ -11,7 +11,7 @@ from pilotage.data import LabelledData, load_data
 from pilotage.data.points import PointData
 from pilotage.errors import PilotageError
 from pilotage.metrics import Number, compare, gaussian_modes, join
-from pilotage.metrics.sample import Array, PerSample
+from pilotage.metrics.features import Array, PerSample
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
 from pilotage.sweep.per_sample import attribute_scores, judged_by_pixels

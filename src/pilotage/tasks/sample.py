@@ -10,7 +10,7 @@ from pilotage.errors import PilotageError
 from pilotage.models.classifier import load_classifier
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model, load_run
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import PromptSettings, SampleSettings
 from pilotage.tasks.cascade import (
     Cascade,

@@ -6,9 +6,9 @@ needs nothing else, and `stacked_in_domain` applies it to each channel of stacke
 name. Numbers in features of different hashes do not compare.
 """
 
-from pilotage.metrics.extractors.base import Extractor
 from pilotage.metrics.extractors.by_name import load_extractor
 from pilotage.metrics.extractors.dinov2 import dinov2
+from pilotage.metrics.extractors.extractor import Extractor
 from pilotage.metrics.extractors.in_domain import in_domain
 from pilotage.metrics.extractors.inception import inception, resize_tf1_bilinear
 from pilotage.metrics.extractors.stacked_in_domain import stacked_in_domain

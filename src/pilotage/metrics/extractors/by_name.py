@@ -5,8 +5,8 @@ from typing import Unpack
 from pilotage.data.image_data import ImageData, LabelledData
 from pilotage.data.stacked import StackedData
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import Extractor
 from pilotage.metrics.extractors.dinov2 import DEFAULT_MODEL, dinov2
+from pilotage.metrics.extractors.extractor import Extractor
 from pilotage.metrics.extractors.in_domain import Settings, in_domain
 from pilotage.metrics.extractors.inception import inception
 from pilotage.metrics.extractors.stacked_in_domain import stacked_in_domain

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import (
+from pilotage.metrics.extractors.extractor import (
     Extractor,
     check_images,
     content_hash,
@@ -18,7 +18,7 @@ from pilotage.metrics.extractors.base import (
     three_channels,
     to_array,
 )
-from pilotage.metrics.sample import Features
+from pilotage.metrics.features import Features
 
 DEFAULT_MODEL = "facebook/dinov2-base"
 SIDE = 224

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from pilotage.data.image_data import LabelledData
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import (
+from pilotage.metrics.extractors.extractor import (
     Extractor,
     batches,
     cache_folder,
@@ -36,7 +36,7 @@ from pilotage.metrics.extractors.base import (
 from pilotage.metrics.extractors.rotations import NAME as ROTATIONS
 from pilotage.metrics.extractors.rotations import turned
 from pilotage.metrics.extractors.small_resnet import Classifier
-from pilotage.metrics.sample import Features, present
+from pilotage.metrics.features import Features, present
 from pilotage.utils.files import read_metadata, read_tensors, write_tensors, write_text
 from pilotage.utils.images import from_uint8
 from pilotage.utils.seeding import derived_generator, derived_seed

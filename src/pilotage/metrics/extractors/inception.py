@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import (
+from pilotage.metrics.extractors.extractor import (
     Extractor,
     cache_folder,
     check_images,
@@ -32,7 +32,7 @@ from pilotage.metrics.extractors.base import (
     three_channels,
     to_array,
 )
-from pilotage.metrics.sample import Features
+from pilotage.metrics.features import Features
 from pilotage.utils.files import whole_file
 
 INCEPTION_FILE = "inception-2015-12-05.pt"

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from pilotage.data.image_data import ImageData, LabelledData
-from pilotage.metrics.sample import Array
+from pilotage.metrics.features import Array
 
 NAME = "in-domain-rotations"
 

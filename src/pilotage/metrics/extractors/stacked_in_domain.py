@@ -13,9 +13,9 @@ from torch import Tensor
 from pilotage.data.image_data import LabelledData
 from pilotage.data.stacked import PLANES, StackedData
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import Extractor, batches, check_images
+from pilotage.metrics.extractors.extractor import Extractor, batches, check_images
 from pilotage.metrics.extractors.in_domain import InDomain, Settings, in_domain, tell
-from pilotage.metrics.sample import Array, Features, Sample, present
+from pilotage.metrics.features import Array, Features, Sample, present
 
 NAME = "stacked-in-domain"
 

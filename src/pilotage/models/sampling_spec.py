@@ -11,7 +11,7 @@ from torch import Tensor
 from pilotage.diffusion import SeededNoise
 from pilotage.errors import PilotageError
 from pilotage.models.conditioning import ConditionImages
-from pilotage.models.guidance import Guidance
+from pilotage.models.guidance_spec import Guidance
 from pilotage.settings import SamplingOptions
 from pilotage.settings.samplers import Sampler
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from pilotage.data.image_data import LabelledData
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import write_npz
-from pilotage.metrics.sample import Array, Features, Sample, join
+from pilotage.metrics.features import Array, Features, Sample, join
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import usable_folder, usual_folder, whole_file
 
