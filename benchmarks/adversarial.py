@@ -16,10 +16,10 @@ from torch.nn.functional import softplus
 
 from pilotage.data import load_data
 from pilotage.diffusion.ddgan_levels import ddgan_betas
-from pilotage.models.build import build_labels
-from pilotage.models.gan import (
+from pilotage.models.build import (
     build_discriminator_network,
     build_generator_network,
+    build_labels,
     few_steps,
 )
 from pilotage.models.run_folder import Card, DataFacts

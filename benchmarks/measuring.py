@@ -49,7 +49,7 @@ class Sweeps:
         self.flags = ["--samples", samples, "--steps", steps, "--w", w]
         self._seeds = itertools.count(samples, samples)
         command("train", "digits", "--out", self.run, "--steps", 20)
-        command("sweep", self.run, *self.flags)  # makes the yardstick
+        command("sweep", self.run, *self.flags)  # trains the extractor
 
     def whole(self) -> None:
         """All of the command but the start of Python."""

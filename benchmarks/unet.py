@@ -21,7 +21,7 @@ from run import Row, compare, publish, table
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from pilotage.networks import UNet
+from pilotage.networks import UNet, UNetPlan
 from pilotage.networks.attention import Attention
 from pilotage.networks.blocks import ResBlock
 
@@ -85,7 +85,7 @@ class Theirs(nn.Module):
 
 def ours(shape: Shape) -> UNet:
     """Our network."""
-    return UNet(
+    plan = UNetPlan(
         channels=shape.channels,
         channel_mult=shape.mult,
         num_res_blocks=shape.blocks,
@@ -95,6 +95,7 @@ def ours(shape: Shape) -> UNet:
         num_classes=CLASSES,
         null_class=True,
     )
+    return UNet(plan)
 
 
 def twins(shape: Shape) -> tuple[UNet, Theirs]:

@@ -100,6 +100,19 @@ def test_every_module_has_a_floor():
     assert {name.split(".")[1] for name in modules()} <= set(FLOOR_OF)
 
 
+def test_modules_of_one_name_do_the_same():
+    roles = {"__init__", "tensors", "infer", "published", "runs"}  # the same in every origin
+    names = [name.split(".")[-1] for name in modules()]
+    assert {name for name in names if names.count(name) > 1} <= roles
+
+
+def test_nothing_lies_loose_on_top():
+    loose = {path.name for path in SOURCE.iterdir() if path.is_file()}
+    assert loose == {"__init__.py", "__main__.py", "errors.py", "version.py", "py.typed"}
+    assert len(FLOORS) <= 9
+    assert len(FLOOR_OF) <= 21
+
+
 def test_imports_only_go_down():
     assert upward(graph()) == []
 

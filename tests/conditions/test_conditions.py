@@ -28,7 +28,7 @@ from pilotage.conditions import (
 from pilotage.diffusion import NetworkDenoiser, classifier_free, several
 from pilotage.errors import PilotageError
 from pilotage.interop.glide.tokenizer import glide_tokenizer
-from pilotage.networks.text_unet import TextUNet
+from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 
 CAPTIONS = [
     f"{size} {colour} {shape}"
@@ -327,19 +327,21 @@ def test_a_network_that_reads_captions_is_guided_in_one_call(bpe):
     """Two calls, one with each condition, give what one batched call gives."""
     torch.manual_seed(0)
     net = TextUNet(
-        in_channels=1,
-        vocabulary=bpe.size,
-        context=12,
-        text_width=8,
-        text_layers=1,
-        text_heads=2,
-        low_res=True,
-        channels=8,
-        channel_mult=(1,),
-        num_res_blocks=1,
-        attention_resolutions=(1,),
-        head_channels=4,
-        norm_groups=2,
+        TextUNetPlan(
+            in_channels=1,
+            vocabulary=bpe.size,
+            context=12,
+            text_width=8,
+            text_layers=1,
+            text_heads=2,
+            low_res=True,
+            channels=8,
+            channel_mult=(1,),
+            num_res_blocks=1,
+            attention_resolutions=(1,),
+            head_channels=4,
+            norm_groups=2,
+        )
     ).double()
     with torch.no_grad():
         for parameter in net.parameters():

@@ -21,8 +21,8 @@ from pilotage.conditions import ByteLevelBPE, CaptionSpace, FrozenText, Tokens, 
 from pilotage.errors import PilotageError
 from pilotage.interop.glide.tensors import export_text_unet
 from pilotage.models.run_folder import read_card, state_folder
-from pilotage.networks.text_transformer import TextTransformer
-from pilotage.networks.text_unet import TextUNet
+from pilotage.networks.text_transformer import TextTransformer, TextTransformerPlan
+from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 from pilotage.settings import TextRecipe
 from pilotage.training.callbacks import CaptionGrids
 from pilotage.training.tasks import TASKS
@@ -196,7 +196,8 @@ def test_both_kinds_of_captions_are_asked_alike(tmp_path):
 def transformer(**settings):
     torch.manual_seed(0)
     how = {"vocabulary": None, "encoder_width": 5, **settings}
-    net = TextTransformer(context=4, width=8, layers=1, heads=2, pooled_width=16, **how)
+    plan = TextTransformerPlan(context=4, text_width=8, text_layers=1, text_heads=2, **how)
+    net = TextTransformer(plan, pooled_width=16)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -247,8 +248,8 @@ def test_wrong_settings_are_refused(settings, words):
 def test_such_a_network_is_rebuilt_but_is_none_of_glides():
     small = {"channels": 8, "channel_mult": (1,), "norm_groups": 4, "head_channels": 8}
     text = {"context": 4, "text_width": 8, "text_layers": 1, "text_heads": 2}
-    net = TextUNet(vocabulary=None, encoder_width=5, **text, **small)
-    twin = TextUNet(**json.loads(json.dumps(net.settings)))
+    net = TextUNet(TextUNetPlan(vocabulary=None, encoder_width=5, **text, **small))
+    twin = TextUNet(TextUNetPlan(**json.loads(json.dumps(net.settings))))
     twin.load_state_dict(net.state_dict())
     with pytest.raises(PilotageError, match="GLIDE's reads tokens"):
         export_text_unet(net)

@@ -28,9 +28,9 @@ from pilotage.data.shapes import (
     load_shapes,
     parse,
 )
-from pilotage.data.shapes.layout import AREAS, DRAWS, EXTENTS, GAP, MARGIN, place, uniforms
+from pilotage.data.shapes.draw import AREAS, DRAWS, EXTENTS, GAP, MARGIN, place, uniforms
+from pilotage.data.shapes.objects import regions
 from pilotage.data.shapes.scenes import alike_scenes, encode, related_scenes
-from pilotage.data.shapes.segment import regions
 from pilotage.errors import PilotageError
 from pilotage.utils.images import from_uint8
 

@@ -17,13 +17,14 @@ from pilotage.interop import (
     load_unet,
     unet_settings,
 )
-from pilotage.networks import UNet, UNetEncoder
+from pilotage.networks import EncoderPlan, UNet, UNetEncoder, UNetPlan
 from reference.same_network import effective, flags_of
 
 
 def on_meta(kind, **settings):
+    plan = EncoderPlan if kind is UNetEncoder else UNetPlan
     with torch.device("meta"):
-        return kind(**settings)
+        return kind(plan(**settings))
 
 
 def built(config):
@@ -190,7 +191,7 @@ SMALL = {
 @pytest.mark.parametrize("order", [False, True])
 def test_export_and_load_are_inverse(pool, order):
     torch.manual_seed(0)
-    first = UNetEncoder(**SMALL, pool=pool, zero_init=False).eval()
+    first = UNetEncoder(EncoderPlan(**SMALL, pool=pool, zero_init=False)).eval()
     weights = export_classifier(first, new_attention_order=order)
     config = export_config(first, new_attention_order=order)
     flags = {"head_channels": 16, "attention_order": "new" if order else "legacy"}
@@ -204,7 +205,7 @@ def test_export_and_load_are_inverse(pool, order):
 
 
 def test_the_size_of_an_oblong_must_be_given():
-    weights = export_classifier(UNetEncoder(**SMALL))
+    weights = export_classifier(UNetEncoder(EncoderPlan(**SMALL)))
     with pytest.raises(PilotageError, match="image_size is None"):
         load_classifier(weights, head_channels=16)
     with pytest.raises(PilotageError, match="image_size is 28"):
@@ -213,11 +214,11 @@ def test_the_size_of_an_oblong_must_be_given():
 
 def test_heads_of_an_attention_pool():
     by_heads = {**SMALL, "head_channels": None, "heads": 4}
-    encoder = UNetEncoder(**by_heads)
+    encoder = UNetEncoder(EncoderPlan(**by_heads))
     assert export_config(encoder)["num_head_channels"] == 16
     with pytest.raises(PilotageError, match="heads is 4 but the pool is 'attention'"):
         load_classifier(export_classifier(encoder), heads=4)
-    two_widths = UNetEncoder(**{**by_heads, "attention_resolutions": (1, 2)})
+    two_widths = UNetEncoder(EncoderPlan(**{**by_heads, "attention_resolutions": (1, 2)}))
     with pytest.raises(PilotageError, match="heads is 4"):
         export_config(two_widths)
     config = {**export_config(encoder), "num_head_channels": -1}
@@ -227,7 +228,8 @@ def test_heads_of_an_attention_pool():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_the_type_follows_the_tensors(dtype):
-    weights = {name: t.to(dtype) for name, t in export_classifier(UNetEncoder(**SMALL)).items()}
+    exported = export_classifier(UNetEncoder(EncoderPlan(**SMALL)))
+    weights = {name: t.to(dtype) for name, t in exported.items()}
     encoder = load_classifier(weights, head_channels=16, image_size=(28, 20))
     assert {parameter.dtype for parameter in encoder.parameters()} == {dtype}
 
@@ -263,15 +265,15 @@ def test_every_missing_tensor_of_a_classifier_is_named():
 def test_wrong_flags_are_refused(flags, words):
     settings = {**SMALL, "size": None, "pool": "adaptive"}
     with pytest.raises(PilotageError, match=words):
-        load_classifier(export_classifier(UNetEncoder(**settings)), **flags)
+        load_classifier(export_classifier(UNetEncoder(EncoderPlan(**settings))), **flags)
 
 
 def test_weights_of_another_kind_are_refused():
-    unet = export_unet(UNet(channels=32, channel_mult=(1, 2), num_res_blocks=1))
+    unet = export_unet(UNet(UNetPlan(channels=32, channel_mult=(1, 2), num_res_blocks=1)))
     with pytest.raises(PilotageError, match="must be read by load_unet"):
         load_classifier(unet, head_channels=32)
     with pytest.raises(PilotageError, match="must be read by load_classifier"):
-        load_unet(export_classifier(UNetEncoder(**SMALL)), head_channels=16)
+        load_unet(export_classifier(UNetEncoder(EncoderPlan(**SMALL))), head_channels=16)
     for stranger in ({}, {"output_blocks.0": torch.zeros(2)}, {"layer.weight": torch.zeros(2, 2)}):
         with pytest.raises(PilotageError, match="weights"):
             load_unet(stranger, head_channels=32)

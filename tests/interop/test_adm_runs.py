@@ -13,7 +13,7 @@ from helpers import TINY, contents, train
 from interop.foreign import import_refused, refused, run_import
 from pilotage.cli.main import main
 from pilotage.interop import export_classifier, export_unet
-from pilotage.networks import UNet, UNetEncoder
+from pilotage.networks import EncoderPlan, UNet, UNetEncoder, UNetPlan
 
 
 def flags_of(options):
@@ -31,7 +31,9 @@ def flags_of(options):
 def unet(**settings):
     torch.manual_seed(0)
     small = {"channels": 32, "channel_mult": (1, 2), "num_res_blocks": 1, "head_channels": 16}
-    return UNet(**{**small, "attention_resolutions": (2,), "zero_init": False, **settings})
+    return UNet(
+        UNetPlan(**{**small, "attention_resolutions": (2,), "zero_init": False, **settings})
+    )
 
 
 @pytest.fixture
@@ -118,10 +120,10 @@ def test_no_images_no_sweep(foreign, tmp_path, capsys):
 
 def test_an_unconditional_network_is_guided_by_a_classifiers_classes(tmp_path, capsys):
     torch.save(export_unet(unet(learned_variance=True)), tmp_path / "u.pt")
-    encoder = UNetEncoder(
+    encoder = UNetEncoder(EncoderPlan(
         size=(8, 8), classes=4, channels=32, channel_mult=(1, 2), num_res_blocks=1,
         attention_resolutions=(2,), head_channels=16,
-    )  # fmt: skip
+    ))  # fmt: skip
     save_file(export_classifier(encoder), tmp_path / "c.safetensors")
     run = pilotage.load_run(imported(tmp_path, tmp_path / "u.pt"))
     clf = str(tmp_path / "clf")
@@ -130,7 +132,7 @@ def test_an_unconditional_network_is_guided_by_a_classifiers_classes(tmp_path, c
     assert run.classes == ()
     assert run.sample(seeds=range(2), steps=2).shape == (2, 3, 8, 8)
     guided = run.resolve(["1", "3"], seeds=range(4), classifier=clf, w=1.0)
-    assert guided.asked == (1, 3, 1, 3)
+    assert guided.conditions == (1, 3, 1, 3)
     assert "no classes, so it must be 0" in refused(
         capsys, "sample", tmp_path / "imported", "--w", "1"
     )

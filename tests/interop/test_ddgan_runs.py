@@ -26,10 +26,11 @@ from pilotage.interop.ddgan.tensors import (
     load_generator,
 )
 from pilotage.interop.imported_run import imported_data
-from pilotage.models.gan import build_generator_network
+from pilotage.models.build import build_generator_network
 from pilotage.models.run_folder import IMPORTED, Card
-from pilotage.networks.discriminator import Discriminator
+from pilotage.networks.discriminator import Discriminator, DiscriminatorPlan
 from pilotage.networks.ncsnpp import NCSNpp
+from pilotage.networks.ncsnpp_plan import NCSNppPlan
 from pilotage.utils.seeding import derived_seed
 from reference.reference import case, state_dict
 
@@ -48,12 +49,13 @@ LEFT_OPEN = ["--size", "8", "8", "--steps-T", "4"]
 
 def generator(**settings):
     torch.manual_seed(0)
-    return perturbed(NCSNpp(**{**SMALL, **settings}))
+    return perturbed(NCSNpp(NCSNppPlan(**{**SMALL, **settings})))
 
 
 def discriminator(**settings):
     torch.manual_seed(1)
-    return perturbed(Discriminator(**{"channels": 1, "width": 4, "time_width": 8, **settings}))
+    small = {"in_channels": 1, "channels": 4, "time_width": 8}
+    return perturbed(Discriminator(DiscriminatorPlan(**{**small, **settings})))
 
 
 def published(network, pairs):
@@ -291,7 +293,7 @@ def test_files_that_are_no_generator(tmp_path, capsys, foreign):
     assert "discriminator is" in said
     assert "netD_dict" in said
     assert "no such file" in said_of(tmp_path / "none.pth")
-    other = saved(tmp_path / "netD.pth", discriminator(channels=3), discriminator_pairs)
+    other = saved(tmp_path / "netD.pth", discriminator(in_channels=3), discriminator_pairs)
     assert "no first convolution" in said_of(other)
     said = said_of(foreign, "--discriminator", other)
     assert "images of 3 channels, and the generator's have 1" in said

@@ -31,7 +31,7 @@ from pilotage.interop.glide.tokenizer import glide_tokenizer
 from pilotage.interop.imported_run import imported_data
 from pilotage.models.build import build_text_network
 from pilotage.models.run_folder import IMPORTED, Card
-from pilotage.networks.text_unet import TextUNet
+from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 from reference.reference import case
 from reference.reference import folder as reference_folder
 
@@ -64,7 +64,7 @@ KINDS = {
 
 def network(**settings):
     torch.manual_seed(0)
-    return perturbed(TextUNet(**{**SMALL, **settings}))
+    return perturbed(TextUNet(TextUNetPlan(**{**SMALL, **settings})))
 
 
 @pytest.fixture(scope="module")

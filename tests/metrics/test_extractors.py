@@ -24,13 +24,13 @@ from pilotage.metrics.extractors import (
     load_extractor,
     resize_tf1_bilinear,
 )
-from pilotage.metrics.extractors.base import cache_folder, file_hash
+from pilotage.metrics.extractors.extractor import cache_folder, file_hash
 from pilotage.metrics.extractors.in_domain import CODE_VERSION, MAX_PASSES, Facts, InDomain
 from pilotage.metrics.extractors.inception import INCEPTION_URL, Inception
 from pilotage.metrics.extractors.rotations import turned
 from pilotage.report.names import with_arrow
 from pilotage.settings import EvaluateSettings
-from pilotage.sweep.evaluator import make_yardstick
+from pilotage.sweep.evaluator import make_evaluator
 from pilotage.tasks.evaluate import evaluate
 
 
@@ -317,7 +317,7 @@ def test_a_folder_without_classes_is_measured(tmp_path, monkeypatch):
 def test_rotations_that_look_alike_are_warned_of(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     noise, said = small(classes=1), []
-    found = make_yardstick("in-domain", "noise", noise, small(classes=1, seed=1), said.append)
+    found = make_evaluator("in-domain", "noise", noise, small(classes=1, seed=1), said.append)
     assert found.extractor.accuracy < 0.5
     assert "hardly better than chance (25%)" in said[-1]
 

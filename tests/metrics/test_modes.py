@@ -7,12 +7,12 @@ import torch
 from pilotage.data import GaussianModes, ImageData, PointData, StackedData, load_data
 from pilotage.data.stacked import stack
 from pilotage.errors import PilotageError
-from pilotage.metrics import gaussian_modes
+from pilotage.metrics import compare, gaussian_modes, join, mode_coverage
 from pilotage.metrics.extractors import in_domain, load_extractor
-from pilotage.metrics.extractors.registry import empty_like
+from pilotage.metrics.extractors.by_name import empty_like
+from pilotage.metrics.modes import mode_kl_error
 from pilotage.report.names import decimals, with_arrow
 from pilotage.report.rows import Measure
-from pilotage.sweep.measure import compare, count_modes, extract, join, real_sample
 
 
 def quiet(_):
@@ -204,9 +204,15 @@ def test_what_the_extractor_refuses(digits, extractor):
 EVEN = np.full(1000, 1e-3)
 
 
+def count_modes(modes, shares):
+    """Modes hit, KL, and its standard error."""
+    found = mode_coverage(modes, len(shares), shares)
+    return found.hit, found.kl, mode_kl_error(modes, shares)
+
+
 @pytest.fixture(scope="module")
 def real(digits, extractor):
-    return real_sample(StackedData.draw(digits[0].planes, 200, 0, "test"), extractor)
+    return extractor.real_sample(StackedData.draw(digits[0].planes, 200, 0, "test"))
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +226,7 @@ def every_mode(digits, extractor):
 
 
 def test_a_triple_of_every_mode_hits_them_all(extractor, real, every_mode):
-    sample = join(extract(part, extractor) for part in every_mode.split(300))
+    sample = join(extractor.sample(part) for part in every_mode.split(300))
     assert np.array_equal(sample.modes, np.arange(1000))
     numbers = compare(real, sample._replace(labels=np.arange(1000)))
     assert numbers["modes"] == (1000, None)
@@ -228,12 +234,11 @@ def test_a_triple_of_every_mode_hits_them_all(extractor, real, every_mode):
     assert numbers["accuracy"][0] == 1
     assert "inception_score" not in numbers
     assert {"frechet", "precision", "kernel"} <= set(numbers)
-    even = count_modes(sample.modes, EVEN)
-    assert even["modes_kl"] == pytest.approx((0, 0), abs=1e-12)
+    assert count_modes(sample.modes, EVEN) == pytest.approx((1000, 0, 0), abs=1e-12)
 
 
 def test_one_triple_again_and_again_hits_one_mode(extractor, real, every_mode):
-    sample = extract(every_mode[[123] * 200], extractor)
+    sample = extractor.sample(every_mode[[123] * 200])
     numbers = compare(real._replace(mode_shares=EVEN), sample)
     assert numbers["modes"] == (1, None)
     assert numbers["modes_kl"] == pytest.approx((np.log(1000), 0))
@@ -241,16 +246,16 @@ def test_one_triple_again_and_again_hits_one_mode(extractor, real, every_mode):
 
 
 def test_real_held_out_triples_hit_nearly_all_modes(digits, extractor, real):
-    sample = real_sample(digits[1], extractor)
-    numbers = count_modes(sample.modes, real.mode_shares)
-    assert 980 <= numbers["modes"][0] <= 1000  # a mode is empty with probability e^{−5}
-    assert numbers["modes_kl"][0] == pytest.approx(999 / (2 * 5000), rel=0.5)  # of sampling alone
+    sample = extractor.real_sample(digits[1])
+    hit, kl, _ = count_modes(sample.modes, real.mode_shares)
+    assert 980 <= hit <= 1000  # a mode is empty with probability e^{−5}
+    assert kl == pytest.approx(999 / (2 * 5000), rel=0.5)  # of sampling alone
     assert (sample.modes == digits[1].labels).mean() == pytest.approx(extractor.accuracy)
 
 
 def test_planes_seen_once_are_triples_seen_one_by_one(digits, extractor):
     part = StackedData.draw(digits[1].planes, 300, 0, "test")
-    fast, slow = real_sample(part, extractor), extract(part.batch(range(300)), extractor)
+    fast, slow = extractor.real_sample(part), extractor.sample(part.batch(range(300)))
     np.testing.assert_allclose(fast.features.pooled, slow.features.pooled, atol=1e-4)
     np.testing.assert_allclose(fast.clipped, slow.clipped, atol=1e-6)
     assert np.array_equal(fast.modes, slow.modes)
@@ -259,7 +264,7 @@ def test_planes_seen_once_are_triples_seen_one_by_one(digits, extractor):
 def test_the_error_of_kl_is_its_spread():
     random = np.random.default_rng(0)
     p, q = random.dirichlet(np.ones(50), 2)
-    counted = [count_modes(random.choice(50, 2000, p=p), q)["modes_kl"] for _ in range(300)]
+    counted = [count_modes(random.choice(50, 2000, p=p), q)[1:] for _ in range(300)]
     values, errors = np.array(counted).T
     assert errors.mean() == pytest.approx(values.std(), rel=0.15)
 

@@ -1,6 +1,7 @@
 """A new sampler or guidance rule is one class: everything above takes it by its name."""
 
 import json
+import shutil
 from typing import ClassVar
 
 import pytest
@@ -16,10 +17,16 @@ from pilotage.settings.samplers import Sampler
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     assert train(folder, steps=4) == 0
     return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy: a report knows no row of a toy that another test defined."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 @pytest.fixture
@@ -98,7 +105,7 @@ def test_a_rule_guides_sweeps_and_reports_by_its_name(run, toy_rule, tmp_path):
 
 def test_guidance_keeps_predictions_of_the_usual_kind(run, toy_rule):
     model = pilotage.load_run(run)
-    denoise = model.guided(pilotage.models.guidance.Guidance(1.0, rule=toy_rule()))
+    denoise = model.guided(pilotage.models.guidance_spec.Guidance(1.0, rule=toy_rule()))
     z, lam = torch.zeros(2, *model.shape), torch.zeros(2)
     assert isinstance(denoise(z, lam, torch.tensor([0, 1])), Prediction)
 

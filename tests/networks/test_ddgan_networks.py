@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from pilotage.errors import PilotageError
-from pilotage.networks.discriminator import Discriminator, stddev_map
-from pilotage.networks.latent_unet import LatentUNet, pixel_norm
+from pilotage.networks.discriminator import Discriminator, DiscriminatorPlan, stddev_map
+from pilotage.networks.embedding import sin_cos_features
+from pilotage.networks.latent_unet import LatentUNet, LatentUNetPlan, pixel_norm
+from pilotage.networks.mlp import (
+    VectorDiscriminator,
+    VectorDiscriminatorPlan,
+    VectorGenerator,
+    VectorGeneratorPlan,
+)
 from pilotage.networks.ncsnpp import NCSNpp
-from pilotage.networks.time_class import sin_cos_features
-from pilotage.networks.vectors import VectorDiscriminator, VectorGenerator
+from pilotage.networks.ncsnpp_plan import NCSNppPlan
 
 IMAGE = {
     "in_channels": 3,
@@ -42,22 +48,28 @@ def perturbed(network, size=0.2):
 
 def ncsnpp(**settings):
     torch.manual_seed(0)
-    return perturbed(NCSNpp(**{**IMAGE, **settings}))
+    return perturbed(NCSNpp(NCSNppPlan(**{**IMAGE, **settings})))
 
 
 def latent_unet(**settings):
     torch.manual_seed(0)
-    return perturbed(LatentUNet({**UNET, **settings}, latent_dim=6))
+    return perturbed(LatentUNet(LatentUNetPlan(**{**UNET, **settings}, latent_dim=6)))
 
 
 def vector_generator(**settings):
     torch.manual_seed(0)
-    return perturbed(VectorGenerator(2, hidden=8, latent_dim=6, **settings))
+    plan = VectorGeneratorPlan(dim=2, hidden=8, latent_dim=6, **settings)
+    return perturbed(VectorGenerator(plan))
+
+
+def vector_discriminator(**settings):
+    return perturbed(VectorDiscriminator(VectorDiscriminatorPlan(dim=2, hidden=8, **settings)))
 
 
 def discriminator(size="small", **settings):
     torch.manual_seed(0)
-    return perturbed(Discriminator(width=4, size=size, time_width=8, **settings))
+    plan = DiscriminatorPlan(channels=4, size=size, time_width=8, **settings)
+    return perturbed(Discriminator(plan))
 
 
 GENERATORS = {
@@ -69,7 +81,7 @@ GENERATORS = {
 JUDGES = {
     "small": (discriminator, (3, 8, 8)),
     "large": (lambda **s: discriminator("large", **s), (3, 64, 64)),
-    "vector": (lambda **s: perturbed(VectorDiscriminator(2, hidden=8, **s)), (2,)),
+    "vector": (vector_discriminator, (2,)),
 }
 
 
@@ -95,7 +107,7 @@ def test_any_size_that_halves(channels, size):
 @pytest.mark.parametrize("count", [1, 2, 6, 8])
 def test_any_size_from_eight_pixels_is_judged(channels, size, count):
     z, time, _ = batch((channels, *size), count)
-    logits = discriminator(channels=channels)(z, time, z.flip(0))
+    logits = discriminator(in_channels=channels)(z, time, z.flip(0))
     assert logits.shape == (count,)
     assert logits.isfinite().all()
 
@@ -173,7 +185,8 @@ def test_the_settings_rebuild_the_networks():
         *(build(num_classes=3) for build, _ in GENERATORS.values()),
         *(build(num_classes=3) for build, _ in JUDGES.values()),
     ):
-        twin = type(network)(**json.loads(json.dumps(network.settings)))
+        plan = type(network.plan)(**json.loads(json.dumps(network.settings)))
+        twin = type(network)(plan)
         twin.load_state_dict(network.state_dict())
         assert twin.settings == network.settings
 
@@ -237,7 +250,7 @@ def test_deviation_over_groups():
 )
 def test_wrong_settings_of_a_generator(change, words):
     with pytest.raises(PilotageError, match=words):
-        NCSNpp(**{**IMAGE, **change})
+        NCSNppPlan(**{**IMAGE, **change})
 
 
 def test_wrong_input_is_refused():
@@ -252,18 +265,18 @@ def test_wrong_input_is_refused():
         (lambda: latent_unet()(z, time, latent[:1]), r"latent has shape \(1, 6\)"),
         (lambda: latent_unet(num_classes=3)(z, time, latent), "cond is None"),
         (lambda: latent_unet(num_classes=3)(z, time, latent, label[:1]), r"cond has shape \(1,\)"),
-        (lambda: LatentUNet({**UNET, "learned_variance": True}), "learned_variance is True"),
+        (lambda: LatentUNetPlan(**UNET, learned_variance=True), "learned_variance is True"),
         (lambda: discriminator()(z[..., :7], time, z[..., :7]), "must be at least 8"),
         (lambda: discriminator()(z, time, z[:1]), "x has shape"),
         (lambda: discriminator()(z, time, z, label), "cond is given"),
         (lambda: discriminator(num_classes=3)(z, time, z), "cond is None"),
-        (lambda: Discriminator(size="medium"), "size is 'medium'"),
-        (lambda: Discriminator(time_width=3), "the time has 3 features"),
+        (lambda: DiscriminatorPlan(size="medium"), "size is 'medium'"),
+        (lambda: DiscriminatorPlan(time_width=3), "the time has 3 features"),
         (lambda: vector_generator()(z, time, latent), "z has shape"),
-        (lambda: VectorDiscriminator(2)(latent[:, :2], time, latent), "z has shape"),
-        (lambda: VectorGenerator(0), "dim is 0"),
-        (lambda: VectorGenerator(2, latent_dim=0), "latent_dim is 0"),
-        (lambda: VectorDiscriminator(2, fourier=(2, 1)), r"fourier is \(2, 1\)"),
+        (lambda: vector_discriminator()(latent[:, :2], time, latent), "z has shape"),
+        (lambda: VectorGeneratorPlan(dim=0), "dim is 0"),
+        (lambda: VectorGeneratorPlan(dim=2, latent_dim=0), "latent_dim is 0"),
+        (lambda: VectorDiscriminatorPlan(dim=2, fourier=(2, 1)), r"fourier is \(2, 1\)"),
     ]:
         with pytest.raises(PilotageError, match=words):
             call()

@@ -7,9 +7,8 @@ import torch
 from torch.nn import functional
 
 from pilotage.errors import PilotageError
-from pilotage.networks import UNet, UNetEncoder
-from pilotage.networks.encoder import POOLS, halved
-from pilotage.networks.pools import AdaptivePool, AttentionPool, SpatialPool
+from pilotage.networks import EncoderPlan, UNet, UNetEncoder, UNetPlan
+from pilotage.networks.encoder import POOLS, AdaptivePool, AttentionPool, SpatialPool, halved
 
 SMALL = {
     "size": (8, 8),
@@ -31,7 +30,7 @@ def perturbed(network, size=0.1):
 
 def small(**settings):
     torch.manual_seed(0)
-    return UNetEncoder(**{**SMALL, **settings})
+    return UNetEncoder(EncoderPlan(**{**SMALL, **settings}))
 
 
 def batch(shape=(2, 3, 8, 8)):
@@ -77,14 +76,14 @@ def test_an_example_does_not_depend_on_its_neighbours(pool):
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_settings_rebuild_the_network(pool):
     encoder = small(pool=pool, dropout=0.1, heads=2, attention_resolutions=[1])
-    twin = UNetEncoder(**json.loads(json.dumps(encoder.settings)))
+    twin = UNetEncoder(EncoderPlan(**json.loads(json.dumps(encoder.settings))))
     assert twin.settings == encoder.settings
     twin.load_state_dict(encoder.state_dict())
 
 
 def test_the_way_down_is_that_of_the_unet():
     settings = {name: SMALL[name] for name in SMALL if name not in ("size", "classes")}
-    unet, encoder = UNet(**settings), small()
+    unet, encoder = UNet(UNetPlan(**settings)), small()
     parts = ("condition.", "stem.", "encoder.", "middle.")
     shapes = [
         {name: p.shape for name, p in network.named_parameters() if name.startswith(parts)}

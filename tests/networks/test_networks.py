@@ -13,7 +13,7 @@ from torch.nn import functional
 from pilotage.errors import PilotageError
 from pilotage.interop import export_config, export_unet, load_unet, unet_settings
 from pilotage.interop.adm.published import PUBLISHED
-from pilotage.networks import MLP, UNet
+from pilotage.networks import MLP, MLPPlan, UNet, UNetPlan
 from pilotage.networks.blocks import halve
 from pilotage.networks.embedding import timestep_embedding
 
@@ -31,7 +31,7 @@ def perturbed(network, seed=0, size=0.1):
 
 def small(**settings):
     torch.manual_seed(0)
-    return UNet(**{**SMALL, **settings})
+    return UNet(UNetPlan(**{**SMALL, **settings}))
 
 
 def batch(shape=(2, 3, 8, 8), dtype=torch.float32):
@@ -182,7 +182,7 @@ def random_config(seed):
 
 def random_weights(config, seed):
     torch.manual_seed(seed)
-    unet = perturbed(UNet(**unet_settings(config)).double(), seed, 0.05)
+    unet = perturbed(UNet(UNetPlan(**unet_settings(config))).double(), seed, 0.05)
     return export_unet(unet, new_attention_order=config["use_new_attention_order"])
 
 
@@ -217,7 +217,7 @@ def test_export_and_load_are_inverse(seed):
 
 def on_meta(**settings):
     with torch.device("meta"):
-        return UNet(**settings)
+        return UNet(UNetPlan(**settings))
 
 
 def test_published_names_and_shapes():
@@ -396,7 +396,7 @@ def test_learned_variance_doubles_the_channels():
 
 def test_the_settings_rebuild_the_network():
     unet = small(num_classes=3, null_class=True, learned_variance=True, dropout=0.1)
-    twin = UNet(**json.loads(json.dumps(unet.settings)))
+    twin = UNet(UNetPlan(**json.loads(json.dumps(unet.settings))))
     assert twin.settings == unet.settings
     twin.load_state_dict(unet.state_dict())
 
@@ -404,7 +404,7 @@ def test_the_settings_rebuild_the_network():
 @pytest.mark.parametrize("kind", ["unet", "mlp"])
 def test_dropping_the_class_changes_the_output_per_example(kind):
     classes = {"num_classes": 3, "null_class": True}
-    network = perturbed(small(**classes) if kind == "unet" else MLP(2, **classes))
+    network = perturbed(small(**classes) if kind == "unet" else MLP(MLPPlan(dim=2, **classes)))
     x, time = batch((2, 3, 8, 8) if kind == "unet" else (2, 2))
     with torch.inference_mode():
         cond = network(x, time, torch.tensor([0, 2]))
@@ -418,7 +418,8 @@ def test_dropping_the_class_changes_the_output_per_example(kind):
 
 @pytest.mark.parametrize("kind", ["unet", "mlp"])
 def test_bfloat16_autocast(kind):
-    network = perturbed(small(num_classes=3) if kind == "unet" else MLP(2, num_classes=3))
+    network = small(num_classes=3) if kind == "unet" else MLP(MLPPlan(dim=2, num_classes=3))
+    perturbed(network)
     x, time = batch((2, 3, 8, 8) if kind == "unet" else (2, 2))
     cond = torch.tensor([0, 2])
     with torch.autocast("cpu", torch.bfloat16):
@@ -487,7 +488,7 @@ def test_wrong_input_is_refused():
         (small(), (x, time, label), "num_classes=None"),
         (small(num_classes=2), (x, time), "cond is None"),
         (small(num_classes=2), (x, time, label[:1]), r"cond has shape \(1,\)"),
-        (MLP(2), (x, time), r"must be \(B, 2\)"),
+        (MLP(MLPPlan(dim=2)), (x, time), r"must be \(B, 2\)"),
     ]:
         with pytest.raises(PilotageError, match=words):
             network(*call)
@@ -498,14 +499,14 @@ def test_wrong_input_is_refused():
 
 def test_mlp():
     x, time = batch((5, 2))
-    assert MLP(2)(x, time).shape == (5, 2)
-    assert MLP(2, hidden=16, layers=1, learned_variance=True)(x, time).shape == (5, 4)
-    mlp = MLP(2, hidden=15, num_classes=4, null_class=True)
+    assert MLP(MLPPlan(dim=2))(x, time).shape == (5, 2)
+    assert MLP(MLPPlan(dim=2, hidden=16, layers=1, learned_variance=True))(x, time).shape == (5, 4)
+    mlp = MLP(MLPPlan(dim=2, hidden=15, num_classes=4, null_class=True))
     assert mlp(x, time, torch.arange(5)).shape == (5, 2)
-    MLP(**json.loads(json.dumps(mlp.settings))).load_state_dict(mlp.state_dict())
+    MLP(MLPPlan(**json.loads(json.dumps(mlp.settings)))).load_state_dict(mlp.state_dict())
 
 
 @pytest.mark.parametrize("setting", ["dim", "hidden", "layers"])
 def test_mlp_settings(setting):
     with pytest.raises(PilotageError, match=f"{setting} is 0"):
-        MLP(**{"dim": 2, setting: 0})
+        MLPPlan(**{"dim": 2, setting: 0})

@@ -12,11 +12,11 @@ from pilotage.interop.glide.infer import text_unet_settings
 from pilotage.interop.glide.published import PUBLISHED_FLAGS
 from pilotage.interop.glide.tensors import export_text_unet, load_text_unet
 from pilotage.interop.glide.tokenizer import glide_tokenizer
-from pilotage.networks import UNet
+from pilotage.networks import UNet, UNetPlan
 from pilotage.networks.attention import Attention
 from pilotage.networks.text_cond import EncodedText, TextCond
-from pilotage.networks.text_transformer import TextTransformer
-from pilotage.networks.text_unet import TextUNet
+from pilotage.networks.text_transformer import TextTransformer, TextTransformerPlan
+from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 
 SMALL = {
     "channels": 16,
@@ -44,7 +44,7 @@ def perturbed(network, seed=0):
 
 def small(**settings):
     torch.manual_seed(0)
-    return perturbed(TextUNet(**{**SMALL, **settings}))
+    return perturbed(TextUNet(TextUNetPlan(**{**SMALL, **settings})))
 
 
 def captions(lengths=(3, 6), context=6, seed=0):
@@ -71,7 +71,8 @@ def images(size=(8, 8), count=2):
 
 def transformer(**settings):
     torch.manual_seed(0)
-    return perturbed(TextTransformer(20, 6, 12, 2, 3, 64, **settings))
+    text = {name: value for name, value in SMALL.items() if name not in PLAIN}
+    return perturbed(TextTransformer(TextTransformerPlan(**text, **settings), 64))
 
 
 def test_features_have_the_shapes_promised():
@@ -169,19 +170,19 @@ def test_no_caption_is_the_empty_caption():
 
 def test_a_fresh_network_answers_zero():
     torch.manual_seed(0)
-    assert (TextUNet(**SMALL)(*batch(), captions()) == 0).all()
+    assert (TextUNet(TextUNetPlan(**SMALL))(*batch(), captions()) == 0).all()
 
 
 def test_the_settings_rebuild_the_network():
     net = small(low_res=True, inpaint=True, learned_variance=True)
-    twin = TextUNet(**json.loads(json.dumps(net.settings)))
+    twin = TextUNet(TextUNetPlan(**json.loads(json.dumps(net.settings))))
     twin.load_state_dict(net.state_dict())
     assert twin.settings == net.settings
 
 
 def test_text_leaves_the_plain_unet_as_it_is():
     torch.manual_seed(3)
-    plain = UNet(**PLAIN)
+    plain = UNet(UNetPlan(**PLAIN))
     assert not any("text" in name for name in plain.state_dict())
     with_text = small()
     extra = with_text.state_dict().keys() - plain.state_dict().keys()
@@ -202,7 +203,7 @@ def test_the_keys_of_the_text_are_keys_like_those_of_pixels():
         assert not torch.allclose(layer(h, emb, tokens.flip(0)), layer(h, emb))
 
 
-# --- images beside x -----------------------------------------------------------------------------
+# --- images that are concatenated with x ----------------------------------------------------------
 
 
 def test_super_resolution_sees_the_up_sampled_image():
@@ -324,7 +325,7 @@ def test_an_ambiguous_network_is_told_by_its_image():
 
 def on_meta(**settings):
     with torch.device("meta"):
-        return TextUNet(**settings)
+        return TextUNet(TextUNetPlan(**settings))
 
 
 PUBLISHED = {

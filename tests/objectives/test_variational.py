@@ -29,8 +29,8 @@ from pilotage.objectives import (
     prior_bpd,
     vlb_term,
 )
-from pilotage.objectives.gaussian import normal_cdf
-from pilotage.objectives.hybrid import neighbours
+from pilotage.objectives.denoising import neighbours
+from pilotage.objectives.variational import normal_cdf
 
 LABELS = Labels(("a", "b", "c"))
 BITS = math.log(2)

@@ -30,17 +30,17 @@ from pilotage.diffusion.logsnr import diffuse, like
 from pilotage.diffusion.prediction import from_x
 from pilotage.diffusion.rescaled import exploding, preserving
 from pilotage.errors import PilotageError
-from pilotage.networks import UNet
+from pilotage.networks import UNet, UNetPlan
 from pilotage.networks.fourier import fourier_features
-from pilotage.objectives import Denoising, Draws
-from pilotage.objectives import reconstruction as reconstruction_module
-from pilotage.objectives.reconstruction import level_log_probs, reconstruction_term
+from pilotage.objectives import Denoising, Draws, vdm_terms
 from pilotage.objectives.vdm import VDM, VDMDraws
 from pilotage.objectives.vdm_terms import (
     diffusion_term,
     epsilon_weight,
+    level_log_probs,
     likelihood_terms,
     prior_term,
+    reconstruction_term,
 )
 
 DTYPES = [torch.float32, torch.float64]
@@ -460,10 +460,10 @@ def test_prior_term():
 def test_algorithm_1_is_one_of_the_weights(schedule, draw_u):
     torch.manual_seed(0)
     labels_space = Labels(("a", "b", "c"))
-    network = UNet(
+    network = UNet(UNetPlan(
         in_channels=1, channels=8, channel_mult=(1,), num_res_blocks=1, head_channels=8,
         num_classes=3, null_class=True, zero_init=False,
-    )  # fmt: skip
+    ))  # fmt: skip
     weighted = VDM(
         schedule, labels_space, 0.3, weight=epsilon_weight(schedule), levels=9, draw_u=draw_u
     )
@@ -513,7 +513,7 @@ def test_draws(draw_u, count):
 @pytest.mark.parametrize("levels", [2, 5, 256, 1000])
 @pytest.mark.parametrize("lam", [-5.0, 0.0, 6.0, 13.3, 20.0])
 def test_reconstruction_is_the_likelihood_of_the_true_level(lam, levels, monkeypatch):
-    monkeypatch.setattr(reconstruction_module, "_NUMBERS_AT_ONCE", 500)  # many blocks
+    monkeypatch.setattr(vdm_terms, "_NUMBERS_AT_ONCE", 500)  # many blocks
     x = batch(levels=levels)
     eps = torch.randn(x.shape, generator=seeded(), dtype=x.dtype)
     lam = torch.tensor(lam, dtype=torch.float64, requires_grad=True)
@@ -685,14 +685,14 @@ def test_fourier_features_have_their_gradient():
 def small(**settings):
     torch.manual_seed(0)
     plain = {"channels": 8, "channel_mult": (1,), "num_res_blocks": 1, "head_channels": 8}
-    return UNet(**plain, zero_init=False, **settings)
+    return UNet(UNetPlan(**plain, zero_init=False, **settings))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_the_network_sees_the_features_after_its_input(channels):
     network = small(in_channels=channels, fourier=(2, 4))
     assert network.stem.in_channels == 7 * channels
-    twin = UNet(**json.loads(json.dumps(network.settings)))
+    twin = UNet(UNetPlan(**json.loads(json.dumps(network.settings))))
     twin.load_state_dict(network.state_dict())
     x, time = torch.randn(2, channels, 6, 6, generator=seeded()), torch.tensor([3.0, 700.0])
     seen = []

@@ -13,7 +13,7 @@ from pilotage.interop.ddgan.tensors import (
     load_discriminator,
     load_generator,
 )
-from pilotage.objectives.adversarial import Adversarial, AdversarialDraws, Pair
+from pilotage.objectives.gan_losses import Adversarial, AdversarialDraws, Pair
 
 from .reference import state_dict
 
@@ -100,7 +100,7 @@ class Run:
             "D_real": real[:, None],
             "grad_real": gradient,
         }
-        if "in/large_x" in self.tensors:
+        if "in/large_x" in self.tensors and "config_D_large" in self.facts:
             weights, config = state_dict(self.tensors, "netD_large"), self.facts["config_D_large"]
             large = load_discriminator(weights, config, "large").to(self.dtype)
             times = self.tensors["in/large_t"]

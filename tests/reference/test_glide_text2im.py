@@ -9,7 +9,6 @@ import warnings
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from pilotage.conditions import Tokens
 from pilotage.diffusion import (
@@ -31,64 +30,26 @@ from pilotage.interop.glide.tokenizer import END_OF_TEXT, glide_tokenizer
 from pilotage.networks.attention import Attention
 from pilotage.networks.text_cond import EncodedText, TextCond
 
-from .reference import case, folder, state_dict
+from .reference import (
+    Answers,
+    distance,
+    every_folder,
+    float32_room,
+    float64_room,
+    folders,
+    state_dict,
+)
+from .same_network import assert_blind, gradient_sizes, unfilled, with_wide_tables
 
 GIVEN = ("in", "model", "superres", "inpaint")
-ANSWERS = {}
+PUBLISHED_STEPS = 1000
 END = torch.tensor([torch.inf], dtype=torch.float64)
 
-
-def recorded_names():
-    """All names but those of inputs and weights; a skipped stand-in where there is no file."""
-    path = folder() / "glide_text2im.safetensors"
-    if not path.is_file():
-        skip = pytest.mark.skip(reason=f"no reference file {path}")
-        return [pytest.param("", marks=skip, id="absent")]
-    with safe_open(path, "pt") as file:
-        return [name for name in sorted(file.keys()) if name.split("/")[0] not in GIVEN]
-
-
-@pytest.fixture(scope="module")
-def recorded():
-    return case("glide_text2im")
-
-
-def answers(pattern):
-    """Register the function that computes the tensors whose names, less ``_f64``, fit."""
-
-    def register(function):
-        ANSWERS[re.compile(pattern)] = function
-        return function
-
-    return register
-
-
-@pytest.mark.parametrize("name", recorded_names())
-def test_answer(recorded, name):
-    facts, tensors = recorded
-    short = name.removesuffix("_f64")
-    found = [(f, match) for p, f in ANSWERS.items() if (match := p.fullmatch(short))]
-    assert len(found) == 1, f"{len(found)} answers know {short}"
-    function, match = found[0]
-    dtype = torch.float64 if name != short else torch.float32
-    with torch.no_grad():
-        ours = function(Run(facts, tensors, dtype), **match.groupdict())
-    assert_answer(ours, tensors[name], facts["f32_vs_f64"].get(short.removeprefix("out/"), {}))
-
-
-def assert_answer(ours, expected, measured):
-    """Within the README's tolerances of the recorded value."""
-    assert ours.shape == expected.shape
-    assert ours.dtype == expected.dtype
-    if not expected.is_floating_point():
-        assert torch.equal(ours, expected)
-        return
-    largest = expected.abs().max().item()
-    allowed = 1e-9 * largest
-    if expected.dtype == torch.float32:
-        allowed = 10 * measured["max_abs"] + 1e-6 * largest
-    error = (ours - expected).abs().max().item()
-    assert error <= allowed, f"{error:.3g} is above {allowed:.3g}"
+recorded = every_folder("glide_text2im")
+answers = Answers(
+    "glide_text2im",
+    lambda name: None if name.split("/")[0] in GIVEN else name.removesuffix("_f64"),
+)
 
 
 def flags_of(config):
@@ -126,7 +87,7 @@ class Run:
     @property
     def schedule(self):
         kind = {"squaredcos_cap_v2": "cosine"}.get(self.facts["schedule"], self.facts["schedule"])
-        return Timesteps(kind, self.facts.get("diffusion_steps", 1000))
+        return Timesteps(kind, self.facts.get("diffusion_steps", PUBLISHED_STEPS))
 
     @property
     def chain(self):
@@ -232,7 +193,7 @@ def chain_betas(run):
 
 @answers(r"respaced/fast27_(?P<kind>\w+)_betas")
 def fast27_betas(run, kind):
-    schedule = Timesteps(kind, 1000)
+    schedule = Timesteps(kind, PUBLISHED_STEPS)
     return betas(schedule.grid("fast27").flip(0))
 
 
@@ -245,10 +206,11 @@ def tokenizer(recorded):
 
 
 def made_tokenizer(facts):
-    files = [folder() / "glide_tokenizer" / n for n in ("encoder.json.gz", "vocab.bpe.gz")]
+    place = folders()[facts.where.split("/")[0]] / "glide_tokenizer"
+    files = [place / n for n in ("encoder.json.gz", "vocab.bpe.gz")]
     for path in files:
         if not path.is_file():
-            pytest.skip(f"no vocabulary {path}")
+            pytest.skip(f"{facts.where} has no vocabulary {path}")
     return glide_tokenizer(*files, context=facts["tokenizer"]["text_ctx"])
 
 
@@ -282,17 +244,8 @@ def test_the_facts_of_the_vocabulary(recorded, tokenizer):
 # --- beyond the answers --------------------------------------------------------------------------
 
 
-def test_every_kind_of_answer_was_recorded():
-    names = [name for name in recorded_names() if isinstance(name, str)]
-    if not names:
-        pytest.skip("no reference file")
-    for pattern in ANSWERS:
-        assert any(pattern.fullmatch(name) for name in names), pattern.pattern
-    assert any(name.endswith("_f64") for name in names)
-
-
 def test_fast27_keeps_their_timesteps(recorded):
-    assert respaced(1000, "fast27") == recorded[0]["fast27_steps"]
+    assert respaced(PUBLISHED_STEPS, "fast27") == recorded[0]["fast27_steps"]
 
 
 @pytest.mark.parametrize("prefix", ["model", "superres", "inpaint"])
@@ -317,7 +270,7 @@ def test_the_tensors_tell_the_settings(recorded, prefix):
         "channel_mult": config["channel_mult"],
         "num_res_blocks": config["num_res_blocks"],
         "scale_shift_norm": config["use_scale_shift_norm"],
-        "dropout": config["dropout"],
+        "dropout": config.get("dropout", 0),
     }
     assert {name: told[name] for name in expected} == expected
     half = {name: tensor.half().to("meta") for name, tensor in weights.items()}
@@ -347,24 +300,17 @@ def test_the_order_of_the_rows_matters(recorded):
                 rows = getattr(layer.text_kv, part)
                 heads = (2, layer.heads, -1)
                 rows.data = rows.unflatten(0, heads).transpose(0, 1).flatten(0, 2).clone()
-        assert (network(x, time, cond) - right).abs().max() > 1e-3
+        room = float32_room(run.facts["f32_vs_f64"]["output"]["max_abs"], right)
+        assert distance(network(x, time, cond), right) > 10 * room
 
 
-def test_the_output_reacts_to_the_parameters(recorded):
-    """To all but biases that a norm with one channel per group takes away.
-
-    The JSON lists none of those; whatever it lists, ours is blind to as well.
-    """
+def test_the_output_reacts_to_the_same_parameters(recorded):
     run = Run(*recorded, torch.float64)
     network = run.network()
     made = network(run.get("x"), run.tensors["in/timesteps"], run.captions)
-    direction = torch.linspace(-1, 1.3, made.numel(), dtype=made.dtype).view_as(made)
-    (made * direction).sum().backward()
     names = {pair.ours: pair.theirs for pair in text_unet_pairs(network)}
-    sizes = {names[n]: p.grad.abs().max().item() for n, p in network.named_parameters()}
-    blind = {name for name, size in sizes.items() if size <= 1e-10 * max(sizes.values())}
-    assert set(run.facts.get("params_output_is_blind_to", ())) <= blind
-    assert all(re.search(r"_blocks?\..*\.bias$", name) for name in blind), blind
+    sizes = gradient_sizes(made, {names[n]: p for n, p in network.named_parameters()})
+    assert_blind(sizes, run.facts["params_output_is_blind_to"], network)
 
 
 def test_a_missing_tensor_is_listed_whichever_it_is(recorded):
@@ -373,8 +319,35 @@ def test_a_missing_tensor_is_listed_whichever_it_is(recorded):
     whole = {"padding_embedding"}  # a network without it looks like one that lost it
     for gone in weights.keys() - whole:
         left = {name: tensor for name, tensor in weights.items() if name != gone}
-        with pytest.raises(PilotageError) as caught:
+        with pytest.raises(PilotageError) as caught, unfilled():
             load_text_unet(left, **flags)
         assert gone in str(caught.value)
     with pytest.raises(PilotageError, match=re.escape("left over: surplus.weight.")):
         load_text_unet({**weights, "surplus.weight": torch.zeros(1)}, **flags)
+
+
+# --- all of them ---------------------------------------------------------------------------------
+
+
+@answers.each()
+def test_answer(recorded, name):
+    facts, tensors = recorded
+    expected, exact = tensors[name], name.endswith("_f64")
+    run = Run(facts, tensors, torch.float64 if exact else torch.float32)
+
+    def evaluate():
+        with torch.no_grad():
+            return answers.of(name, run)
+
+    ours = evaluate()
+    assert ours.dtype == expected.dtype
+    if not expected.is_floating_point():
+        assert torch.equal(ours, expected)
+        return
+    if expected.dtype == torch.float64:
+        allowed = float64_room(expected) + 10 * distance(ours, with_wide_tables(evaluate))
+    else:
+        of = name.removeprefix("out/")
+        allowed = float32_room(facts["f32_vs_f64"][of]["max_abs"], expected)
+    error = distance(ours, expected)
+    assert error <= allowed, f"{error:.3g} is above {allowed:.3g}"

@@ -10,10 +10,9 @@ import pytest
 
 from pilotage.errors import PilotageError
 from pilotage.report import write_report
-from pilotage.report.likelihood_charts import bound_panels
-from pilotage.report.likelihood_table import coded_images
+from pilotage.report.likelihood_section import bound_panels, coded_images
 from pilotage.report.read import read_sources
-from pilotage.report.variance import moving_variance, variance_panel
+from pilotage.report.training_curves import moving_variance, variance_panel
 from report.fixtures import (
     likelihood_line,
     make_classifier,

@@ -10,7 +10,7 @@ import pytest
 from pilotage.errors import PilotageError
 from pilotage.report import write_report
 from pilotage.report.read import read_sources
-from pilotage.report.series import training_panels
+from pilotage.report.training_curves import training_panels
 from report.fixtures import (
     IN_DOMAIN,
     REFERENCE,
@@ -207,7 +207,9 @@ def test_what_was_read_is_escaped(tmp_path):
     run = make_run(tmp_path / 'a<b>&"$x', health=False)
     write_lines(run / "health.jsonl", [{"step": 1, "drift": 0.1, "<i>k": 2, "warnings": [bad]}])
     extractor = IN_DOMAIN | {"name": f"x{bad}", "resize": bad}
-    row = sample_row(0, extractor=extractor, sampler=bad, convention=bad, code=bad, eta=None)
+    captions = {"data": bad, "split": bad, "n": 1, "hash": "7f" * 32}
+    told = {"captions": captions, "negative": bad, "convention": bad, "code": bad}
+    row = sample_row(0, extractor=extractor, **told)
     metrics = row["metrics"] | {f"m{bad}": [1.0, 0.1]}
     images = real_row(kind="images", id="i", images=bad, extractor=extractor)
     write_sweep(run, [row | {"metrics": metrics}, images])

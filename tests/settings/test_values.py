@@ -14,7 +14,7 @@ from pilotage.diffusion import (
     sample,
 )
 from pilotage.errors import PilotageError
-from pilotage.models.resolved_spec import SampleOptions
+from pilotage.models.sampling_spec import SampleOptions
 from pilotage.settings import GridSettings, SamplingOptions, SamplingSpec
 from pilotage.settings.rules import CFG, Rule
 from pilotage.settings.samplers import DDIM, Ancestral, Sampler, with_short_forms

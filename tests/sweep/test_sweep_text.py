@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pilotage.models.sampling_spec import Batch
 
 from pilotage import load_run
 from pilotage.cli.main import main
@@ -15,6 +14,7 @@ from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
 from pilotage.models.model import Model
+from pilotage.models.sampling_spec import Batch
 from pilotage.objectives.conditioned import shrunk
 from pilotage.report.content import gather
 from pilotage.report.grouping import arrange
@@ -23,7 +23,7 @@ from pilotage.settings import EvaluateSettings
 from pilotage.sweep.baselines import bicubic
 from pilotage.sweep.eval_prompts import ask
 from pilotage.sweep.per_sample import (
-    attribute_marks,
+    attribute_scores,
     caption_diversity,
     condition_psnr,
     judged_by_pixels,
@@ -50,7 +50,7 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         few = partial(load_shapes, count=128, held_out=HELD)
-        patch.setattr("pilotage.data.datasets.load_shapes", few)
+        patch.setattr("pilotage.data.sources.load_shapes", few)
         patch.setitem(MAX_PASSES, "cpu", 1)
         patch.setattr("pilotage.training.callbacks.COLUMNS", 2)
         patch.setattr("pilotage.training.callbacks.ROWS", 1)
@@ -234,7 +234,7 @@ def test_an_interval_is_a_curve_of_its_own(base):
     interval = ["--guidance-interval", "-20", "0"]
     assert sweep(base, "--w", "2", *interval)["sample", 2.0]["guidance_interval"] == [-20, 0]
     (group,) = arrange(read_sources([base]))
-    assert {guidance.interval for guidance in group.guidances} == {None, (-20, 0)}
+    assert {curve.guidance.interval for curve in group.curves} == {None, (-20, 0)}
     assert any("λ from -20 to 0" in curve.label for curve in group.curves)
 
 
@@ -265,9 +265,9 @@ def test_bicubic_is_that_of_image_programs():
 
 def test_a_relation_counts_only_where_one_is_asked_for():
     captions = ["a small red circle", "a small red circle above a large blue square"]
-    marks = attribute_marks(draw_captions([captions[0]] * 2, 16), captions)
-    assert np.isnan(marks["attribute_relation"]).tolist() == [True, False]
-    assert marks["attribute_all"].tolist() == [1, 0]
+    scores = attribute_scores(draw_captions([captions[0]] * 2, 16), captions)
+    assert np.isnan(scores["attribute_relation"]).tolist() == [True, False]
+    assert scores["attribute_all"].tolist() == [1, 0]
 
 
 def test_only_captions_of_shapes_are_judged():
@@ -320,7 +320,7 @@ def test_other_captions_are_other_rows(base, shows, held_out, monkeypatch):
     shows(held_out.batch(np.arange(80) % HELD))
     sweep(base, "--w", "4")
     fewer = partial(load_shapes, count=128, held_out=HELD - 1)
-    monkeypatch.setattr("pilotage.data.datasets.load_shapes", fewer)
+    monkeypatch.setattr("pilotage.data.sources.load_shapes", fewer)
     sweep(base, "--w", "4")
     rows = [row for row in read_rows(table_path(base)) if row.get("w") == 4]
     assert [row["captions"]["n"] for row in rows] == [HELD, HELD - 1]

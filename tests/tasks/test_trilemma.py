@@ -16,7 +16,7 @@ from pilotage.report.content import gather
 from pilotage.report.markdown import markdown
 from pilotage.report.read import read_sources
 from pilotage.settings import AblationsStudy, SeriesSettings, SpeedSettings
-from pilotage.sweep import evaluator as yardstick
+from pilotage.sweep import evaluator
 from pilotage.sweep.speed import Way, measure_speed, time_rows
 from pilotage.sweep.table import read_rows, table_path
 from pilotage.tasks import trilemma
@@ -35,7 +35,7 @@ def quick(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(sources, "digits", cache(sources.digits))
-        patch.setattr(yardstick, "load_extractor", partial(yardstick.load_extractor, passes=1))
+        patch.setattr(evaluator, "load_extractor", partial(evaluator.load_extractor, passes=1))
         yield
 
 

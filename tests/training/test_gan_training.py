@@ -11,7 +11,7 @@ from pilotage import load_run
 from pilotage.cli.main import main
 from pilotage.errors import PilotageError
 from pilotage.models.run_folder import checkpoints, state_folder
-from pilotage.objectives.gan_losses import DiscriminatorTurn, GeneratorTurn
+from pilotage.objectives.gan_losses import DiscriminatorLoss, GeneratorLoss
 from pilotage.training.health import judge_warnings
 
 POINTS = ["--network.channels", "16", "--discriminator.channels", "16", "--sample-every", "100"]
@@ -74,7 +74,7 @@ def test_the_cosine_decays_both_learning_rates_to_nothing(tmp_path, capsys):
     assert "steps is 4 in the run and 6 was asked for" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("turn", [DiscriminatorTurn, GeneratorTurn])
+@pytest.mark.parametrize("turn", [DiscriminatorLoss, GeneratorLoss])
 def test_divergence_is_named_and_leaves_the_last_good_checkpoint(
     tmp_path, capsys, monkeypatch, turn
 ):
@@ -88,7 +88,7 @@ def test_divergence_is_named_and_leaves_the_last_good_checkpoint(
     monkeypatch.setattr(turn, "terms", poisoned)
     out = tmp_path / "run"
     assert train_gan(out, "--checkpoint-every", "2", steps=10) == 1
-    who = " of the discriminator" if turn is DiscriminatorTurn else ""
+    who = " of the discriminator" if turn is DiscriminatorLoss else ""
     assert f"diverged at step 6: the loss{who} is nan" in capsys.readouterr().err
     assert [step for step, _ in checkpoints(out)] == [2, 4]
     monkeypatch.undo()
@@ -98,13 +98,13 @@ def test_divergence_is_named_and_leaves_the_last_good_checkpoint(
 
 
 def test_runaway_logits_are_divergence(tmp_path, capsys, monkeypatch):
-    honest = DiscriminatorTurn.terms
+    honest = DiscriminatorLoss.terms
 
     def loud(self, *how):
         terms = honest(self, *how)
         return {**terms, "fake_logit": terms["fake_logit"] - 1e5}
 
-    monkeypatch.setattr(DiscriminatorTurn, "terms", loud)
+    monkeypatch.setattr(DiscriminatorLoss, "terms", loud)
     assert train_gan(tmp_path / "run") == 1
     said = capsys.readouterr().err
     assert "diverged at step 1: the mean fake_logit of the discriminator is -1e+05" in said

@@ -35,8 +35,9 @@ class ByteLevelBPE:
         """The tokenizer of a file's text, which says the padding and the context."""
         self._text = text
         self._bpe = _parsed(text)
-        self.end = self._bpe.padding["pad_id"]
-        self.context = self._bpe.truncation["max_length"]
+        padding, truncation = self._bpe.padding or {}, self._bpe.truncation or {}
+        self.end: int = padding["pad_id"]
+        self.context: int = truncation["max_length"]
         self.size = max(self._bpe.get_vocab().values()) + 1
         self.hash = hashlib.sha256(text.encode()).hexdigest()
         self._bpe.no_padding()

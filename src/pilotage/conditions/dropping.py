@@ -1,6 +1,7 @@
 """Which examples lose their condition, or parts of it."""
 
 from collections.abc import Mapping
+from typing import overload
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,9 +18,22 @@ def draw_uniform(space: Space, count: int, generator: torch.Generator) -> Float[
     One for each example (B,); where the parts of a condition are dropped independently, one for
     each part (B, P).
     """
-    apart = isinstance(space, Several) and not space.together
-    shape = (count, len(space.parts)) if apart else (count,)
+    shape: tuple[int, ...] = (count,)
+    if isinstance(space, Several) and not space.together:
+        shape = (count, len(space.parts))
     return torch.rand(shape, generator=generator, device=generator.device)
+
+
+@overload
+def draw_dropped(
+    uniform: Float[Tensor, "B *parts"], p_uncond: float
+) -> Bool[Tensor, "B *parts"]: ...
+
+
+@overload
+def draw_dropped(
+    uniform: Float[Tensor, "B *parts"], p_uncond: Mapping[str, float]
+) -> dict[str, Bool[Tensor, " B"]]: ...
 
 
 def draw_dropped(

@@ -18,7 +18,7 @@ from pilotage.conditions.transformers_text import load_encoder
 from pilotage.diffusion import batching
 from pilotage.networks.checks import positive_int
 from pilotage.networks.text_cond import TextCond
-from pilotage.utils.cache import usable_folder, usual_folder
+from pilotage.utils.files import usable_folder, usual_folder
 
 
 @runtime_checkable
@@ -105,7 +105,8 @@ class FrozenText:
 
     def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
         """The batch with the empty caption where ``dropped``; its images stay."""
-        return batching.where(dropped, batching.expanded(self.null, batch), batch)
+        found: TextCond = batching.where(dropped, batching.expanded(self.null, batch), batch)
+        return found
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the encoder's name, hash and context for ``load_space``, but not its weights."""

@@ -52,7 +52,8 @@ class Images:
         self, batch: Float[Tensor, "B C h w"], dropped: Bool[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
         """The batch with no image where ``dropped``."""
-        return batching.where(dropped, batching.expanded(0, batch), batch)
+        found: Tensor = batching.where(dropped, batching.expanded(0, batch), batch)
+        return found
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write what :func:`pilotage.conditions.load_space` reads."""
@@ -108,7 +109,8 @@ class KnownPixels:
 
     def drop(self, batch: Known, dropped: Bool[Tensor, " B"]) -> Known:
         """The batch with nothing known where ``dropped``."""
-        return batching.where(dropped, batching.expanded(Known(0, 0), batch), batch)
+        found: Known = batching.where(dropped, batching.expanded(self.null, batch), batch)
+        return found
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write what :func:`pilotage.conditions.load_space` reads."""
@@ -121,7 +123,7 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(positive_int("shape", size) for size in shape)
 
 
-def _image(image: Any, shape: tuple[int, ...]) -> Tensor:
+def _image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(image.shape) != shape or not image.is_floating_point():
         raise PilotageError(
             f"an image has shape {tuple(image.shape)} and is {image.dtype}: it must have shape "
@@ -130,7 +132,7 @@ def _image(image: Any, shape: tuple[int, ...]) -> Tensor:
     return image
 
 
-def _mask(mask: Any, shape: tuple[int, ...]) -> Tensor:
+def _mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(mask.shape) != shape or not ((mask == 0) | (mask == 1)).all():
         raise PilotageError(
             f"a mask has shape {tuple(mask.shape)} and values in [{mask.min()}, {mask.max()}]: it "

@@ -57,7 +57,8 @@ class Tokens:
     @property
     def hash(self) -> str:
         """SHA-256 of the tokenizer."""
-        return self.tokenizer.hash
+        found: str = getattr(self.tokenizer, "hash", "")
+        return found
 
     @property
     def size(self) -> int:
@@ -97,7 +98,8 @@ class Tokens:
 
     def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
         """The batch with the empty caption where ``dropped``; its images stay."""
-        return batching.where(dropped, batching.expanded(self.null, batch), batch)
+        found: TextCond = batching.where(dropped, batching.expanded(self.null, batch), batch)
+        return found
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the tokenizer, its hash and the context for ``load_space``.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _BATCH = 32  # captions that go through the encoder at once
 _NOT_HASHED = {"architectures", "dtype", "torch_dtype", "transformers_version"}
@@ -28,7 +28,7 @@ class TransformersText:
         self,
         name: str,
         tokenizer: "PreTrainedTokenizerBase",
-        model: nn.Module,
+        model: "PreTrainedModel",
         settings: dict[str, Any],
         context: int,
         device: torch.device | str,
@@ -94,7 +94,8 @@ def load_encoder(
             "or a folder, with config.json, model.safetensors and tokenizer.json (without the "
             "last it may need: pip install sentencepiece protobuf)."
         ) from None
-    name = Path(name_or_path).resolve() if Path(name_or_path).is_dir() else name_or_path
+    folder = Path(name_or_path)
+    name = str(folder.resolve() if folder.is_dir() else name_or_path)
     part = _text_part(model.float())
     _check_whole(name, model, part, set(told["missing_keys"]))
     longest = getattr(part.config, "max_position_embeddings", None) or context
@@ -102,23 +103,23 @@ def load_encoder(
         raise PilotageError(
             f"context is {context}: it must be at most {longest}, as the text encoder {name} reads."
         )
-    return TransformersText(str(name), tokenizer, part, settings, context, device)
+    return TransformersText(name, tokenizer, part, settings, context, device)
 
 
-def _text_part(model: nn.Module) -> nn.Module:
+def _text_part(model: "PreTrainedModel") -> "PreTrainedModel":
     if hasattr(model, "encoder") and hasattr(model, "decoder"):
         return model.encoder
     return getattr(model, "text_model", model)
 
 
-def _check_whole(name: Path | str, model: nn.Module, part: nn.Module, missing: set[str]) -> None:
+def _check_whole(name: str, model: nn.Module, part: nn.Module, missing: set[str]) -> None:
     """Refuse random numbers for weights, which the library puts where a file has none."""
     used = {id(weight) for key, weight in part.named_parameters() if not key.startswith(_UNUSED)}
     found = [key for key, weight in model.named_parameters() if id(weight) in used]
     lacking = [key for key in found if key in missing]
     if lacking:
         raise PilotageError(
-            f"the text encoder {str(name)!r} cannot be loaded: its file lacks {len(lacking)} of "
+            f"the text encoder {name!r} cannot be loaded: its file lacks {len(lacking)} of "
             f"{len(found)} weights, such as {lacking[0]}; give a model whose file has them under "
             "the names of this version of transformers."
         )

@@ -1,4 +1,4 @@
-"""Captions from files in an image folder: a text file beside each image, and metadata tables.
+"""Captions that a user wrote into files: beside images, in metadata tables, as prompts.
 
 `metadata.csv` and `metadata.jsonl` follow the `imagefolder` convention of `datasets`: a column
 `file_name` with paths relative to the metadata file, and a column of captions.
@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from pilotage.data.captions import (
     one_line,
     say_several,
 )
-from pilotage.data.text_files import is_visible, read_text
+from pilotage.data.request import Say
 from pilotage.errors import PilotageError
+from pilotage.utils.files import read_text
 
-Say = Callable[[str], None]
 Rows = list[tuple[int, dict[str, Any]]]  # each with the number of its line
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -60,6 +60,25 @@ def match_captions(
     used = set(beside.values())
     rest = [path for path in others if path not in used and Path(path).name not in METADATA]
     return captions, rest
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 text file that are not blank, without white space at their ends.
+
+    Raises:
+        PilotageError: There is no such file, it is not UTF-8, or it has no prompt.
+    """
+    # Not splitlines(): a prompt may contain what Unicode takes for a line's end.
+    lines = [line.strip() for line in read_text(path, "prompts: the file").split("\n")]
+    prompts = [line for line in lines if line]
+    if not prompts:
+        raise PilotageError(f"prompts: the file {str(path)!r} is empty; give one prompt per line")
+    return prompts
+
+
+def is_visible(name: str) -> bool:
+    """Whether a file or folder name does not start with a dot."""
+    return not name.startswith(".")
 
 
 def stem(path: str) -> str:
@@ -165,13 +184,15 @@ def image_of(row: Mapping[str, Any], line: int, file: Path) -> str:
 
 def check_value(value: Any, column: str, line: int, file: Path) -> str | list[str] | None:
     """`value`, if it is text, a list of texts or None."""
+    if value is None:
+        return None
     texts = value if isinstance(value, list) else [value]
-    if value is not None and not all(isinstance(text, str) and is_unicode(text) for text in texts):
+    if not all(isinstance(text, str) and is_unicode(text) for text in texts):
         raise PilotageError(
             f"data: line {line} of {str(file)!r} has {value!r} in column {column!r}; allowed are "
             "text, lists of texts and null"
         )
-    return value
+    return texts if isinstance(value, list) else texts[0]
 
 
 def is_unicode(text: str) -> bool:

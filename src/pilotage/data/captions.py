@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pilotage.data.columns import LABEL_NAMES, Table, check_asked, only_one
-from pilotage.data.decode import Row
+from pilotage.data.decode import Row, bytes_and_path
+from pilotage.data.request import Request, Say
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-Say = Callable[[str], None]
 Kind = Literal["string", "strings"] | None
 
 CAPTION_NAMES = ("text", "caption", "captions", "prompt", "description")
@@ -25,17 +25,6 @@ LOOKED_FOR = (
     "metadata.jsonl or metadata.csv beside the images, and in a column of strings (caption_column)"
 )
 NAMED_AT_MOST = 3
-
-
-@dataclass(frozen=True)
-class CaptionRequest:
-    """That captions are wanted.
-
-    Attributes:
-        column: The column that holds them, found by its name or type if None.
-    """
-
-    column: str | None = None
 
 
 def one_line(text: str) -> str:
@@ -64,43 +53,32 @@ def say_several(count: int, where: str, say: Say) -> None:
     say(f"data: {count} images have several captions in {where}; the first of each is used")
 
 
-def known_caption_column(features: Features, asked: str | None) -> str | None:
-    """The column with captions where it need not be found: an image folder's, or the one asked for.
+def find_caption_column(features: Features, image: str, request: Request) -> str | None:
+    """The column with captions, None where they are not wanted.
 
-    Raises:
-        PilotageError: There is no such column.
-    """
-    if CAPTION_OF_FILE in features:
-        return CAPTION_OF_FILE
-    return None if asked is None else check_asked("caption_column", asked, features)
-
-
-def check_columns_differ(caption: str | None, label: str | None) -> None:
-    """Raise PilotageError if one column is asked for captions and for labels."""
-    if caption is not None and caption == label:
-        raise PilotageError(
-            f"data: caption_column={caption!r} and label_column={label!r} are the same column; "
-            "set label_column to another, or leave it out"
-        )
-
-
-def find_caption_column(features: Features, image: str, label: str | None, say: Say) -> str:
-    """The column with captions, of strings or of lists of strings.
+    It is the image folder's own, or the one asked for, or else one of strings or lists of strings,
+    which is said if its name does not speak for it.
 
     Args:
         features: The columns.
         image: The one that holds images.
-        label: The one that was asked for labels.
-        say: Told the column if its name does not speak for it.
+        request: What is asked for.
 
     Raises:
-        PilotageError: There is none beside these, or there are several.
+        PilotageError: There is none beside the columns of images and labels, or there are several.
     """
+    if not request.captions:
+        return None
+    if CAPTION_OF_FILE in features:
+        return CAPTION_OF_FILE
+    if request.caption_column is not None:
+        return check_asked("caption_column", request.caption_column, features)
+    label = request.label_column
     kinds = {name: feature_kind(features[name]) for name in features if name != image}
-    asked = {label: kinds.pop(label)} if label in kinds else {}
-    if (found := choose_column(kinds, say)) is not None:
+    kind_of_label = None if label is None else kinds.pop(label, None)
+    if (found := choose_column(kinds, request.say)) is not None:
         return found
-    if choose_column(asked, lambda _: None) is not None:
+    if label is not None and choose_column({label: kind_of_label}, lambda _: None) is not None:
         raise PilotageError(
             f"data: label_column={label!r} is the only column that caption_column could be; set "
             "label_column to another, or leave it out"
@@ -154,36 +132,36 @@ def add_captions(table: Table, dataset: Dataset, column: str, say: Say) -> Table
 
 def check_captions(table: Table) -> None:
     """Raise PilotageError unless an image has a caption, which may be empty."""
-    if all(caption is None for caption in table.captions):
+    if all(caption is None for caption in table.captions or ()):
         raise PilotageError(f"data: no image of split {table.split!r} has a caption; {LOOKED_FOR}")
 
 
 def say_gaps(tables: Sequence[Table], say: Say) -> None:
     """Notes on missing and on empty captions, of all tables together."""
-    gaps = [
-        (table, row)
+    every = [
+        (table, row, caption)
         for table in tables
-        for row, caption in enumerate(table.captions)
-        if caption is None
+        for row, caption in enumerate(table.captions or ())
     ]
+    gaps = [(table, row) for table, row, caption in every if caption is None]
     if gaps:
         names = ", ".join(image_names(tables, gaps[:NAMED_AT_MOST]))
         if len(gaps) > 1:
             names = f"{len(gaps)} images ({names}{', ...' if len(gaps) > NAMED_AT_MOST else ''})"
         say(f"data: no caption for {names}; the empty caption is used")
-    empty = sum(table.captions.count("") for table in tables)
+    empty = sum(caption == "" for _, _, caption in every)
     if empty:
-        total = sum(len(table.captions) for table in tables) - len(gaps)
-        say(f"data: {empty} of {total} captions {'is' if empty == 1 else 'are'} empty")
+        verb = "is" if empty == 1 else "are"
+        say(f"data: {empty} of {len(every) - len(gaps)} captions {verb} empty")
 
 
 def image_names(tables: Sequence[Table], rows: Sequence[tuple[Table, int]]) -> list[str]:
     """Names for rows: a file's path below the folder that holds all files, or row and split."""
-    files = [file_of(table.images[row]["image"]) for table, row in rows]
+    files = [file_of(table.images.dataset[row]["image"]) for table, row in rows]
     names = [f"row {row} of split {table.split!r}" for table, row in rows]
     if not any(files):
         return names
-    every = (file_of(row) for table in tables for row in table.images["image"])
+    every = (file_of(row) for table in tables for row in table.images.dataset["image"])
     root = os.path.commonpath([Path(file).parent for file in every if file])
     pairs = zip(files, names, strict=True)
     return [os.path.relpath(file, root) if file else name for file, name in pairs]
@@ -191,5 +169,5 @@ def image_names(tables: Sequence[Table], rows: Sequence[tuple[Table, int]]) -> l
 
 def file_of(row: Row) -> str | None:
     """The absolute path of an image that is read from its file."""
-    path = row.get("path") if isinstance(row, dict) and row.get("bytes") is None else None
-    return path if path is not None and Path(path).is_absolute() else None
+    content, path = bytes_and_path(row)
+    return path if content is None and path is not None and Path(path).is_absolute() else None

@@ -1,4 +1,4 @@
-"""What lossless codecs need for images: the yardstick of a likelihood in bits per dimension."""
+"""What lossless codecs need for images, beside a likelihood in bits per dimension."""
 
 import importlib.util
 import io

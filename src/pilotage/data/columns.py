@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pilotage.data.image_data import EncodedImages
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
@@ -31,35 +32,51 @@ class LabelError(PilotageError):
 
 @dataclass(frozen=True)
 class Table:
-    """One split: encoded images and their labels.
+    """Images of one split, still encoded, with their labels.
 
     Attributes:
-        split: The split's name.
-        images: Dataset with the one column `image`, not decoded.
+        images: N of them.
         classes: Class names.
         codes: int64 (N,), indices into `classes`, or `UNLABELLED`.
         captions: (N,), each text or None, where captions are wanted.
     """
 
-    split: str
-    images: Dataset
+    images: EncodedImages
     classes: tuple[str, ...]
     codes: np.ndarray
     captions: tuple[str | None, ...] | None = None
 
+    @property
+    def split(self) -> str:
+        """The split's name."""
+        return self.images.split
 
-def read_table(split: str, dataset: Dataset, image: str) -> Table:
+    def select(self, rows: np.ndarray) -> Table:
+        """Some of the images."""
+        captions = None if self.captions is None else tuple(self.captions[row] for row in rows)
+        return Table(self.images.select(rows), self.classes, self.codes[rows], captions)
+
+
+def read_table(split: str, dataset: Dataset, column: str) -> Table:
     """The images of one split, still encoded and unlabelled.
 
     Raises:
         PilotageError: There is no such column.
     """
-    if image not in dataset.column_names:
+    from datasets import Image
+
+    if column not in dataset.column_names:
         raise PilotageError(
-            f"data: split {split!r} has no image column {image!r}; "
+            f"data: split {split!r} has no image column {column!r}; "
             f"its columns are {', '.join(dataset.column_names)}"
         )
-    return Table(split, encoded_images(dataset, image), (), np.full(len(dataset), UNLABELLED))
+    images = dataset.with_format(None).select_columns([column])
+    if isinstance(images.features[column], Image):
+        images = images.cast_column(column, Image(decode=False))
+    if column != "image":
+        images = images.rename_column(column, "image")
+    rows = np.arange(len(dataset))
+    return Table(EncodedImages(images, rows, split), (), np.full_like(rows, UNLABELLED))
 
 
 def add_labels(table: Table, dataset: Dataset, column: str) -> Table:
@@ -74,16 +91,6 @@ def add_labels(table: Table, dataset: Dataset, column: str) -> Table:
     return replace(table, classes=classes, codes=codes)
 
 
-def encoded_images(dataset: Dataset, column: str) -> Dataset:
-    """The image column alone, named `image`; rows are bytes or dicts of bytes and path."""
-    from datasets import Image
-
-    images = dataset.with_format(None).select_columns([column])
-    if isinstance(images.features[column], Image):
-        images = images.cast_column(column, Image(decode=False))
-    return images if column == "image" else images.rename_column(column, "image")
-
-
 def find_image_column(features: Features, asked: str | None) -> str:
     """The column with images: of `Image` feature, else bytes and path, else binary.
 
@@ -94,7 +101,11 @@ def find_image_column(features: Features, asked: str | None) -> str:
 
     if asked is not None:
         return check_asked("image_column", asked, features)
-    tests = (lambda f: isinstance(f, Image), is_bytes_and_path, is_binary)
+    tests: list[Callable[[Any], bool]] = [
+        lambda feature: isinstance(feature, Image),
+        is_bytes_and_path,
+        is_binary,
+    ]
     for test in tests:
         found = [name for name, feature in features.items() if test(feature)]
         if found:
@@ -190,7 +201,7 @@ def read_labels(dataset: Dataset, column: str) -> tuple[tuple[str, ...], np.ndar
     return number_values(values.to_pylist())
 
 
-def number_values(values: list) -> tuple[tuple[str, ...], np.ndarray]:
+def number_values(values: list[Any]) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the distinct values in order, and each value's index."""
     known = sorted({value for value in values if is_label(value)})
     index = {value: i for i, value in enumerate(known)}

@@ -1,4 +1,4 @@
-"""One encoded image: its header, and its pixels in a wanted shape.
+"""Encoded images: their headers, the one shape that all of a data set get, and their pixels.
 
 A row is what `datasets` gives without decoding: bytes, or a dict of `bytes` and `path`.
 """
@@ -6,17 +6,21 @@ A row is what `datasets` gives without decoding: bytes, or a dict of `bytes` and
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pilotage.data.request import Say, Size
 from pilotage.errors import PilotageError
 
-Row = dict | bytes | None
+Row = dict[str, Any] | bytes | None
+Shape = tuple[int, int, int]
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -43,7 +47,58 @@ def read_header(row: Row) -> Header:
         return Header(channels, height, width, alpha, deep)
 
 
-def read_pixels(row: Row, shape: tuple[int, int, int]) -> np.ndarray:
+def choose_shape(headers: Counter[Header], size: Size | None, say: Say) -> Shape:
+    """The shape (C, H, W) for images with these headers, said where it changes any of them.
+
+    Args:
+        headers: How many images have each header.
+        size: (height, width) as asked for, or None: the common size, and for mixed sizes the
+            smallest height and the smallest width.
+        say: Receives one-line notes.
+    """
+    total = headers.total()
+    if alpha := sum(n for header, n in headers.items() if header.alpha):
+        say(f"data: the alpha channel of {alpha} of {total} images is dropped")
+    if deep := sum(n for header, n in headers.items() if header.deep):
+        say(f"data: {deep} of {total} images have more than 8 bits and are scaled to 0..255")
+    return choose_channels(headers, say), *choose_size(headers, size, say)
+
+
+def choose_channels(headers: Counter[Header], say: Say) -> int:
+    """1 if every image is grey, else 3."""
+    grey = sum(n for header, n in headers.items() if header.channels == 1)
+    if 0 < grey < headers.total():
+        say(f"data: {grey} of {headers.total()} images are grey and become RGB like the others")
+    return 1 if grey == headers.total() else 3
+
+
+def check_one_size(headers: Counter[Header]) -> None:
+    """Raise a `PilotageError` if images are of several sizes."""
+    sizes = sorted({(header.height, header.width) for header in headers})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{height}x{width}" for height, width in sizes[:3])
+        raise PilotageError(
+            f"images have {len(sizes)} sizes ({shown}{', ...' if len(sizes) > 3 else ''}): they "
+            "must all have one, or give size to resize them."
+        )
+
+
+def choose_size(headers: Counter[Header], size: Size | None, say: Say) -> Size:
+    """The size (height, width) as asked for, or the largest that no image has to grow for."""
+    heights = [header.height for header in headers]
+    widths = [header.width for header in headers]
+    height, width = size or (min(heights), min(widths))
+    others = sum(n for h, n in headers.items() if (h.height, h.width) != (height, width))
+    if others:
+        say(
+            f"data: {others} of {headers.total()} images are resized and centre-cropped to "
+            f"{height}x{width} (height x width); heights are {min(heights)} to {max(heights)}, "
+            f"widths {min(widths)} to {max(widths)}"
+        )
+    return height, width
+
+
+def read_pixels(row: Row, shape: Shape) -> NDArray[np.uint8]:
     """Decode an image to uint8 (C, H, W).
 
     EXIF orientation is applied, alpha is dropped, grey and colour become what C says, and an image
@@ -62,15 +117,24 @@ def read_pixels(row: Row, shape: tuple[int, int, int]) -> np.ndarray:
 @contextmanager
 def open_image(row: Row) -> Iterator[Image.Image]:
     """Open an image from its bytes, or else from its file, and close it afterwards."""
-    content, path = (row.get("bytes"), row.get("path")) if isinstance(row, dict) else (row, None)
-    if content is None and path is None:
-        raise ValueError("there is no image")
     # Not by name: Pillow then maps uncompressed TIFF files and gets turned ones wrong.
-    with (
-        Path(path).open("rb") if content is None else io.BytesIO(content) as file,
-        Image.open(file) as image,
-    ):
+    with open_bytes(row) as file, Image.open(file) as image:
         yield image
+
+
+def open_bytes(row: Row) -> BinaryIO:
+    """The encoded image, to be read."""
+    content, path = bytes_and_path(row)
+    if content is not None:
+        return io.BytesIO(content)
+    if path is None:
+        raise ValueError("there is no image")
+    return Path(path).open("rb")
+
+
+def bytes_and_path(row: Row) -> tuple[bytes | None, str | None]:
+    """What a row has of an image: its bytes, or the path of its file."""
+    return (row.get("bytes"), row.get("path")) if isinstance(row, dict) else (row, None)
 
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:
@@ -86,7 +150,8 @@ def orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8."""
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # asking would decode the pixels, in search of EXIF data behind them
-    return image.getexif().get(ORIENTATION, 1)
+    found: int = image.getexif().get(ORIENTATION, 1)
+    return found
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -123,7 +188,7 @@ def naming(row: Row, number: int, split: str) -> Iterator[None]:
             reason = "it is not an image that Pillow can read"
         else:
             reason = str(error) or type(error).__name__
-        path = row.get("path") if isinstance(row, dict) else None
-        by_path = path is not None and row.get("bytes") is None
+        content, path = bytes_and_path(row)
+        by_path = content is None and path is not None
         name = repr(path) if by_path else f"in row {number} of split {split!r}"
         raise PilotageError(f"data: cannot read image {name}: {reason}") from error

@@ -8,19 +8,18 @@ in its cache. Here the listing is fresh every time, and image bytes are read fro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pilotage.data.caption_files import match_captions, read_metadata
-from pilotage.data.captions import CAPTION_OF_FILE, CaptionRequest
-from pilotage.data.text_files import is_visible
+from pilotage.data.caption_files import is_visible, match_captions, read_metadata
+from pilotage.data.captions import CAPTION_OF_FILE
+from pilotage.data.request import Request, Say
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Say = Callable[[str], None]
 Described = Mapping[str, str | None] | None  # captions by image; None where they are not wanted
 
 SUFFIXES = frozenset(
@@ -54,18 +53,23 @@ class Listing(NamedTuple):
         """The same files, all of one class."""
         return self._replace(labels=[name] * len(self.paths))
 
+    def joined(self, other: Listing) -> Listing:
+        """These files and others, with captions."""
+        captions = [*(self.captions or ()), *(other.captions or ())]
+        return Listing(self.paths + other.paths, self.labels + other.labels, captions)
 
-def read_folder(root: Path, say: Say, captions: CaptionRequest | None = None) -> dict[str, Dataset]:
+
+def read_folder(root: Path, request: Request) -> dict[str, Dataset]:
     """Open an image folder; classes are named after the first folder level.
 
     Args:
         root: A folder of class folders; a folder with nothing but split folders (the keys of
             `SPLIT_NAMES`, in any case), where that for training has class folders; or a folder of
             images.
-        say: Receives notes on empty class folders and on files that are passed over.
-        captions: If given, captions are wanted, and folders are places before they are classes:
+        request: Whether captions are wanted. Then folders are places before they are classes:
             images beside folders are taken like those in them, and then all are of one class; the
-            training folder of split folders may hold images without class folders.
+            training folder of split folders may hold images without class folders. Its ``say``
+            receives notes on empty class folders and on files that are passed over.
 
     Returns:
         Split name to a dataset with the columns `image` (path), `label` (class name, None
@@ -74,8 +78,9 @@ def read_folder(root: Path, say: Say, captions: CaptionRequest | None = None) ->
     Raises:
         PilotageError: No image is found, or a caption cannot be read.
     """
-    described = None if captions is None else read_metadata(root, captions.column, say)
-    if is_split_layout(root, captioned=captions is not None):
+    say = request.say
+    described = read_metadata(root, request.caption_column, say) if request.captions else None
+    if is_split_layout(root, captioned=request.captions):
         splits = read_splits(root, say, described)
         return {name: as_dataset(listing) for name, listing in splits.items() if listing.paths}
     listing = read_classes(root, say, described)
@@ -124,10 +129,11 @@ def read_splits(root: Path, say: Say, described: Described) -> dict[str, Listing
     All are of one class where the training images, or only some of a split, are without a class.
     """
     folders = subfolders(root)
-    splits = {split_name(folder): read_classes(folder, say, described) for folder in folders}
+    splits = {
+        SPLIT_NAMES[folder.name.lower()]: read_classes(folder, say, described) for folder in folders
+    }
     if described is not None:
-        train, beside = splits["train"], read_beside(root, say, described)
-        splits["train"] = Listing(*(a + b for a, b in zip(train, beside, strict=True)))
+        splits["train"] = splits["train"].joined(read_beside(root, say, described))
     if None in splits["train"].labels or any(listing.mixed for listing in splits.values()):
         return {name: listing.of_class(root.name) for name, listing in splits.items()}
     return splits
@@ -168,7 +174,7 @@ def read_classes(root: Path, say: Say, described: Described) -> Listing:
     if paths and loose:
         say_loose(len(loose), root, say, taken=described is not None)
     if not paths or described is not None:
-        paths, labels = loose + paths, [None] * len(loose) + labels
+        paths, labels = loose + paths, [*[None] * len(loose), *labels]
     captions = None
     if described is not None:
         captions, others = match_captions(paths, others, described)
@@ -198,7 +204,8 @@ def subfolders(root: Path) -> list[Path]:
 
 def list_images(folder: Path, deep: bool = True) -> tuple[list[str], list[str]]:
     """Visible files in `folder`, and below it if `deep`: images and others, each in name order."""
-    images, others = [], []
+    images: list[str] = []
+    others: list[str] = []
     for here, below, files in os.walk(folder):
         below[:] = sorted(filter(is_visible, below)) if deep else []
         for name in sorted(filter(is_visible, files)):

@@ -1,4 +1,4 @@
-"""`ImageData`: labelled uint8 images, in memory or decoded when asked for."""
+"""`LabelledData`, what all sources give, and `ImageData`, in memory or decoded when asked for."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pilotage.data.decode import Header, Row, naming, read_header, read_pixels
+from pilotage.data.decode import Header, Row, Shape, naming, read_header, read_pixels
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,50 @@ FINGERPRINT_SAMPLE = 256
 
 T = TypeVar("T")
 Captions = tuple[str, ...] | None
+
+
+class LabelledData(Protocol):
+    """What training and measuring need of data: images, points, or what is drawn when asked for."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; label i stands for `classes[i]`."""
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " N"]:
+        """int64 (N,), read-only."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an image, (C, H, W), or of a point, (D,)."""
+
+    @property
+    def captions(self) -> Captions:
+        """(N,), each of one line and maybe empty; None where there are none."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing has to be decoded any more."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what makes these data others than others."""
+
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+        """Images (B, C, H, W) as uint8, or points (B, D) as float32, by index, as a new tensor."""
+
+
+class Pixels(Protocol):
+    """Where the images of an `ImageData` come from, if they are no array."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are decoded already."""
+
+    def take(self, indices: np.ndarray, shape: Shape) -> NDArray[np.uint8]:
+        """Images of a shape by index, uint8 (B, C, H, W)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +90,11 @@ class ImageData:
 
     classes: tuple[str, ...]
     labels: Int64[np.ndarray, " N"]
-    shape: tuple[int, int, int]
-    _pixels: np.ndarray | EncodedImages = field(repr=False)
+    shape: Shape
+    _pixels: NDArray[np.uint8] | Pixels = field(repr=False)
     captions: Captions = field(default=None, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.labels.setflags(write=False)
 
     @classmethod
@@ -87,8 +132,9 @@ class ImageData:
                 f"data: {len(captions)} captions for {len(labels)} images are not allowed; give "
                 "one per image"
             )
-        captions = None if captions is None else tuple(captions)
-        return cls(tuple(classes), labels, tuple(images.shape[1:]), images, captions)
+        C, H, W = images.shape[1:]
+        texts = None if captions is None else tuple(captions)
+        return cls(tuple(classes), labels, (C, H, W), images, texts)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -96,7 +142,7 @@ class ImageData:
     @property
     def in_memory(self) -> bool:
         """Whether the images are decoded already."""
-        return isinstance(self._pixels, np.ndarray)
+        return isinstance(self._pixels, np.ndarray) or self._pixels.in_memory
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> UInt8[Tensor, "B C H W"]:
         """Images by index, as a new uint8 tensor (B, C, H, W) with values 0..255.
@@ -113,24 +159,22 @@ class ImageData:
         In memory all pixels count. Otherwise `FINGERPRINT_SAMPLE` images, evenly spaced from first
         to last, stand for all: a change to another image's pixels goes unseen.
         """
-        facts = json.dumps([self.classes, self.shape, len(self), self.in_memory])
-        digest = hashlib.sha256(facts.encode())
-        digest.update(self.labels.astype("<i8").tobytes())
-        if self.in_memory:
-            digest.update(np.ascontiguousarray(self._pixels))
+        if isinstance(self._pixels, np.ndarray):
+            pixels = self._pixels
         else:
             sample = np.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_SAMPLE))
-            digest.update(self._take(sample.astype(np.int64)))
-        if self.captions is not None:
-            digest.update(json.dumps(self.captions).encode())
-        return digest.hexdigest()
+            pixels = self._take(sample.astype(np.int64))
+        texts = () if self.captions is None else (json.dumps(self.captions).encode(),)
+        facts = [self.classes, self.shape, len(self), self.in_memory]
+        return hash_of(facts, self.labels.astype("<i8"), pixels, *texts)
 
-    def _take(self, indices: np.ndarray) -> np.ndarray:
+    def _take(self, indices: np.ndarray) -> NDArray[np.uint8]:
         if not indices.size:
             return np.empty((0, *self.shape), np.uint8)
-        if self.in_memory:
-            return self._pixels[indices]
-        return self._pixels.select(indices).decode(self.shape)
+        if isinstance(self._pixels, np.ndarray):
+            images: NDArray[np.uint8] = self._pixels[indices]
+            return images
+        return self._pixels.take(indices, self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +190,11 @@ class EncodedImages:
     dataset: Dataset
     rows: np.ndarray
     split: str
+    in_memory = False
+
+    def take(self, indices: np.ndarray, shape: Shape) -> NDArray[np.uint8]:
+        """Images decoded to a shape by index, uint8 (B, C, H, W)."""
+        return self.select(indices).decode(shape)
 
     def select(self, indices: np.ndarray) -> EncodedImages:
         """A part of these rows, or the same in another order."""
@@ -158,7 +207,7 @@ class EncodedImages:
             total.update(part)
         return total
 
-    def decode(self, shape: tuple[int, int, int]) -> np.ndarray:
+    def decode(self, shape: Shape) -> NDArray[np.uint8]:
         """All images, uint8 (N, C, H, W)."""
         pixels = np.empty((len(self.rows), *shape), np.uint8)
 
@@ -174,7 +223,7 @@ class EncodedImages:
         self,
         labels: np.ndarray,
         classes: tuple[str, ...],
-        shape: tuple,
+        shape: Shape,
         captions: Captions = None,
     ) -> ImageData:
         """`ImageData` of these rows, decoded now if it takes at most `MAX_BYTES_IN_MEMORY`."""
@@ -193,6 +242,14 @@ class EncodedImages:
         for number, row in zip(numbers, self.dataset[numbers]["image"], strict=True):
             with naming(row, int(number), self.split):
                 yield reader(row)
+
+
+def hash_of(facts: object, *parts: np.ndarray | bytes) -> str:
+    """SHA-256 (hex) of facts that JSON can tell, and of bytes or an array's bytes."""
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).data)
+    return digest.hexdigest()
 
 
 def in_threads(work: Callable[[slice], T], tasks: Sequence[slice]) -> list[T]:

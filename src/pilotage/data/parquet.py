@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 SPLIT_PREFIX = re.compile(r"train|test|validation|val(?![a-z])")
 
 
-def parquet_files(folder: Path) -> list[Path]:
-    """The Parquet files of a folder, or else of its `data` folder (the layout of the hub).
+def parquet_files(path: Path) -> list[Path]:
+    """The Parquet file that this is; of a folder, those in it, or else in its `data` folder.
 
-    `metadata.parquet` describes the images of an image folder and is no data of its own.
+    The latter is the layout of the hub. `metadata.parquet` describes the images of an image folder
+    and is no data of its own.
     """
-    for place in (folder, folder / "data"):
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".parquet" else []
+    for place in (path, path / "data"):
         found = [path for path in sorted(place.glob("*.parquet")) if path.is_file()]
         found = [path for path in found if path.name[0] != "." and path.stem != "metadata"]
         if found:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from numbers import Integral, Real
-from typing import Any, NamedTuple, no_type_check
+from numbers import Real
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from pilotage.data.image_data import hash_of
+from pilotage.data.request import Say, is_whole
 from pilotage.errors import PilotageError
 from pilotage.utils.seeding import derived_generator
 
@@ -49,8 +49,10 @@ class PointData:
     labels: Int64[np.ndarray, " N"]
     modes: GaussianModes
     _points: Float32[np.ndarray, "N D"] = field(repr=False)
+    captions: ClassVar[None] = None
+    in_memory: ClassVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.labels.setflags(write=False)
 
     @classmethod
@@ -79,14 +81,9 @@ class PointData:
         return len(self.labels)
 
     @property
-    def shape(self) -> tuple[int]:
+    def shape(self) -> tuple[int, ...]:
         """(D,)."""
         return self._points.shape[1:]
-
-    @property
-    def in_memory(self) -> bool:
-        """True."""
-        return True
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Float32[Tensor, "B D"]:
         """Points by index, as a new float32 tensor (B, D)."""
@@ -96,14 +93,10 @@ class PointData:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of classes, labels, shape and points."""
-        facts = json.dumps([self.classes, self.shape, len(self)])
-        digest = hashlib.sha256(facts.encode())
-        digest.update(self.labels.astype("<i8").tobytes())
-        digest.update(self._points.astype("<f4").tobytes())
-        return digest.hexdigest()
+        facts = [self.classes, self.shape, len(self)]
+        return hash_of(facts, self.labels.astype("<i8"), self._points.astype("<f4"))
 
 
-@no_type_check  # settings are judged here, in a sentence
 def check_modes(modes: GaussianModes, count: int) -> np.ndarray:
     """The means as float64 (M, D), read-only."""
     means = np.array(modes.means, np.float64)
@@ -113,7 +106,7 @@ def check_modes(modes: GaussianModes, count: int) -> np.ndarray:
         )
     if not isinstance(modes.std, Real) or not 0 < modes.std < np.inf:
         raise PilotageError(f"data: std={modes.std!r} is not allowed; give a positive number")
-    if not isinstance(count, Integral) or isinstance(count, bool) or count < 0:
+    if not is_whole(count) or count < 0:
         raise PilotageError(f"data: count={count!r} is not allowed; give a whole number from 0 up")
     means.setflags(write=False)
     return means
@@ -128,14 +121,12 @@ def grid(side: int, reach: float, std: float) -> GaussianModes:
 MIXTURES = {"25-gaussians": grid(5, 0.8, 0.01)}
 
 
-def is_mixture(source: Any) -> bool:
+def is_mixture(source: object) -> bool:
     """Whether `source` is the name of a mixture."""
     return isinstance(source, str) and source in MIXTURES
 
 
-def load_points(
-    name: str, held_out: float, seed: int, say: Callable[[str], None], **not_for_points: Any
-) -> tuple[PointData, PointData]:
+def load_points(name: str, held_out: float, seed: int, say: Say) -> tuple[PointData, PointData]:
     """The training and the held-out points of a named mixture.
 
     Args:
@@ -143,17 +134,7 @@ def load_points(
         held_out: Not used, which is said: there are as many points as one likes.
         seed: Draws the points.
         say: Receives one-line notes.
-        not_for_points: Settings of images, all of which must be None.
-
-    Raises:
-        PilotageError: A setting of images was given.
     """
-    for setting, value in not_for_points.items():
-        if value is not None:
-            raise PilotageError(
-                f"data: {setting}={value!r} is not allowed with {name!r}, which has points instead "
-                "of images; leave it out"
-            )
     say(
         f"data: {name!r} has {TRAIN_POINTS} training and {HELD_OUT_POINTS} held-out points; "
         f"held_out={held_out:g} is not used"

@@ -1,68 +1,226 @@
-"""From what the user names to splits: `{"train": Dataset, "test": Dataset, ...}`."""
+"""What `load_data` can load: a registry of sources, each with the names that it takes."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pilotage.data import folders
-from pilotage.data import parquet as tables
-from pilotage.data.captions import CaptionRequest
+from pilotage.data.captions import LOOKED_FOR
+from pilotage.data.folders import read_folder
+from pilotage.data.image_data import LabelledData
+from pilotage.data.parquet import parquet_files, read_hub, read_parquet
+from pilotage.data.points import is_mixture, load_points
+from pilotage.data.request import HELD_OUT, Request, Say, check_size
+from pilotage.data.shapes import load_shapes
+from pilotage.data.splits import load_splits
+from pilotage.data.stacked import PREFIX, stack
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Sets = tuple[LabelledData, LabelledData]
+
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 FILE_SUFFIX = re.compile(r"\.(?!v\d)[A-Za-z]\w{0,6}$")  # a version like name.v1 is none
 
 
-def open_source(
-    source: str | Path, say: Callable[[str], None], captions: CaptionRequest | None = None
-) -> dict[str, Dataset]:
-    """Find out what `source` is and open it, images still encoded.
+@dataclass(frozen=True)
+class Source:
+    """A kind of data, known to `load_data` once it is among `SOURCES`.
+
+    Attributes:
+        takes: Whether what the user named is of this kind.
+        open: Its training and its held-out set, as they were asked for. `load_splits` makes them of
+            `datasets.Dataset`s, `ImageData.from_arrays` of arrays.
+    """
+
+    takes: Callable[[str | Path], bool]
+    open: Callable[[Request], Sets]
+
+
+def load_data(
+    source: str | Path,
+    size: int | Sequence[int] | None = None,
+    held_out: float = HELD_OUT,
+    seed: int = 0,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    say: Say = print,
+    mixed_sizes: bool = True,
+    caption_column: str | None = None,
+    captions: bool = False,
+) -> Sets:
+    """Load a training and a held-out set of labelled images, with captions if wanted, or of points.
 
     Args:
-        source: `"digits"`, a folder, a `.parquet` file or a hub id; see `load_data`.
-        say: Receives one-line notes.
-        captions: If given, an image folder's captions become a column `CAPTION_OF_FILE`.
+        source: One of
+
+            - `"digits"`: scikit-learn's 8x8 digits (`./digits` names a folder of that name);
+            - a folder of class folders; a folder with the folders `train` and `test` or
+              `validation` (or their common other names), each of class folders; a folder of images,
+              all of one class;
+            - `"shapes"`: captioned shapes, see `load_shapes`, with no other settings than size and
+              seed;
+            - a `.parquet` file, or a folder of them, where `train*.parquet` with `test*.parquet`
+              or `validation*.parquet` are splits and any other set of names is training data;
+            - a Hugging Face hub id `name`, `owner/name` or `owner/name:config`, if no such path
+              exists;
+            - `"stacked:SOURCE"`: three random grey images of any of these as the channels of one,
+              see `StackedData`; all other settings are those of SOURCE;
+            - `"25-gaussians"`: points in the plane around a grid of 5x5 means, see `PointData`.
+        size: Height and width in pixels, or one number for a square. None keeps the size that all
+            images share, and takes the smallest height and the smallest width of mixed ones.
+            Images of another size are resized to cover it and centre-cropped.
+        held_out: Fraction of each class to hold out, from 0 up to, but not including, 1. Not used
+            where the source has a labelled test or validation split. Of captioned images whose
+            classes are all too small, and were not asked for, it is the fraction of all.
+        seed: Draws the held-out images.
+        image_column: Column of encoded images, found by its type if None.
+        label_column: Column of labels, found by its type or name if None. Whole numbers or
+            strings; without any, all images are of class "all". Where captions are wanted and no
+            column is named, labels that cannot be used count as none.
+        say: Receives each one-line note once.
+        mixed_sizes: Whether images of several sizes may be brought to one where size is None.
+        caption_column: Column of captions in Parquet files, a hub data set or the metadata of an
+            image folder, found by its name or type if None. Strings, or lists of strings, of which
+            the first counts. Naming one asks for captions.
+        captions: Whether captions are wanted. In an image folder they are in `metadata.csv` or
+            `metadata.jsonl` (column `file_name`, relative to that file) or in a text file beside
+            each image; folders named like splits are then splits even without class folders, and
+            images beside folders are taken with those in them, all of one class.
 
     Returns:
-        Split name to `datasets.Dataset`. Every column is as the source has it.
+        The training and the held-out set, of the same classes and shape. Grey images have one
+        channel, all others three; alpha is dropped, EXIF orientation applied. Classes are those
+        that the source's training split has images of. A missing caption is told and becomes the
+        empty one.
 
     Raises:
-        PilotageError: There is no such source, or it cannot be read.
+        PilotageError: A setting is not allowed, the source, a label, a caption or an image is not
+            usable, or captions are wanted and no image has one.
     """
-    if source == "digits":
-        return {"train": digits()}
-    if source == "":
+    request = Request(
+        source=source,
+        say=once(say),
+        size=check_size(size),
+        held_out=held_out,
+        seed=seed,
+        image_column=image_column,
+        label_column=label_column,
+        caption_column=caption_column,
+        captions=captions or caption_column is not None,
+        mixed_sizes=mixed_sizes,
+    )
+    return open_source(request)
+
+
+def open_source(request: Request) -> Sets:
+    """The sets of the first of `SOURCES` that takes what was named.
+
+    Raises:
+        PilotageError: There is none.
+    """
+    named = request.source
+    if named == "":
         raise PilotageError("data: source='' is not allowed; name a folder, a file or a hub id")
-    path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111 - no error for ~nobody
-    if path.is_dir():
-        files = tables.parquet_files(path)
-        if files:
-            return tables.read_parquet(files, say)
-        return folders.read_folder(path, say, captions)
-    if path.is_file():
-        if path.suffix.lower() != ".parquet":
-            raise PilotageError(f"data: {str(source)!r} is neither a folder nor a .parquet file")
-        return tables.read_parquet([path], say)
-    if isinstance(source, str) and is_hub_id(source):
-        say(f"data: there is no folder {source!r} here; asking the Hugging Face hub for it")
-        return tables.read_hub(source)
+    for source in SOURCES:
+        if source.takes(named):
+            return source.open(request)
+    if located(named).is_file():
+        raise PilotageError(f"data: {str(named)!r} is neither a folder nor a .parquet file")
     raise PilotageError(
-        f"data: no such folder or file {str(source)!r}; allowed are 'digits', an image folder, "
+        f"data: no such folder or file {str(named)!r}; allowed are 'digits', an image folder, "
         "a .parquet file and a Hugging Face hub id such as 'owner/name'"
     )
 
 
-def is_hub_id(source: str) -> bool:
+def once(say: Say) -> Say:
+    """`say` without repetitions."""
+    said: set[str] = set()
+
+    def say_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return say_once
+
+
+def located(source: str | Path) -> Path:
+    """The place that a source is, if it is a path."""
+    return Path(os.path.expanduser(source)).absolute()  # noqa: PTH111 - no error for ~nobody
+
+
+def open_shapes(request: Request) -> Sets:
+    """Captioned shapes, see `load_shapes`."""
+    request.refuse(
+        "whose images, captions, classes and held-out images are drawn",
+        held_out=None if request.held_out == HELD_OUT else request.held_out,
+        caption_column=request.caption_column,
+        image_column=request.image_column,
+        label_column=request.label_column,
+    )
+    return load_shapes(request.size, seed=request.seed)
+
+
+def open_points(request: Request) -> Sets:
+    """Points of a named mixture, see `load_points`."""
+    refuse_captions(request)
+    request.refuse(
+        "which has points instead of images",
+        size=request.size,
+        image_column=request.image_column,
+        label_column=request.label_column,
+    )
+    return load_points(str(request.source), request.held_out, request.seed, request.say)
+
+
+def open_stacked(request: Request) -> Sets:
+    """Triples of the images of another source, see `stack`."""
+    refuse_captions(request)
+    planes = open_source(replace(request, source=str(request.source).removeprefix(PREFIX)))
+    return stack(*planes, request.seed, request.say)
+
+
+def refuse_captions(request: Request) -> None:
+    """Raise PilotageError if captions are wanted."""
+    if request.captions:
+        raise PilotageError(f"data: {request.source!r} has no captions; {LOOKED_FOR}")
+
+
+def open_parquet(request: Request) -> Sets:
+    """Images in Parquet files."""
+    files = parquet_files(located(request.source))
+    return load_splits(read_parquet(files, request.say), request)
+
+
+def open_folder(request: Request) -> Sets:
+    """Images in folders, by class and split."""
+    return load_splits(read_folder(located(request.source), request), request)
+
+
+def open_hub(request: Request) -> Sets:
+    """Images on the Hugging Face hub."""
+    name = str(request.source)
+    request.say(f"data: there is no folder {name!r} here; asking the Hugging Face hub for it")
+    return load_splits(read_hub(name), request)
+
+
+def is_hub_id(source: str | Path) -> bool:
     """Whether `source` reads as `name`, `owner/name` or `owner/name:config`, and not as a path."""
-    name = source.partition(":")[0]
-    return bool(HUB_ID.fullmatch(source)) and not FILE_SUFFIX.search(name)
+    if not isinstance(source, str) or not HUB_ID.fullmatch(source) or located(source).is_file():
+        return False
+    return not FILE_SUFFIX.search(source.partition(":")[0])
+
+
+def open_digits(request: Request) -> Sets:
+    """Scikit-learn's handwritten digits."""
+    return load_splits({"train": digits()}, request)
 
 
 def digits() -> Dataset:
@@ -79,3 +237,14 @@ def digits() -> Dataset:
     images = ((255 * found.images.astype("int64") + 8) // 16).astype("uint8")
     features = Features(image=Image(decode=False), label=ClassLabel(names=list("0123456789")))
     return Dataset.from_dict({"image": list(images), "label": found.target}, features=features)
+
+
+SOURCES: list[Source] = [  # the first that takes a name opens it
+    Source(lambda source: source == "digits", open_digits),
+    Source(lambda source: source == "shapes", open_shapes),
+    Source(is_mixture, open_points),
+    Source(lambda source: isinstance(source, str) and source.startswith(PREFIX), open_stacked),
+    Source(lambda source: bool(parquet_files(located(source))), open_parquet),
+    Source(lambda source: located(source).is_dir(), open_folder),
+    Source(is_hub_id, open_hub),
+]

@@ -5,18 +5,18 @@ Of MNIST's digits it is the stacked MNIST of 1,000 modes (1611.02163).
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
 from functools import cached_property
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
+from numpy.typing import NDArray
 
-from pilotage.data.image_data import ImageData
+from pilotage.data.decode import Shape
+from pilotage.data.image_data import ImageData, LabelledData, hash_of
+from pilotage.data.request import Say
 from pilotage.errors import PilotageError
 from pilotage.utils.seeding import derived_generator
 
@@ -35,8 +35,18 @@ class Stack(NamedTuple):
         rows: int64 (N, 3), numbers of the images in the first, second and third channel.
     """
 
-    planes: ImageData
+    planes: LabelledData
     rows: Int64[np.ndarray, "N 3"]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the grey images are decoded already."""
+        return self.planes.in_memory
+
+    def take(self, indices: np.ndarray, shape: Shape) -> NDArray[np.uint8]:
+        """Triples by index, uint8 (B, 3, H, W)."""
+        found = self.planes.batch(self.rows[indices].ravel()).numpy()
+        return found.reshape(len(indices), *shape)
 
 
 class StackedData(ImageData):
@@ -49,7 +59,7 @@ class StackedData(ImageData):
     _pixels: Stack
 
     @classmethod
-    def draw(cls, planes: ImageData, count: int, seed: int, purpose: str) -> StackedData:
+    def draw(cls, planes: LabelledData, count: int, seed: int, purpose: str) -> StackedData:
         """Random triples: each image of each one drawn from all, whatever the others.
 
         Args:
@@ -67,11 +77,11 @@ class StackedData(ImageData):
         rows = torch.randint(max(1, len(planes)), size, generator=random).numpy()
         K = len(planes.classes)
         labels = planes.labels[rows] @ np.array([K * K, K, 1])
-        shape = (PLANES, *planes.shape[1:])
-        return cls(mode_names(planes.classes), labels, shape, Stack(planes, rows))
+        _, H, W = planes.shape
+        return cls(mode_names(planes.classes), labels, (PLANES, H, W), Stack(planes, rows))
 
     @property
-    def planes(self) -> ImageData:
+    def planes(self) -> LabelledData:
         """The grey images that the triples are made of."""
         return self._pixels.planes
 
@@ -85,33 +95,18 @@ class StackedData(ImageData):
         """The probability of each mode, (K³,): the product of its classes' shares of `planes`."""
         counts = np.bincount(self.planes.labels, minlength=len(self.planes.classes))
         p = counts / len(self.planes)
-        return np.einsum("a,b,c->abc", p, p, p).ravel()
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the grey images are decoded already."""
-        return self.planes.in_memory
+        shares: NDArray[np.float64] = np.einsum("a,b,c->abc", p, p, p).ravel()
+        return shares
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of classes, shape, the fingerprint of `planes`, and `triples`."""
-        facts = json.dumps([self.classes, self.shape, self.planes.fingerprint])
-        digest = hashlib.sha256(facts.encode())
-        digest.update(self.triples.astype("<i8").tobytes())
-        return digest.hexdigest()
-
-    def _take(self, indices: np.ndarray) -> np.ndarray:
-        rows = self.triples[indices] if indices.size else self.triples[:0]
-        return self.planes.batch(rows.ravel()).numpy().reshape(len(rows), *self.shape)
-
-
-def is_stacked(source: Any) -> bool:
-    """Whether `source` asks for triples of another source's images."""
-    return isinstance(source, str) and source.startswith(PREFIX)
+        facts = [self.classes, self.shape, self.planes.fingerprint]
+        return hash_of(facts, self.triples.astype("<i8"))
 
 
 def stack(
-    train: ImageData, held_out: ImageData, seed: int, say: Callable[[str], None]
+    train: LabelledData, held_out: LabelledData, seed: int, say: Say
 ) -> tuple[StackedData, StackedData]:
     """Training triples of training images alone, and held-out triples of held-out images alone.
 
@@ -131,10 +126,10 @@ def stack(
     return triples, held
 
 
-def check_planes(planes: Any) -> None:
+def check_planes(planes: LabelledData) -> None:
     """Raise a `PilotageError` unless these are grey images of two classes or more."""
-    if not isinstance(planes, ImageData) or planes.shape[0] != 1:
-        what = "points" if not isinstance(planes, ImageData) else f"{planes.shape[0]} channels"
+    if len(planes.shape) == 1 or planes.shape[0] != 1:
+        what = "points" if len(planes.shape) == 1 else f"{planes.shape[0]} channels"
         raise PilotageError(
             f"data: {PREFIX}SOURCE is not allowed with {what}; the source must have grey images"
         )

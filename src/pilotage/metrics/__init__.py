@@ -1,8 +1,8 @@
 """Metrics: features → statistics → number, with a standard error beside it.
 
-Everything here is a function of arrays with one row per image, (N, D); where the features came
-from is the business of ``pilotage.metrics.extractors``. All arithmetic is float64, and NumPy is all
-that is needed. ``real`` always comes before ``fake``.
+The functions are of arrays with one row per image, (N, D); where the features came from is the
+business of ``pilotage.metrics.extractors``. All arithmetic is float64, and NumPy is all that is
+needed. ``real`` always comes before ``fake``.
 
     Moments               count, mean and covariance, streamed and merged
     frechet_distance      ‖μ₁−μ₂‖² + tr(C₁ + C₂ − 2 (C₁C₂)^½)
@@ -13,9 +13,13 @@ that is needed. ``real`` always comes before ``fake``.
     mode_coverage         modes hit, and KL(samples ‖ data) over the modes
     gaussian_modes        the same for points, and how many of them are near a mode
     standard_error        of any of these, by leaving out groups or by resampling
+
+``registry`` has an entry of each metric that sweeps, ``evaluate`` and reports know, and ``compare``
+computes all of them that two ``Sample``s allow.
 """
 
-from pilotage.metrics.frechet import frechet_distance
+from pilotage.metrics.features import Features, Sample, join
+from pilotage.metrics.frechet import frechet_distance, frechet_standard_error
 from pilotage.metrics.inception_score import InceptionScore, inception_score
 from pilotage.metrics.kernel import KernelDistance, kernel_distance, mmd2
 from pilotage.metrics.manifold import (
@@ -27,25 +31,35 @@ from pilotage.metrics.manifold import (
 )
 from pilotage.metrics.modes import GaussianCoverage, ModeCoverage, gaussian_modes, mode_coverage
 from pilotage.metrics.moments import Moments
-from pilotage.metrics.standard_errors import frechet_standard_error, standard_error
+from pilotage.metrics.registry import METRICS, Metric, Number, Options, compare, register
+from pilotage.metrics.standard_errors import standard_error
 
 __all__ = [
+    "METRICS",
     "DensityCoverage",
+    "Features",
     "GaussianCoverage",
     "InceptionScore",
     "KernelDistance",
+    "Metric",
     "ModeCoverage",
     "Moments",
+    "Number",
+    "Options",
     "PrecisionRecall",
+    "Sample",
+    "compare",
     "density_coverage",
     "frechet_distance",
     "frechet_standard_error",
     "gaussian_modes",
     "inception_score",
+    "join",
     "kernel_distance",
     "mmd2",
     "mode_coverage",
     "precision_recall",
+    "register",
     "squared_radii",
     "standard_error",
 ]

@@ -1,6 +1,7 @@
 """What every metric asks of its input."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,8 +55,15 @@ def whole(value: object, name: str, low: int, high: int | None = None, why: str 
         high: the most that is allowed, or None.
         why: what sets the upper limit, for the message.
     """
-    integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not integral or value < low or (high is not None and value > high):
-        limit = f"at least {low}" if high is None else f"from {low} to {high}{why}"
-        raise PilotageError(f"{name} is {value!r}: it must be a whole number, {limit}.")
-    return int(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        number = int(value)
+        if number >= low and (high is None or number <= high):
+            return number
+    limit = f"at least {low}" if high is None else f"from {low} to {high}{why}"
+    raise PilotageError(f"{name} is {value!r}: it must be a whole number, {limit}.")
+
+
+def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Arrays by name, as an uncompressed ``.npz``."""
+    # its types have no place for a dict beside the keyword allow_pickle
+    np.savez(file, **arrays)  # type: ignore[arg-type]

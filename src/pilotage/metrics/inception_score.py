@@ -65,7 +65,8 @@ def _bounds(count: int, splits: int | None, by: str) -> list[int]:
 
 def _log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=1, keepdims=True).astype(np.float64)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_p: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_p
 
 
 def _score(log_p: Floats) -> float:

@@ -134,4 +134,4 @@ def _kernel(a: Floats, b: Floats) -> Floats:
 def _off_diagonal(k: Floats) -> float:
     """Mean of the entries off the diagonal."""
     n = len(k)
-    return (k.sum() - np.trace(k)) / (n * (n - 1))
+    return float(k.sum() - np.trace(k)) / (n * (n - 1))

@@ -145,7 +145,8 @@ class _Set:
         values[early] = _pairwise(self.rows, self.rows, i[early] + offset, j[early])
         rest = ~early & (np.maximum.reduceat(values, first) > 0)[i]
         values[rest] = _pairwise(self.rows, self.rows, i[rest] + offset, j[rest])
-        return values[np.lexsort((values, i))[first + rank]]
+        chosen: Floats = values[np.lexsort((values, i))[first + rank]]
+        return chosen
 
 
 class _Pair:
@@ -192,7 +193,7 @@ def _error_bound(a: _Set, b: _Set) -> float:
     A dot product of D terms is within D ε ‖a‖‖b‖, and ‖a‖‖b‖ ≤ (‖a‖² + ‖b‖²)/2; the norms and
     the direct sum add as much again, and centring ε per coordinate of what is left.
     """
-    terms = a.rows.shape[1] + 8
+    terms: int = a.rows.shape[1] + 8
     return 4 * terms * _EPS * float(a.norms.max() + b.norms.max())
 
 

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats, matrix, whole
+from pilotage.metrics.features import Array
+from pilotage.metrics.standard_errors import mean_with_error
 
 
 class ModeCoverage(NamedTuple):
@@ -68,6 +70,19 @@ def mode_coverage(
     return ModeCoverage(int(seen.sum()), max(kl, 0.0))
 
 
+def mode_kl_error(labels: Array, proportions: Array) -> float:
+    """The standard error of the KL divergence of `mode_coverage`.
+
+    It is that of the mean of log(p / q) over the samples (the delta method).
+
+    Args:
+        labels: (N,), the mode 0..K−1 of each sample.
+        proportions: q, (K,), shares.
+    """
+    p = np.bincount(labels, minlength=len(proportions)) / len(labels)
+    return mean_with_error(np.log(p[labels] / proportions[labels]))[1]
+
+
 def gaussian_modes(
     points: ArrayLike, means: ArrayLike, std: float, within: float = 3.0
 ) -> GaussianCoverage:
@@ -122,4 +137,5 @@ def _proportions(proportions: ArrayLike | None, modes: int) -> Floats:
             f"proportions of shape {q.shape}: they must be {modes} numbers, none negative, "
             "with a positive sum."
         )
-    return q / q.sum()
+    shares: Floats = q / q.sum()
+    return shares

@@ -1,13 +1,15 @@
 """Count, mean and covariance of features, streamed and merged without keeping the features."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pilotage.errors import PilotageError
-from pilotage.metrics.arrays import Floats, matrix, same_dims
+from pilotage.metrics.arrays import Floats, matrix, same_dims, write_npz
 
 _ROWS = 4096  # a chunk is widened to float64 and centred this many rows at a time
 
@@ -94,12 +96,12 @@ class Moments:
         self.mean = self.mean + shift * (count / total)
         self.count = total
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """What ``save`` writes: count, mean and scatter by name."""
-        return {"count": np.int64(self.count), "mean": self.mean, "scatter": self.scatter}
+        return {"count": np.array(self.count), "mean": self.mean, "scatter": self.scatter}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> "Moments":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Moments":
         """The inverse of ``arrays``.
 
         Raises:
@@ -123,7 +125,7 @@ class Moments:
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` of ``arrays()`` at exactly this path."""
         with Path(path).open("wb") as file:
-            np.savez(file, **self.arrays())
+            write_npz(file, self.arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> "Moments":

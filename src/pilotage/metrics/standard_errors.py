@@ -1,17 +1,24 @@
 """Standard errors: how far a metric would move with other samples of the same size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pilotage.errors import PilotageError
-from pilotage.metrics.arrays import Floats, matrix, same_dims, whole
-from pilotage.metrics.frechet import factor
-from pilotage.metrics.moments import Moments
+from pilotage.metrics.arrays import whole
+from pilotage.metrics.features import Array
 
-_ROWS = 4096
+
+def mean_with_error(values: Array) -> tuple[float, float]:
+    """The mean over N samples (N,), and its standard error."""
+    return float(values.mean()), float(values.std() / len(values) ** 0.5)
+
+
+def share_with_error(share: float, count: int) -> tuple[float, float]:
+    """A share of ``count`` samples, and its binomial standard error."""
+    return float(share), float((share * (1 - share) / count) ** 0.5)
 
 
 def standard_error(
@@ -57,7 +64,7 @@ def standard_error(
         raise PilotageError("standard_error takes at least one array, each of at least 4 rows.")
     random = np.random.default_rng(seed)
 
-    def part(rows: np.ndarray) -> np.ndarray:
+    def part(rows: Array) -> Array:
         if method == "halves":
             return rows[random.permutation(len(rows))[: len(rows) // 2]]
         return rows[random.integers(len(rows), size=len(rows))]
@@ -67,94 +74,3 @@ def standard_error(
     if isinstance(values[0], tuple):
         return type(values[0])(*spread.tolist())
     return float(spread)
-
-
-def frechet_standard_error(
-    real: ArrayLike | Moments | Sequence[Moments], fake: ArrayLike | Moments | Sequence[Moments]
-) -> float:
-    """The standard error of the Fréchet distance, for the price of about one more distance.
-
-    The delta method: near the sampled moments the distance moves by the mean over x of
-
-        φ(x) = 2 (μ−μ')·(x−μ) + (x−μ)ᵀ(I − T)(x−μ) − tr (I − T) C
-
-    for a set with moments μ, C against μ', C' with C' = AAᵀ; T = A (AᵀCA)^−½ Aᵀ is the optimal
-    transport between the two. So the variance is that of φ over n, and the two sets' add up. It
-    agrees with a jackknife that computes the distance anew without each of 20 groups. The bootstrap
-    is no choice here: repeated samples bias the distance upwards and, with n not far above D, its
-    spread too. Nor is this the bias of the distance itself, which does not average out.
-
-    Against the true spread on Gaussian features it was 0.95 to 1.3 times as large; up to 1.6 times
-    where both sets are of one distribution (the floor), where it errs on the safe side.
-
-    Args:
-        real: features (N, D); or moments of some 20 groups, at least two, into which the samples
-            fell at random (not i mod 20 where the labels go round in turn); or moments of the whole
-            set, which is then held fixed and adds no error, as the reference set of a sweep.
-        fake: the same for the samples.
-
-    Raises:
-        PilotageError: if both sets are fixed, a set is too small, or the sets differ in D.
-    """
-    sides = [_total(real, "real"), _total(fake, "fake")]
-    same_dims(sides[0].dims, sides[1].dims)
-    variance, free = 0.0, False
-    for data, own, other in ((real, *sides), (fake, *sides[::-1])):
-        if not isinstance(data, Moments):
-            free = True
-            variance += _variance(data, own, other)
-    if not free:
-        raise PilotageError(
-            "real and fake are both moments of whole sets: at least one must be features (N, D) "
-            "or a list of moments of groups, to tell how much it varies."
-        )
-    return float(np.sqrt(variance))
-
-
-def _groups(data: Any) -> bool:
-    return isinstance(data, (list, tuple)) and all(isinstance(part, Moments) for part in data)
-
-
-def _total(data: Any, name: str) -> Moments:
-    """Moments of the whole set."""
-    if _groups(data):
-        filled = sum(part.count > 0 for part in data)
-        if filled < 2:
-            raise PilotageError(f"{name} has {filled} groups with samples: at least 2 are needed.")
-        data = sum(data, Moments())
-    return data if isinstance(data, Moments) else Moments.of(matrix(data, name))
-
-
-def _variance(data: Any, own: Moments, other: Moments) -> float:
-    """Variance of the distance due to one set: that of the mean of φ."""
-    shift = 2 * (own.mean - other.mean)
-    bend = np.eye(own.dims) - _transport(own.covariance, other.covariance)
-    if _groups(data):
-        parts = [part for part in data if part.count]
-        phi = np.array([_influence(part, own, shift, bend) for part in parts])
-        shares = np.array([part.count for part in parts]) / own.count
-        # each group's mean of φ, whose mean over all is 0; the weights allow for unequal groups
-        return float(np.sum((shares * phi) ** 2) * len(parts) / (len(parts) - 1))
-    rows = np.asarray(data)
-    phi = np.empty(len(rows))
-    for start in range(0, len(rows), _ROWS):
-        centred = rows[start : start + _ROWS] - own.mean
-        phi[start : start + _ROWS] = centred @ shift
-        phi[start : start + _ROWS] += np.einsum("nd,nd->n", centred @ bend, centred)
-    return float(np.var(phi, ddof=1) / len(phi))
-
-
-def _influence(part: Moments, own: Moments, shift: Floats, bend: Floats) -> float:
-    """The mean of φ over one group."""
-    off = part.mean - own.mean
-    scatter = np.vdot(bend, part.scatter) / part.count - np.vdot(bend, own.scatter) / own.count
-    return float(off @ shift + off @ bend @ off + scatter)
-
-
-def _transport(own: Floats, other: Floats) -> Floats:
-    """T = A (AᵀCA)^−½ Aᵀ for C = ``own`` and AAᵀ = ``other``, (D, D)."""
-    a = factor(other)
-    values, vectors = np.linalg.eigh(a.T @ own @ a)
-    kept = values > len(values) * np.finfo(np.float64).eps * values.max(initial=0.0)
-    root = (a @ vectors[:, kept]) / values[kept] ** 0.25
-    return root @ root.T

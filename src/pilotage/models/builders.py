@@ -20,13 +20,15 @@ from pilotage.models.build import (
     build_classifier,
     build_denoiser,
     build_encoder,
+    build_generator,
+    build_generator_network,
     build_labels,
     build_network,
     build_text_network,
 )
 from pilotage.models.conditioning import CaptionConditioner, Conditioner, SpaceConditioner
-from pilotage.models.gan import build_generator, build_generator_network
 from pilotage.models.run_folder import CONDITIONS, Card
+from pilotage.networks.text_unet import TextUNet
 from pilotage.settings.samplers import Ancestral, Sampler
 from pilotage.utils.seeding import derived_seed
 
@@ -62,7 +64,7 @@ class Builder:
         return load_space(saved) if saved.exists() else build_labels(card)
 
     def conditioner(self, card: Card, network: nn.Module, space: Space) -> Conditioner:
-        """What turns a user's wishes into the network's conditions."""
+        """The conditioner of the network."""
         device = _device(network)
         if not isinstance(space, Labels):
             return SpaceConditioner(space, True, device, noun="conditions", classifiers=False)
@@ -112,17 +114,17 @@ class CaptionedBuilder(Builder):
         space = load_space(folder / CONDITIONS)
         if not isinstance(space, CaptionSpace) or space.hash != card.data.tokenizer:
             what = "tokenizer" if card.recipe.encoder is None else "text encoder"
-            found = getattr(space, "hash", "none")
+            found, wanted = getattr(space, "hash", "none"), str(card.data.tokenizer)
             raise PilotageError(
                 f"{folder / CONDITIONS} has a {what} of SHA-256 {found[:12]}…: it does not belong "
-                f"to the run, whose {what} is {card.data.tokenizer[:12]}…."
+                f"to the run, whose {what} is {wanted[:12]}…."
             )
         return space
 
     def conditioner(self, card: Card, network: nn.Module, space: Space) -> Conditioner:
         """The network's own text encoder, after the space's tokens or features."""
-        if not isinstance(space, CaptionSpace):
-            raise PilotageError("space is none of captions: the run needs one of captions.")
+        if not isinstance(space, CaptionSpace) or not isinstance(network, TextUNet):
+            raise PilotageError("space or network is not of captions: the run needs both.")
         return CaptionConditioner(space, network, card.recipe, card.data.shape)
 
     def denoiser(self, card: Card, network: nn.Module, seeds: Iterable[int]) -> Denoiser:

@@ -1,6 +1,6 @@
 """What is asked for, as the conditions of a model's network: one face for every kind.
 
-A conditioner checks what the user wants (``values``, ``ask``) before anything is sampled, and
+A conditioner checks what the user wants (``values``, ``check``) before anything is sampled, and
 encodes it once per call; ``encode`` then gives the conditions, and the null, of any rows.
 """
 
@@ -11,13 +11,14 @@ from typing import Any, Literal, Protocol, TypedDict
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.diffusion import Denoiser, batching, keep_known
 from pilotage.errors import PilotageError
-from pilotage.models.guidance import Guidance
-from pilotage.networks.text_cond import EncodedText, TextCond, beside
+from pilotage.models.guidance_spec import Guidance
+from pilotage.networks.text_cond import EncodedText, TextCond
+from pilotage.networks.text_unet import TextUNet, concatenated_channels
 from pilotage.settings import TextRecipe
 
 ENCODED_AT_ONCE = 256
@@ -71,7 +72,7 @@ class Conditioner(Protocol):
         """
         ...
 
-    def ask(self, values: Sequence[Any], guidance: Guidance, images: ConditionImages) -> Any:
+    def check(self, values: Sequence[Any], guidance: Guidance, images: ConditionImages) -> Any:
         """One value per image, checked with what goes with them.
 
         Args:
@@ -84,11 +85,11 @@ class Conditioner(Protocol):
         """
         ...
 
-    def encode(self, asked: Any, guidance: Guidance) -> Encoded:
+    def encode(self, conditions: Any, guidance: Guidance) -> Encoded:
         """The conditions and the null of any rows; what does not change is computed once."""
         ...
 
-    def keep(self, denoise: Denoiser, asked: Any, rows: slice) -> Denoiser:
+    def keep(self, denoise: Denoiser, conditions: Any, rows: slice) -> Denoiser:
         """The denoiser, held to what is known of the images."""
         ...
 
@@ -120,7 +121,7 @@ class SpaceConditioner:
         """Single values, as the space reads them."""
         return self.space.values(wanted.tolist() if isinstance(wanted, Tensor) else wanted)
 
-    def ask(
+    def check(
         self, values: Sequence[Any], guidance: Guidance, images: ConditionImages
     ) -> tuple[Any, ...]:
         """The values; prompts and images mean nothing to the network, and are refused."""
@@ -135,12 +136,12 @@ class SpaceConditioner:
             )
         return tuple(values)
 
-    def encode(self, asked: tuple[Any, ...], guidance: Guidance) -> Encoded:
+    def encode(self, conditions: tuple[Any, ...], guidance: Guidance) -> Encoded:
         """The collated values, and the space's null."""
-        cond = batching.to(self.space.collate(asked), self.device)
+        cond = batching.to(self.space.collate(conditions), self.device)
         return lambda rows: (batching.take(cond, rows), self.space.null)
 
-    def keep(self, denoise: Denoiser, asked: Any, rows: slice) -> Denoiser:
+    def keep(self, denoise: Denoiser, conditions: Any, rows: slice) -> Denoiser:
         """The denoiser as it is."""
         return denoise
 
@@ -174,7 +175,7 @@ class CaptionConditioner:
     """
 
     space: CaptionSpace
-    network: nn.Module
+    network: TextUNet
     recipe: TextRecipe
     shape: tuple[int, ...]
     noun: str = "captions"
@@ -186,23 +187,23 @@ class CaptionConditioner:
         """Captions from one, or several."""
         return self.space.values(wanted)
 
-    def ask(self, values: Sequence[str], guidance: Guidance, images: ConditionImages) -> Prompts:
+    def check(self, values: Sequence[str], guidance: Guidance, images: ConditionImages) -> Prompts:
         """The captions with their images, checked."""
         self._check_strengths(guidance, values)
         self._warn_of_nulls(guidance)
         return Prompts(tuple(values), **self._images(len(values), images))
 
-    def encode(self, asked: Prompts, guidance: Guidance) -> Encoded:
+    def encode(self, conditions: Prompts, guidance: Guidance) -> Encoded:
         """Text features, of every distinct caption once, and the images beside x."""
         negative = guidance.negative or ""
         composed = [caption for caption, _ in guidance.compose]
-        distinct = list(dict.fromkeys([*asked.captions, negative, *composed]))
+        distinct = list(dict.fromkeys([*conditions.captions, negative, *composed]))
         features = self._features(distinct)
         place = {caption: k for k, caption in enumerate(distinct)}
 
         def of(rows: slice) -> tuple[Any, Any]:
-            captions = asked.captions[rows]
-            image = self._beside(asked, rows, len(captions))
+            captions = conditions.captions[rows]
+            image = self._beside(conditions, rows, len(captions))
 
             def told(texts: Sequence[str]) -> EncodedText:
                 at = torch.tensor([place[text] for text in texts], device=self._device)
@@ -217,11 +218,11 @@ class CaptionConditioner:
 
         return of
 
-    def keep(self, denoise: Denoiser, asked: Prompts, rows: slice) -> Denoiser:
+    def keep(self, denoise: Denoiser, conditions: Prompts, rows: slice) -> Denoiser:
         """The denoiser, with the known pixels kept."""
-        if asked.known is None or asked.known_mask is None:
+        if conditions.known is None or conditions.known_mask is None:
             return denoise
-        known, mask = (i[rows].to(self._device) for i in (asked.known, asked.known_mask))
+        known, mask = (i[rows].to(self._device) for i in (conditions.known, conditions.known_mask))
         return keep_known(denoise, known, mask)
 
     @property
@@ -239,12 +240,13 @@ class CaptionConditioner:
             ]
         return batching.joined(encoded)
 
-    def _beside(self, asked: Prompts, rows: slice, count: int) -> Tensor | None:
+    def _beside(self, conditions: Prompts, rows: slice, count: int) -> Tensor | None:
         """The channels concatenated with x."""
-        given = (asked.low_res, asked.known, asked.known_mask)
+        given = (conditions.low_res, conditions.known, conditions.known_mask)
         images = [None if i is None else i[rows].to(self._device) for i in given]
         empty = torch.zeros(count, 1, dtype=torch.int64, device=self._device)
-        return beside(self.network.plan, TextCond(empty, empty.bool(), *images), self.shape[1:])
+        cond = TextCond(empty, empty.bool(), *images)
+        return concatenated_channels(self.network.plan, cond, self.shape[1:])
 
     def _check_strengths(self, guidance: Guidance, captions: Sequence[str]) -> None:
         """Refuse strengths that do not go together."""

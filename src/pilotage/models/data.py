@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pilotage.conditions import CaptionSpace, Space
-from pilotage.data import ImageData, PointData, load_data
+from pilotage.data import LabelledData, load_data
 from pilotage.errors import PilotageError
 from pilotage.models.run_folder import IMPORTED, OWN_DATA, DataFacts
 from pilotage.settings import TrainingRecipe
@@ -33,7 +33,7 @@ Datasets = Dataset[Any] | tuple[Dataset[Any], Dataset[Any]]
 
 def load_recipe_data(
     recipe: TrainingRecipe, say: Callable[[str], None] = lambda _: None
-) -> tuple[ImageData, ImageData]:
+) -> tuple[LabelledData, LabelledData]:
     """The training and the held-out images of a recipe.
 
     Raises:
@@ -43,7 +43,7 @@ def load_recipe_data(
         raise PilotageError(
             f"data is {recipe.data!r}: the run was {_ABSENT[recipe.data]}; give data a folder."
         )
-    found: tuple[ImageData, ImageData] = load_data(
+    found: tuple[LabelledData, LabelledData] = load_data(
         recipe.data,
         size=recipe.size,
         held_out=recipe.held_out,
@@ -71,7 +71,7 @@ def facts(train: "Examples", held_out: "Examples", space: Space | None = None) -
 
 
 class OwnData:
-    """A map-style data set of pairs (image, condition), read as :class:`ImageData` is.
+    """A map-style data set of pairs (image, condition), read as :class:`LabelledData` is.
 
     Args:
         dataset: its images are tensors or arrays (C, H, W) of one shape, uint8 or floating-point in
@@ -218,7 +218,7 @@ def _plain(condition: Any) -> Any:
     return condition.tolist() if hasattr(condition, "tolist") else type(condition).__qualname__
 
 
-Examples = ImageData | PointData | OwnData
+Examples = LabelledData | OwnData
 
 
 def captions_of(data: Examples) -> tuple[str, ...]:

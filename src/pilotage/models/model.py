@@ -18,9 +18,9 @@ from pilotage.models.build import schedule_of
 from pilotage.models.builders import Builder, builder_of
 from pilotage.models.classifier import Classifier, load_classifier
 from pilotage.models.conditioning import Conditioner, ConditionImages, SpaceConditioner
-from pilotage.models.guidance import Guidance
-from pilotage.models.resolved_spec import Batch, ResolvedSpec, SampleOptions, checked_seeds
+from pilotage.models.guidance_spec import Guidance
 from pilotage.models.run_folder import Card, read_card
+from pilotage.models.sampling_spec import Batch, ResolvedSpec, SampleOptions, checked_seeds
 from pilotage.models.weights import fill, stored_step
 from pilotage.settings import SamplingSpec
 from pilotage.utils.distributed import process_device
@@ -110,7 +110,8 @@ class Model:
             known=given.pop("known", None),
             known_mask=given.pop("known_mask", None),
         )
-        guide = self._classifier(given.pop("classifier", None) or (spec and spec.classifier))
+        by_spec = None if spec is None else spec.classifier
+        guide = self._classifier(given.pop("classifier", None) or by_spec)
         if spec is None:
             spec = SamplingSpec(classifier=guide and guide.folder, **given)
         elif given:
@@ -126,7 +127,7 @@ class Model:
         dealt = [values[i % len(values)] for i in range(len(seeds))]
         guidance = self._guidance(spec, guide)
         return ResolvedSpec(
-            asked=conditioner.ask(dealt, guidance, images),
+            conditions=conditioner.check(dealt, guidance, images),
             seeds=seeds,
             guidance=guidance,
             lams=self.levels(self.default_steps if spec.steps is None else spec.steps),
@@ -149,11 +150,11 @@ class Model:
             on_step: called after every sampling step.
         """
         guidance, sampler = resolved.guidance, resolved.sampler
-        encode = self.conditioner.encode(resolved.asked, guidance)
+        encode = self.conditioner.encode(resolved.conditions, guidance)
         for part in resolved.batches() if rows is None else rows:
             cond, null = encode(part)
             denoise = self.guided(guidance, resolved.seeds[part], null)
-            denoise = self.conditioner.keep(denoise, resolved.asked, part)
+            denoise = self.conditioner.keep(denoise, resolved.conditions, part)
             noise = SeededNoise(resolved.seeds[part], self.shape, self.device)
             step = self.builder.step(self.card, sampler, guidance.mean_score(cond))
             draws = noise if sampler.uses_noise else None
@@ -200,7 +201,7 @@ class Model:
 
     @cached_property
     def conditioner(self) -> Conditioner:
-        """What turns wishes into conditions of the network."""
+        """From what is asked for to conditions of the network."""
         return self.builder.conditioner(self.card, self.network, self.space)
 
     @property

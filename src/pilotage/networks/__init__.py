@@ -1,7 +1,10 @@
-"""Networks: each maps a noisy batch and its times to a prediction, or to logits of its classes."""
+"""Networks: each maps a noisy batch and its times to a prediction, or to logits of its classes.
 
-from pilotage.networks.encoder import UNetEncoder
-from pilotage.networks.mlp import MLP
-from pilotage.networks.unet import UNet
+A network is made of its plan: one object that holds its settings, documents and checks them.
+"""
 
-__all__ = ["MLP", "UNet", "UNetEncoder"]
+from pilotage.networks.encoder import EncoderPlan, UNetEncoder
+from pilotage.networks.mlp import MLP, MLPPlan
+from pilotage.networks.unet import UNet, UNetPlan
+
+__all__ = ["MLP", "EncoderPlan", "MLPPlan", "UNet", "UNetEncoder", "UNetPlan"]

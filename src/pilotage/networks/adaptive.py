@@ -1,7 +1,6 @@
-"""The layers of NCSN++ with a latent, each called as ``layer(h, told)`` (2112.07804, appendix C).
+"""The layers of NCSN++ with a latent, each called as ``layer(h, emb)`` (2112.07804, appendix C).
 
-``h`` is (B, C, H, W) and ``told`` what every block is told besides it. A layer that needs none of
-it ignores it.
+``h`` is (B, C, H, W) and ``emb`` the `Embeddings`. A layer that needs none of them ignores them.
 """
 
 import math
@@ -19,11 +18,11 @@ Block = Literal["biggan", "biggan_one", "ddpm"]
 Resample = Callable[[Tensor], Tensor]
 
 
-class Told(NamedTuple):
-    """What the blocks are told.
+class Embeddings(NamedTuple):
+    """What conditions every block.
 
     Attributes:
-        time: (B, E), time and class, activated; None for a network that is told no time.
+        time: (B, E), the time and class embedding; None for a network without a time.
         latent: (B, Z), the mapped latent.
     """
 
@@ -43,7 +42,7 @@ class Norm(nn.GroupNorm):
     def __init__(self, channels: int):
         super().__init__(group_count(channels), channels, eps=EPS)
 
-    def forward(self, h: Tensor, told: Told | None = None) -> Tensor:
+    def forward(self, h: Tensor, emb: Embeddings | None = None) -> Tensor:
         """(B, C, H, W) to the same shape, a single pixel included."""
         return torch.group_norm(h, self.num_groups, self.weight, self.bias, self.eps)
 
@@ -57,9 +56,9 @@ class AdaptiveNorm(nn.Module):
         self.style = uniform_init(nn.Linear(latent_width, 2 * channels), over="outputs")
         nn.init.ones_(self.style.bias[:channels])
 
-    def forward(self, h: Tensor, told: Told) -> Tensor:
+    def forward(self, h: Tensor, emb: Embeddings) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        gamma, beta = self.style(told.latent)[:, :, None, None].chunk(2, dim=1)
+        gamma, beta = self.style(emb.latent)[:, :, None, None].chunk(2, dim=1)
         return torch.addcmul(beta, gamma, torch.group_norm(h, self.groups, eps=EPS))
 
 
@@ -69,8 +68,8 @@ class AdaptiveBlock(nn.Module):
     Args:
         channels: input channels.
         out_channels: output channels.
-        time_width: of ``told.time``, or None for a network that is told no time.
-        latent_width: of ``told.latent``.
+        time_width: of ``emb.time``, or None for a network without a time.
+        latent_width: of ``emb.latent``.
         kind: "biggan", or "biggan_one" with an adaptive norm at the input only, or "ddpm".
         dropout: probability of dropping an activation before the last convolution.
         rescale: divide the residual sum by √2.
@@ -93,8 +92,9 @@ class AdaptiveBlock(nn.Module):
         self.kind, self.resample, self.divisor = kind, resample, divisor(rescale)
         self.norm_in = AdaptiveNorm(channels, latent_width)
         self.conv_in = uniform_init(nn.Conv2d(channels, out_channels, 3, padding=1))
-        timed = time_width is not None
-        self.time = uniform_init(nn.Linear(time_width, out_channels)) if timed else None
+        self.time = None
+        if time_width is not None:
+            self.time = uniform_init(nn.Linear(time_width, out_channels))
         one = kind == "biggan_one"
         self.norm_out = Norm(out_channels) if one else AdaptiveNorm(out_channels, latent_width)
         self.dropout = nn.Dropout(dropout)
@@ -103,16 +103,17 @@ class AdaptiveBlock(nn.Module):
         same = channels == out_channels and resample is None
         self.skip = None if same else uniform_init(nn.Conv2d(channels, out_channels, 1))
 
-    def forward(self, h: Tensor, told: Told) -> Tensor:
+    def forward(self, h: Tensor, emb: Embeddings) -> Tensor:
         """(B, channels, H, W) to (B, out_channels, H, W), or the resampled size."""
-        y = silu(self.norm_in(h, told))
+        y = silu(self.norm_in(h, emb))
         if self.resample is not None:
             h, y = self.resample(h), self.resample(y)
         y = self.conv_in(y)
         if self.time is not None:
-            y = y + self.time(told.time)[:, :, None, None]
-        y = self.conv_out(self.dropout(silu(self.norm_out(y, told))))
-        return ((h if self.skip is None else self.skip(h)) + y) / self.divisor
+            y = y + self.time(emb.time)[:, :, None, None]
+        y = self.conv_out(self.dropout(silu(self.norm_out(y, emb))))
+        out: Tensor = ((h if self.skip is None else self.skip(h)) + y) / self.divisor
+        return out
 
 
 class PixelAttention(nn.Module):
@@ -125,11 +126,12 @@ class PixelAttention(nn.Module):
         self.q, self.k, self.v = (_projection(channels, 0.1) for _ in range(3))
         self.proj = _projection(channels, NEARLY_ZERO)
 
-    def forward(self, h: Tensor, told: Told | None = None) -> Tensor:
+    def forward(self, h: Tensor, emb: Embeddings | None = None) -> Tensor:
         """(B, C, H, W) to the same shape."""
         tokens = self.norm(h).flatten(2).transpose(1, 2)[:, None]  # one head: (B, 1, HW, C)
         mixed = scaled_dot_product_attention(self.q(tokens), self.k(tokens), self.v(tokens))
-        return (h + self.proj(mixed[:, 0]).transpose(1, 2).unflatten(2, h.shape[2:])) / self.divisor
+        branch: Tensor = self.proj(mixed[:, 0])
+        return (h + torch.unflatten(branch.transpose(1, 2), 2, h.shape[2:])) / self.divisor
 
 
 def divisor(rescale: bool) -> float:

@@ -33,7 +33,8 @@ class Attention(nn.Module):
             k_text, v_text = split_heads(self.text_kv(text), self.heads, parts=2)
             k, v = torch.cat([k_text, k], dim=2), torch.cat([v_text, v], dim=2)
         mixed = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return h + self.proj(mixed).transpose(1, 2).unflatten(2, h.shape[2:])
+        branch: Tensor = self.proj(mixed)
+        return h + torch.unflatten(branch.transpose(1, 2), 2, h.shape[2:])
 
 
 def split_heads(qkv: Tensor, heads: int, parts: int = 3) -> tuple[Tensor, ...]:
@@ -41,4 +42,4 @@ def split_heads(qkv: Tensor, heads: int, parts: int = 3) -> tuple[Tensor, ...]:
 
     With 2 parts, (B, L, 2C) to k and v.
     """
-    return qkv.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+    return torch.unflatten(qkv, 2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind()

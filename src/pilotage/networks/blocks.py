@@ -1,6 +1,6 @@
 """The layers of the ADM U-Net, each called as ``layer(h, emb, text)``.
 
-``h`` is (B, C, H, W), ``emb`` the (B, E) result of `Conditioning` and ``text`` a (B, L, W) sequence
+``h`` is (B, C, H, W), ``emb`` the (B, E) time and class embedding and ``text`` a (B, L, W) sequence
 or None. A layer that needs no ``emb`` or no ``text`` ignores it, so that a stage of the network is
 a plain sequence of layers.
 """
@@ -104,26 +104,25 @@ class ResBlock(nn.Module):
         if self.resample is not None:
             h, y = self.resample(h), self.resample(y)
         y = self._modulated_norm(self.conv_in(y), self.emb(emb)[:, :, None, None])
-        return self.skip(h) + self.conv_out(self.dropout(silu(y)))
+        out: Tensor = self.skip(h) + self.conv_out(self.dropout(silu(y)))
+        return out
 
     def _modulated_norm(self, y: Tensor, emb: Tensor) -> Tensor:
         if not self.scale_shift:
-            return self.norm_out(y + emb)
+            shifted: Tensor = self.norm_out(y + emb)
+            return shifted
         scale, shift = emb.chunk(2, dim=1)
         return torch.addcmul(shift, self.norm_out(y), 1 + scale)
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleDict):
     """Layers in a row, all given the same ``emb`` and ``text``."""
 
     def __init__(self, **layers: nn.Module | None):
-        super().__init__()
-        for name, layer in layers.items():
-            if layer is not None:
-                self.add_module(name, layer)
+        super().__init__({name: layer for name, layer in layers.items() if layer is not None})
 
     def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
         """(B, C, H, W) through every layer."""
-        for layer in self:
+        for layer in self.values():
             h = layer(h, emb, text)
         return h

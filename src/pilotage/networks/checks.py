@@ -1,6 +1,9 @@
-"""Settings of a network, checked before anything is built."""
+"""What networks refuse: settings out of range, and input of a wrong shape."""
 
+from collections.abc import Iterable
 from typing import Any
+
+from torch import Tensor
 
 from pilotage.errors import PilotageError
 
@@ -19,6 +22,17 @@ def fraction(name: str, value: Any) -> float:
     return value
 
 
+def is_number(value: Any) -> bool:
+    """Whether a setting is a whole or real number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+    """Raise a `PilotageError` unless ``value`` is one of those allowed."""
+    if value not in allowed:
+        raise PilotageError(f"{name} is {value!r}: it must be one of {', '.join(allowed)}.")
+
+
 def class_settings(num_classes: int | None, null_class: bool) -> None:
     """Raise a `PilotageError` unless the class labels of a network make sense."""
     if num_classes is not None:
@@ -27,4 +41,13 @@ def class_settings(num_classes: int | None, null_class: bool) -> None:
         raise PilotageError(
             "null_class is True but num_classes is None: a null label needs a class-conditional "
             "network, with num_classes of at least 1."
+        )
+
+
+def check_input(x: Tensor, time: Tensor, channels: int) -> None:
+    """Raise a `PilotageError` unless x is (B, channels, H, W) and time (B,)."""
+    if x.ndim != 4 or x.shape[1] != channels or x.shape[:1] != time.shape:
+        raise PilotageError(
+            f"x has shape {tuple(x.shape)} and time {tuple(time.shape)}: they must be "
+            f"(B, {channels}, H, W) and (B,)."
         )

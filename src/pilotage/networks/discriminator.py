@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import class_settings, positive_int
+from pilotage.networks.checks import class_settings, one_of, positive_int
+from pilotage.networks.embedding import DDGANEmbedding, check_classes, check_time_features
 from pilotage.networks.initial import NEARLY_ZERO, uniform_init
+from pilotage.networks.plan import Network, Plan
 from pilotage.networks.resampling import BINOMIAL, Resampling, resampling
-from pilotage.networks.time_class import TimeAndClass, check_classes
 
 # of each block: the output's width, in units of the base width, and whether it halves the size
 SIZES = {
@@ -24,12 +27,13 @@ SIZES = {
 STDDEV_GROUP = 4
 
 
-class Discriminator(nn.Module):
-    """D(x_s, time, z_t): how real the less noisy image x_s is, given the noisier z_t.
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorPlan(Plan):
+    """The settings of a `Discriminator`.
 
-    Args:
-        channels: channels of the images.
-        width: base width.
+    Attributes:
+        in_channels: channels of the images.
+        channels: base width.
         size: "small" halves three times, for images of 8 pixels a side and more (the paper: 32),
             "large" six times, for 64 pixels and more (the paper: 256); "tiny", which the paper has
             not, halves once: 8 pixels a side are then judged at 4, as 32 are by "small".
@@ -38,50 +42,56 @@ class Discriminator(nn.Module):
             (1802.05637), or None.
         slope: of the leaky ReLU below 0.
         fir_kernel: the filter that halves, in one direction.
-
-    Attributes:
-        settings: the arguments that rebuild the network, as JSON types.
-
-    Raises:
-        PilotageError: if a setting is out of range.
     """
 
-    def __init__(
-        self,
-        channels: int = 3,
-        width: int = 64,
-        size: str = "small",
-        time_width: int = 256,
-        num_classes: int | None = None,
-        slope: float = 0.2,
-        fir_kernel: Sequence[float] = BINOMIAL,
-    ):
-        super().__init__()
-        if size not in SIZES:
-            raise PilotageError(f"size is {size!r}: it must be one of {', '.join(SIZES)}.")
-        class_settings(num_classes, null_class=False)
-        self.settings: dict[str, Any] = {
-            "channels": positive_int("channels", channels),
-            "width": positive_int("width", width),
-            "size": size,
-            "time_width": positive_int("time_width", time_width),
-            "num_classes": num_classes,
-            "slope": slope,
-            "fir_kernel": list(fir_kernel),
-        }
-        self.act = partial(leaky_relu, negative_slope=slope)
-        self.channels, self.halvings = channels, sum(halves for _, halves in SIZES[size])
-        self.time = TimeAndClass(time_width, time_width, activation=self.act)
+    in_channels: int = 3
+    channels: int = 64
+    size: Literal["tiny", "small", "large"] = "small"
+    time_width: int = 256
+    num_classes: int | None = None
+    slope: float = 0.2
+    fir_kernel: Sequence[float] = BINOMIAL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("size", self.size, SIZES)
+        class_settings(self.num_classes, null_class=False)
+        for name in ("in_channels", "channels", "time_width"):
+            positive_int(name, getattr(self, name))
+        check_time_features(self.time_width)
+        resampling(True, self.fir_kernel)
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels before the first block, and after each."""
+        return [mult * self.channels for mult in (2, *(mult for mult, _ in SIZES[self.size]))]
+
+    @property
+    def halvings(self) -> int:
+        """How many times the size is halved."""
+        return sum(halves for _, halves in SIZES[self.size])
+
+
+class Discriminator(Network):
+    """D(x_s, time, z_t): how real the less noisy image x_s is, given the noisier z_t."""
+
+    plan: DiscriminatorPlan
+
+    def __init__(self, plan: DiscriminatorPlan):
+        super().__init__(plan)
+        self.act = partial(leaky_relu, negative_slope=plan.slope)
+        self.time = DDGANEmbedding(plan.time_width, plan.time_width, activation=self.act)
         for layer in (self.time.first, self.time.second):
             uniform_init(layer, over="outputs")
-        self.stem = uniform_init(nn.Conv2d(2 * channels, 2 * width, 1), over="outputs")
-        self.blocks = self._blocks(width, SIZES[size], resampling(True, fir_kernel))
-        last = SIZES[size][-1][0] * width
-        scale = 1.0 if size == "large" else NEARLY_ZERO
+        first, last = plan.widths[0], plan.widths[-1]
+        self.stem = uniform_init(nn.Conv2d(2 * plan.in_channels, first, 1), over="outputs")
+        self.blocks = self._blocks(plan)
+        scale = 1.0 if plan.size == "large" else NEARLY_ZERO
         self.conv = nn.Conv2d(last + 1, last, 3, padding=1)
         uniform_init(self.conv, scale, over="outputs")
         self.out = uniform_init(nn.Linear(last, 1), over="outputs")
-        self.label = None if num_classes is None else nn.Embedding(num_classes, last)
+        classes = plan.num_classes
+        self.label = None if classes is None else nn.Embedding(classes, last)
 
     def forward(self, x: Tensor, time: Tensor, z: Tensor, cond: Tensor | None = None) -> Tensor:
         """Judge pairs of images.
@@ -100,38 +110,35 @@ class Discriminator(nn.Module):
                 vain.
         """
         self._check(x, time, z, cond)
-        told = self.time(time)
+        emb = self.time(time)
         h = self.stem(torch.cat([x, z], dim=1))
         for block in self.blocks:
-            h = block(h, told)
+            h = block(h, emb)
         h = self.act(self.conv(torch.cat([h, stddev_map(h)], dim=1)))
         features = h.sum(dim=(2, 3))
-        logit = self.out(features).squeeze(1)
+        logit: Tensor = self.out(features).squeeze(1)
         return logit if self.label is None else logit + (self.label(cond) * features).sum(dim=1)
 
-    def _blocks(
-        self, width: int, plan: Sequence[tuple[int, bool]], filter: Resampling
-    ) -> nn.ModuleList:
-        time_width = self.settings["time_width"]
-        widths = [2 * width] + [mult * width for mult, _ in plan]
+    def _blocks(self, plan: DiscriminatorPlan) -> nn.ModuleList:
+        filter = resampling(True, plan.fir_kernel)
         return nn.ModuleList(
-            DownBlock(widths[i], widths[i + 1], time_width, self.act, filter if halves else None)
-            for i, (_, halves) in enumerate(plan)
+            DownBlock(*widths, plan.time_width, self.act, filter if halves else None)
+            for widths, (_, halves) in zip(pairwise(plan.widths), SIZES[plan.size], strict=True)
         )
 
     def _check(self, x: Tensor, time: Tensor, z: Tensor, cond: Tensor | None) -> None:
         check_classes(time, cond, self.label is not None)
-        good = x.ndim == 4 and x.shape[1] == self.channels and x.shape[:1] == time.shape
+        good = x.ndim == 4 and x.shape[1] == self.plan.in_channels and x.shape[:1] == time.shape
         if not good or x.shape != z.shape:
             raise PilotageError(
                 f"x has shape {tuple(x.shape)}, z {tuple(z.shape)} and time {tuple(time.shape)}: "
-                f"they must be (B, {self.channels}, H, W) twice, and (B,)."
+                f"they must be (B, {self.plan.in_channels}, H, W) twice, and (B,)."
             )
-        least = 2**self.halvings
+        least = 2**self.plan.halvings
         if min(x.shape[2:]) < least:
             raise PilotageError(
                 f"x is {x.shape[2]} by {x.shape[3]} pixels: both must be at least {least}, since "
-                f"the network halves the size {self.halvings} times."
+                f"the network halves the size {self.plan.halvings} times."
             )
 
 
@@ -141,7 +148,7 @@ class DownBlock(nn.Module):
     Args:
         channels: input channels.
         out_channels: output channels.
-        time_width: of ``told``.
+        time_width: of ``emb``.
         act: the activation.
         filter: that halves the size, or None.
     """
@@ -157,13 +164,14 @@ class DownBlock(nn.Module):
         self.time = conv(nn.Linear(time_width, out_channels))
         self.skip = conv(nn.Conv2d(channels, out_channels, 1, bias=False))
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, out_channels, H, W), or half the size, rounded down."""
-        y = self.conv_in(self.act(h)) + self.time(told)[:, :, None, None]
+        y = self.conv_in(self.act(h)) + self.time(emb)[:, :, None, None]
         y = self.act(y)
         if self.filter is not None:
             h, y = self.filter.down(h), self.filter.down(y)
-        return (self.conv_out(y) + self.skip(h)) / math.sqrt(2)
+        out: Tensor = (self.conv_out(y) + self.skip(h)) / math.sqrt(2)
+        return out
 
 
 def stddev_map(h: Tensor, most: int = STDDEV_GROUP) -> Tensor:
@@ -180,6 +188,6 @@ def stddev_map(h: Tensor, most: int = STDDEV_GROUP) -> Tensor:
         (B, 1, H, W).
     """
     size = next(g for g in range(min(most, len(h)), 0, -1) if len(h) % g == 0)
-    groups = h.unflatten(0, (size, -1))
+    groups = torch.unflatten(h, 0, (size, -1))
     stddev = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
     return stddev.repeat(size)[:, None, None, None].expand(-1, 1, *h.shape[2:])

@@ -1,13 +1,14 @@
-"""What every block is told besides its input: the time and the class, as one vector."""
+"""Time and class embedding: what conditions every block of a network, as one vector."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import class_settings
+from pilotage.networks.initial import uniform_init
 
 
 def timestep_embedding(time: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -25,14 +26,54 @@ def timestep_embedding(time: Tensor, dim: int, dtype: torch.dtype = torch.float3
         (B, dim) features.
     """
     half = dim // 2
-    index = torch.arange(half, dtype=torch.float32, device=time.device)
-    table = torch.exp(-math.log(10_000) * index / half)
-    angle = time.to(torch.promote_types(dtype, torch.float32))[:, None] * table
-    features = torch.cat([angle.cos(), angle.sin()], dim=-1)
-    return pad(features, (0, dim % 2)).to(dtype)
+    angle = _angles(time, torch.exp(-math.log(10_000) * _index(half, time) / half), dtype)
+    return pad(torch.cat([angle.cos(), angle.sin()], dim=-1), (0, dim % 2)).to(dtype)
 
 
-class Conditioning(nn.Module):
+def sin_cos_features(time: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Sinusoidal features of the time, [sin | cos], of DDPM and NCSN++ (2011.13456).
+
+    Their frequencies are e^{−ln(10⁴) i / (half − 1)}, where `timestep_embedding` divides by half;
+    arguments and result are otherwise as there, but that ``dim`` is at least 4.
+    """
+    half = dim // 2
+    table = torch.exp(_index(half, time) * -(math.log(10_000) / (half - 1)))
+    angle = _angles(time, table, dtype)
+    return pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, dim % 2)).to(dtype)
+
+
+def _index(count: int, like: Tensor) -> Tensor:
+    return torch.arange(count, dtype=torch.float32, device=like.device)
+
+
+def _angles(time: Tensor, frequencies: Tensor, dtype: torch.dtype) -> Tensor:
+    return time.to(torch.promote_types(dtype, torch.float32))[:, None] * frequencies
+
+
+class TimeEmbedding(nn.Module):
+    """The time embedding of ADM's networks, and their table of labels.
+
+    Args:
+        channels: features of the time; the result has ``width = 4 * channels``.
+        labels: rows of the table, or None without one.
+    """
+
+    def __init__(self, channels: int, labels: int | None = None):
+        super().__init__()
+        self.channels, self.width = channels, 4 * channels
+        self.time = nn.Sequential(
+            nn.Linear(channels, self.width), nn.SiLU(), nn.Linear(self.width, self.width)
+        )
+        self.label = None if labels is None else nn.Embedding(labels, self.width)
+
+    def embedded(self, time: Tensor) -> Tensor:
+        """Times (B,) as (B, width), before the activation."""
+        dtype = next(self.time.parameters()).dtype
+        emb: Tensor = self.time(timestep_embedding(time, self.channels, dtype))
+        return emb
+
+
+class TimeClassEmbedding(TimeEmbedding):
     """Time and class in one vector, passed through SiLU, ready for every block's own projection.
 
     With ``null_class``, label ``num_classes`` means "no class", and so does ``cond=None``.
@@ -44,15 +85,8 @@ class Conditioning(nn.Module):
     """
 
     def __init__(self, channels: int, num_classes: int | None = None, null_class: bool = False):
-        super().__init__()
-        class_settings(num_classes, null_class)
-        self.channels, self.width = channels, 4 * channels
+        super().__init__(channels, None if num_classes is None else num_classes + null_class)
         self.null = num_classes if null_class else None
-        self.time = nn.Sequential(
-            nn.Linear(channels, self.width), nn.SiLU(), nn.Linear(self.width, self.width)
-        )
-        rows = None if num_classes is None else num_classes + null_class
-        self.label = None if rows is None else nn.Embedding(rows, self.width)
 
     def forward(self, time: Tensor, cond: Tensor | None = None) -> Tensor:
         """Embed ``time`` (B,) and ``cond`` (B,) int64 or None as (B, width).
@@ -61,27 +95,128 @@ class Conditioning(nn.Module):
             PilotageError: if ``cond`` is missing where a class is needed, given where there are no
                 classes, or if a shape is wrong.
         """
-        _check(time, cond, self.label is not None, self.null)
-        emb = self.time(timestep_embedding(time, self.channels, self.time[0].weight.dtype))
+        self._check(time, cond)
+        emb = self.embedded(time)
         if self.label is not None:
             emb = emb + (self.label.weight[self.null] if cond is None else self.label(cond))
         return silu(emb)
 
-
-def _check(time: Tensor, cond: Tensor | None, conditional: bool, null: int | None) -> None:
-    if time.ndim != 1:
-        raise PilotageError(f"time has shape {tuple(time.shape)}: it must be (B,).")
-    if cond is None:
-        if conditional and null is None:
+    def _check(self, time: Tensor, cond: Tensor | None) -> None:
+        if time.ndim != 1:
+            raise PilotageError(f"time has shape {tuple(time.shape)}: it must be (B,).")
+        if cond is None:
+            if self.label is not None and self.null is None:
+                raise PilotageError(
+                    "cond is None but the network is class-conditional and has no null label: "
+                    "it must be (B,) labels."
+                )
+        elif self.label is None:
+            raise _given_in_vain()
+        elif cond.shape != time.shape:
             raise PilotageError(
-                "cond is None but the network is class-conditional and has no null label: "
-                "it must be (B,) labels."
+                f"cond has shape {tuple(cond.shape)}: it must be {tuple(time.shape)}, as time is."
             )
-    elif not conditional:
+
+
+class TimeTextEmbedding(TimeEmbedding):
+    """Time and pooled text in one vector, passed through SiLU (GLIDE, 2112.10741).
+
+    Args:
+        channels: features of the time; the result has ``width = 4 * channels``.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
+
+    def forward(self, time: Tensor, pooled: Tensor) -> Tensor:
+        """``time`` (B,) and a pooled text (B, width) to (B, width)."""
+        return silu(self.embedded(time) + pooled)
+
+
+class FourierFeatures(nn.Module):
+    """[sin | cos] of 2π w log(time), with fixed random w ~ N(0, scale²) (2006.10739).
+
+    The time must be above 0: published networks with these features give NaN at time 0.
+    """
+
+    def __init__(self, channels: int, scale: float):
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.randn(channels) * scale, requires_grad=False)
+
+    def forward(self, time: Tensor) -> Tensor:
+        """(B,) to (B, 2 · channels)."""
+        angle = time.to(self.frequencies).log()[:, None] * self.frequencies * (2 * math.pi)
+        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class DDGANEmbedding(nn.Module):
+    """Time and class embedding of the networks of denoising diffusion GANs (2112.07804).
+
+    One vector, passed through the activation, ready for every block's own projection.
+
+    Args:
+        channels: features of the time, at least `LEAST_FEATURES`.
+        width: of the vector.
+        num_classes: number of classes, or None.
+        fourier_scale: of `FourierFeatures`, or None for sinusoidal features.
+        activation: between the two linear maps and at the end.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        num_classes: int | None = None,
+        fourier_scale: float | None = None,
+        activation: Callable[[Tensor], Tensor] = silu,
+    ):
+        super().__init__()
+        self.channels, self.activation = channels, activation
+        self.fourier = None if fourier_scale is None else FourierFeatures(channels, fourier_scale)
+        features = channels if self.fourier is None else 2 * channels
+        self.first = uniform_init(nn.Linear(features, width))
+        self.second = uniform_init(nn.Linear(width, width))
+        self.label = None if num_classes is None else nn.Embedding(num_classes, width)
+
+    def forward(self, time: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Embed ``time`` (B,) and the classes ``cond`` (B,) as (B, width).
+
+        Raises:
+            PilotageError: if ``cond`` is missing where a class is needed, or given in vain.
+        """
+        check_classes(time, cond, self.label is not None)
+        if self.fourier is None:
+            features = sin_cos_features(time, self.channels, self.first.weight.dtype)
+        else:
+            features = self.fourier(time)
+        vector = self.second(self.activation(self.first(features)))
+        return self.activation(vector if self.label is None else vector + self.label(cond))
+
+
+LEAST_FEATURES = 4  # the frequencies of `sin_cos_features` need two sines
+
+
+def check_time_features(channels: int) -> None:
+    """Raise a `PilotageError` if a `DDGANEmbedding` would have too few features of the time."""
+    if channels < LEAST_FEATURES:
         raise PilotageError(
-            "cond is given but the network was built with num_classes=None: it must be None."
+            f"the time has {channels} features: it must have at least {LEAST_FEATURES}."
         )
-    elif cond.shape != time.shape:
+
+
+def check_classes(time: Tensor, cond: Tensor | None, conditional: bool) -> None:
+    """Raise a `PilotageError` unless the classes are given where, and only where, they belong."""
+    if not conditional and cond is not None:
+        raise _given_in_vain()
+    if conditional and (cond is None or cond.shape != time.shape):
+        given = "None" if cond is None else f"of shape {tuple(cond.shape)}"
         raise PilotageError(
-            f"cond has shape {tuple(cond.shape)}: it must be {tuple(time.shape)}, as time is."
+            f"cond is {given} but the network is class-conditional: it must be "
+            f"{tuple(time.shape)} labels, as many as there are times."
         )
+
+
+def _given_in_vain() -> PilotageError:
+    return PilotageError(
+        "cond is given but the network was built with num_classes=None: it must be None."
+    )

@@ -1,102 +1,80 @@
-"""The way down of ADM's U-Net as a classifier of noisy images (2105.05233, Section 4)."""
+"""The way down of ADM's U-Net as a classifier of noisy images (2105.05233, section 4).
+
+It ends in one of ADM's four pools. Each is called with every feature map, (B, C, H, W) of its own
+C, H and W, from the stem's to the middle's, and answers (B, classes). The layers are those of
+guided-diffusion's ``EncoderUNetModel``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import relu, scaled_dot_product_attention, silu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import positive_int
-from pilotage.networks.embedding import Conditioning
-from pilotage.networks.encoder_path import check_input, middle, way_down, zero, zero_branches
-from pilotage.networks.plan import Plan
-from pilotage.networks.pools import AdaptivePool, AttentionPool, SpatialPool
+from pilotage.networks.attention import split_heads
+from pilotage.networks.blocks import GroupNorm
+from pilotage.networks.checks import check_input, one_of, positive_int
+from pilotage.networks.embedding import TimeClassEmbedding
+from pilotage.networks.encoder_path import ADMPlan, middle, way_down, zero, zero_branches
+from pilotage.networks.plan import Network
 
 POOLS = ("attention", "spatial", "spatial_v2", "adaptive")
+HIDDEN = 2048  # width of the spatial pools
 
 
-class UNetEncoder(nn.Module):
+@dataclass(frozen=True, kw_only=True)
+class EncoderPlan(ADMPlan):
+    """The settings of a `UNetEncoder`: those of `ADMPlan`, and these.
+
+    Attributes:
+        size: (H, W) of the images. Only pool "attention" needs it, and it takes images of this
+            size only (or of one with the same lowest level); the others take any size.
+        classes: number of logits.
+        pool: "attention", from the mean of the lowest level to its pixels; "spatial", the means of
+            all maps through ReLU; "spatial_v2", the same through a norm and SiLU; or "adaptive",
+            the mean of the lowest level, which ``zero_init`` starts at zero.
+    """
+
+    size: Sequence[int] | None = None
+    classes: int = 10
+    pool: str = "attention"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("classes", self.classes)
+        one_of("pool", self.pool, POOLS)
+        if self.size is not None:
+            _check_pair(self.size)
+        elif self.pool == "attention":
+            raise PilotageError(
+                "size is None but pool is 'attention': it must be (H, W), since that pool has one "
+                "learned position per pixel of the lowest level."
+            )
+
+    def lowest(self, size: Sequence[int]) -> tuple[int, int]:
+        """(H, W) of the lowest level, for images of this size."""
+        return halved(size, len(self.widths) - 1)
+
+
+class UNetEncoder(Network):
     """The way down and the middle of a `UNet`, pooled to logits (``EncoderUNetModel`` of ADM).
 
     As in `UNet`, down-sampling rounds a size up, so that any size fits.
-
-    Args:
-        size: (H, W) of the images. Only pool "attention" needs it, and it takes images of this
-            size only (or of one with the same lowest level); the others take any size.
-        in_channels: channels of the input.
-        classes: number of logits.
-        channels: base width; the time vector is 4 times as wide.
-        channel_mult: width of each level, in units of ``channels``; each level halves the size.
-        num_res_blocks: residual blocks per level.
-        attention_resolutions: down-sampling rates (1, 2, 4, ...) with attention; the middle always
-            has it.
-        pool: "attention", from the mean of the lowest level to its pixels; "spatial", the means of
-            all maps through ReLU; "spatial_v2", the same through a norm and SiLU; or "adaptive",
-            the mean of the lowest level.
-        head_channels: channels per attention head; 32 if neither this nor ``heads`` is given.
-        heads: number of attention heads, instead of ``head_channels``.
-        scale_shift_norm: the time scales and shifts a norm instead of being added.
-        resblock_updown: residual blocks resample, instead of layers of their own.
-        conv_resample: those layers of their own have a convolution.
-        norm_groups: groups of every norm, fewer where they do not divide its channels.
-        dropout: probability of dropping an activation in a residual block.
-        zero_init: residual branches and pool "adaptive" start at zero, as in ADM.
-
-    Attributes:
-        settings: the arguments that rebuild the network, ``UNetEncoder(**encoder.settings)``, as
-            JSON types.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
-    def __init__(
-        self,
-        size: Sequence[int] | None = None,
-        in_channels: int = 3,
-        classes: int = 10,
-        channels: int = 64,
-        channel_mult: Sequence[float] = (1, 2, 2),
-        num_res_blocks: int = 2,
-        attention_resolutions: Sequence[int] = (2, 4),
-        pool: str = "attention",
-        head_channels: int | None = None,
-        heads: int | None = None,
-        scale_shift_norm: bool = True,
-        resblock_updown: bool = True,
-        conv_resample: bool = True,
-        norm_groups: int = 32,
-        dropout: float = 0.0,
-        zero_init: bool = True,
-    ):
-        super().__init__()
-        plan = EncoderPlan(
-            size=size,
-            in_channels=in_channels,
-            classes=classes,
-            channels=channels,
-            channel_mult=channel_mult,
-            num_res_blocks=num_res_blocks,
-            attention_resolutions=attention_resolutions,
-            pool=pool,
-            head_channels=head_channels,
-            heads=heads,
-            scale_shift_norm=scale_shift_norm,
-            resblock_updown=resblock_updown,
-            conv_resample=conv_resample,
-            norm_groups=norm_groups,
-            dropout=dropout,
-            zero_init=zero_init,
-        )
-        self.settings: dict[str, Any] = plan.settings
-        self._halvings = len(plan.widths) - 1
-        self.condition = Conditioning(channels)
-        self.stem = nn.Conv2d(in_channels, plan.widths[0], 3, padding=1)
+    plan: EncoderPlan
+
+    def __init__(self, plan: EncoderPlan):
+        super().__init__(plan)
+        self.condition = TimeClassEmbedding(plan.channels)
+        self.stem = nn.Conv2d(plan.in_channels, plan.widths[0], 3, padding=1)
         self.encoder, widths = way_down(plan)
         self.middle = middle(plan)
         self.pool = _pool(plan, sum(widths) + widths[-1])
-        if zero_init:
+        if plan.zero_init:
             zero_branches(self)
             if isinstance(self.pool, AdaptivePool):
                 zero(self.pool.out)
@@ -114,50 +92,112 @@ class UNetEncoder(nn.Module):
         Raises:
             PilotageError: if a shape is wrong.
         """
-        check_input(x, time, self.stem.in_channels)
+        check_input(x, time, self.plan.in_channels)
         self._check_size(x)
         emb = self.condition(time)
         maps = [self.stem(x)]
         for stage in self.encoder:
             maps.append(stage(maps[-1], emb))
         maps.append(self.middle(maps[-1], emb))
-        return self.pool(maps)
+        logits: Tensor = self.pool(maps)
+        return logits
 
     def _check_size(self, x: Tensor) -> None:
-        if not isinstance(self.pool, AttentionPool):
+        size, given = self.plan.size, x.shape[2:]
+        if self.plan.pool != "attention" or size is None:
             return
-        size, given = self.settings["size"], x.shape[2:]
-        if halved(given, self._halvings) != halved(size, self._halvings):
+        if self.plan.lowest(given) != self.plan.lowest(size):
             raise PilotageError(
                 f"x is {given[0]} x {given[1]}: it must be {size[0]} x {size[1]}, the size of this "
                 "network, whose attention pool has learned positions."
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncoderPlan(Plan):
-    """The settings of a `UNetEncoder`, checked.
+class AttentionPool(nn.Module):
+    """The mean of the lowest level asks all of its pixels, as in CLIP (2103.00020).
 
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
+    Args:
+        channels: channels of the last map.
+        classes: number of logits.
+        heads: number of attention heads.
+        groups: groups of the norm.
+        pixels: pixels of the last map; the positions are learned, so it is fixed.
     """
 
-    size: Sequence[int] | None
-    classes: int
-    pool: str
+    def __init__(self, channels: int, classes: int, heads: int, groups: int, pixels: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = GroupNorm(channels, groups)
+        # (C, 1 + HW): the mean's position, then those of the pixels row by row
+        self.positional_embedding = nn.Parameter(torch.randn(channels, 1 + pixels) / channels**0.5)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, classes)
 
-    def __post_init__(self):
-        super().__post_init__()
-        positive_int("classes", self.classes)
-        if self.pool not in POOLS:
-            raise PilotageError(f"pool is {self.pool!r}: it must be one of {', '.join(POOLS)}.")
-        if self.size is not None:
-            _check_pair(self.size)
-        elif self.pool == "attention":
-            raise PilotageError(
-                "size is None but pool is 'attention': it must be (H, W), since that pool has one "
-                "learned position per pixel of the lowest level."
-            )
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Every feature map, of which only the last counts, to (B, classes)."""
+        h = silu(self.norm(maps[-1])).flatten(2)
+        tokens = torch.cat([h.mean(2, keepdim=True), h], dim=2) + self.positional_embedding
+        q, k, v = split_heads(self.qkv(tokens.transpose(1, 2)), self.heads)
+        answer = scaled_dot_product_attention(q[:, :, :1], k, v)  # (B, heads, 1, C / heads)
+        logits: Tensor = self.proj(answer.flatten(1))
+        return logits
+
+
+class SpatialPool(nn.Module):
+    """The spatial means of all maps, through one hidden layer.
+
+    Args:
+        features: channels of all maps together.
+        classes: number of logits.
+        groups: groups of the hidden norm followed by SiLU (``spatial_v2``); None for ReLU without
+            a norm (``spatial``).
+    """
+
+    def __init__(self, features: int, classes: int, groups: int | None = None):
+        super().__init__()
+        self.hidden = nn.Linear(features, HIDDEN)
+        self.norm = None if groups is None else GroupNorm(HIDDEN, groups)
+        self.out = nn.Linear(HIDDEN, classes)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Every feature map to (B, classes)."""
+        h = self.hidden(torch.cat([each.mean((2, 3)) for each in maps], dim=1))
+        logits: Tensor = self.out(relu(h) if self.norm is None else silu(self.norm(h)))
+        return logits
+
+
+class AdaptivePool(nn.Module):
+    """The spatial mean of the last map, normed, and a 1x1 convolution.
+
+    Args:
+        channels: channels of the last map.
+        classes: number of logits.
+        groups: groups of the norm.
+    """
+
+    def __init__(self, channels: int, classes: int, groups: int):
+        super().__init__()
+        self.norm = GroupNorm(channels, groups)
+        self.out = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Every feature map, of which only the last counts, to (B, classes)."""
+        h = silu(self.norm(maps[-1])).mean((2, 3), keepdim=True)
+        logits: Tensor = self.out(h).flatten(1)
+        return logits
+
+
+def _pool(plan: EncoderPlan, features: int) -> AttentionPool | SpatialPool | AdaptivePool:
+    """The pool asked for; ``features`` are the channels of all maps together."""
+    width = plan.widths[-1]
+    if plan.pool == "attention" and plan.size is not None:
+        height, breadth = plan.lowest(plan.size)
+        heads = plan.heads_in(width)
+        return AttentionPool(width, plan.classes, heads, plan.norm_groups, height * breadth)
+    if plan.pool == "adaptive":
+        return AdaptivePool(width, plan.classes, plan.norm_groups)
+    groups = plan.norm_groups if plan.pool == "spatial_v2" else None
+    return SpatialPool(features, plan.classes, groups)
 
 
 def halved(size: Sequence[int], times: int) -> tuple[int, int]:
@@ -171,16 +211,3 @@ def _check_pair(size: Any) -> None:
         raise PilotageError(f"size is {size!r}: it must be (H, W), or None.")
     for length in size:
         positive_int("size", length)
-
-
-def _pool(plan: EncoderPlan, features: int) -> AttentionPool | SpatialPool | AdaptivePool:
-    """The pool asked for; ``features`` are the channels of all maps together."""
-    width = plan.widths[-1]
-    if plan.pool == "attention":
-        height, breadth = halved(plan.size or (), len(plan.widths) - 1)
-        heads = plan.heads_in(width)
-        return AttentionPool(width, plan.classes, heads, plan.norm_groups, height * breadth)
-    if plan.pool == "adaptive":
-        return AdaptivePool(width, plan.classes, plan.norm_groups)
-    groups = plan.norm_groups if plan.pool == "spatial_v2" else None
-    return SpatialPool(features, plan.classes, groups)

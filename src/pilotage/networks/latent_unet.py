@@ -1,43 +1,65 @@
-"""The latent of a stochastic generator: its mapping, and the ADM U-Net that listens to one."""
+"""The latent of a stochastic generator: its mapping, and the ADM U-Net that takes one."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import positive_int
+from pilotage.networks.checks import check_input, positive_int
+from pilotage.networks.embedding import TimeClassEmbedding
+from pilotage.networks.fourier import with_fourier
 from pilotage.networks.initial import uniform_init
-from pilotage.networks.unet import UNet
+from pilotage.networks.plan import Network, Plan
+from pilotage.networks.unet import UNetLayers, UNetPlan
 
 
-def pixel_norm(latent: Tensor) -> Tensor:
-    """A latent (B, N) at a mean square of 1 (1710.10196, section 4.2)."""
-    return latent / (latent.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+@dataclass(frozen=True, kw_only=True)
+class LatentPlan(Plan):
+    """The settings that stochastic generators of images share.
+
+    Attributes:
+        latent_dim: length N of the latent.
+        latent_layers: linear maps of the latent's mapping after its first.
+        tanh: end in tanh, for an x in [−1, 1]; False for a network that predicts ε.
+    """
+
+    latent_dim: int = 100
+    latent_layers: int = 3
+    tanh: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("latent_dim", self.latent_dim)
+        if self.latent_layers != 0:
+            positive_int("latent_layers", self.latent_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentUNetPlan(LatentPlan, UNetPlan):
+    """The settings of a `LatentUNet`: those of `UNetPlan`, without a variance, and `LatentPlan`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learned_variance:
+            raise PilotageError(
+                "learned_variance is True: it must be False for a network with a latent, which "
+                "draws x instead of describing it."
+            )
 
 
 class LatentMapping(nn.Module):
     """Pixel norm, then linear maps, each followed by SiLU (2112.07804, appendix C).
 
     Args:
-        latent_dim: length N of the latent.
+        plan: of the latent.
         width: of the result and of the hidden layers.
-        hidden: how many linear maps follow the first.
-
-    Raises:
-        PilotageError: if a setting is below 1 (``hidden``: below 0).
     """
 
-    def __init__(self, latent_dim: int, width: int, hidden: int = 3):
+    def __init__(self, plan: LatentPlan, width: int):
         super().__init__()
-        widths = [positive_int("latent_dim", latent_dim), positive_int("latent_width", width)]
-        if hidden != 0:
-            positive_int("latent_layers", hidden)
-        widths += [width] * hidden
-        pairs = pairwise(widths)
+        pairs = pairwise([plan.latent_dim, *[width] * (1 + plan.latent_layers)])
         self.layers = nn.ModuleList(uniform_init(nn.Linear(*p), over="outputs") for p in pairs)
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -46,6 +68,11 @@ class LatentMapping(nn.Module):
         for layer in self.layers:
             h = silu(layer(h))
         return h
+
+
+def pixel_norm(latent: Tensor) -> Tensor:
+    """A latent (B, N) at a mean square of 1 (1710.10196, section 4.2)."""
+    return latent / (latent.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
 
 
 def check_latent(latent: Tensor, count: int, dim: int) -> None:
@@ -57,47 +84,23 @@ def check_latent(latent: Tensor, count: int, dim: int) -> None:
         )
 
 
-class LatentUNet(nn.Module):
+class LatentUNet(Network):
     """The ADM U-Net as a stochastic generator: the mapped latent is added to its time and class.
 
-    Args:
-        unet_settings: the arguments of `UNet`.
-        latent_dim: length N of the latent.
-        latent_layers: linear maps after the first.
-        tanh: end in tanh, for an x in [−1, 1]; False for a network that predicts ε.
-
     Attributes:
-        settings: the arguments that rebuild the network, as JSON types.
         null: the null label of the U-Net, or None.
-
-    Raises:
-        PilotageError: if a setting is out of range, or the U-Net learns a variance.
     """
 
-    def __init__(
-        self,
-        unet_settings: Mapping[str, Any],
-        latent_dim: int = 100,
-        latent_layers: int = 3,
-        tanh: bool = True,
-    ):
-        super().__init__()
-        if unet_settings.get("learned_variance"):
-            raise PilotageError(
-                "learned_variance is True: it must be False for a network with a latent, which "
-                "draws x instead of describing it."
-            )
-        self.unet = UNet(**unet_settings)
-        self.null, self.tanh, self.latent_dim = self.unet.null, tanh, latent_dim
-        width = self.unet.condition.width
-        mapping = LatentMapping(latent_dim, width, latent_layers)
-        self.unet.condition = LatentConditioning(self.unet.condition, mapping, latent_dim)
-        self.settings: dict[str, Any] = {
-            "unet_settings": self.unet.settings,
-            "latent_dim": latent_dim,
-            "latent_layers": latent_layers,
-            "tanh": tanh,
-        }
+    plan: LatentUNetPlan
+
+    def __init__(self, plan: LatentUNetPlan):
+        super().__init__(plan)
+        self.null = plan.null
+        embedding = plan.embedding()
+        self.unet = UNetLayers(plan, embedding)
+        # made last, so that a seed gives all else the weights that it gives a `UNet`
+        mapping = LatentMapping(plan, embedding.width)
+        self.unet.condition = LatentEmbedding(embedding, mapping)
 
     def forward(
         self, z: Tensor, time: Tensor, latent: Tensor, cond: Tensor | None = None
@@ -116,34 +119,31 @@ class LatentUNet(nn.Module):
         Raises:
             PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
         """
-        check_latent(latent, len(z), self.latent_dim)
-        output = self.unet(z, time, packed(cond, latent))
-        return output.tanh() if self.tanh else output
+        check_latent(latent, len(z), self.plan.latent_dim)
+        if cond is not None and cond.shape != latent.shape[:1]:
+            raise PilotageError(
+                f"cond has shape {tuple(cond.shape)}: it must be ({len(z)},), as the batch."
+            )
+        check_input(z, time, self.plan.in_channels)
+        emb = self.unet.condition(time, latent, cond)
+        output = self.unet.predict(with_fourier(z, self.plan.fourier), emb)
+        return output.tanh() if self.plan.tanh else output
 
 
-def packed(cond: Tensor | None, latent: Tensor) -> Tensor:
-    """Classes and latent in one condition (B, 1 + N), or (B, N) without classes."""
-    if cond is None:
-        return latent
-    if cond.shape != latent.shape[:1]:
-        raise PilotageError(
-            f"cond has shape {tuple(cond.shape)}: it must be ({len(latent)},), as the batch."
-        )
-    wide = latent.to(torch.promote_types(latent.dtype, torch.float32))  # exact up to 2²⁴ classes
-    return torch.cat([cond[:, None].to(wide), wide], dim=1)
+class LatentEmbedding(nn.Module):
+    """Time, class and mapped latent in one vector.
 
+    Args:
+        inner: the time and class embedding.
+        mapping: of the latent.
+    """
 
-class LatentConditioning(nn.Module):
-    """The `Conditioning` of a network, with a latent that comes `packed` in its condition."""
-
-    def __init__(self, inner: nn.Module, mapping: LatentMapping, latent_dim: int):
+    def __init__(self, inner: TimeClassEmbedding, mapping: LatentMapping):
         super().__init__()
         self.inner, self.mapping = inner, mapping
-        self.latent_dim, self.width = latent_dim, inner.width
 
-    def forward(self, time: Tensor, cond: Tensor) -> Tensor:
-        """(B,) and a packed condition to (B, width)."""
-        label, latent = cond[:, : -self.latent_dim], cond[:, -self.latent_dim :]
-        given = label[:, 0].long() if label.shape[1] else None
-        weight = self.mapping.layers[0].weight
-        return self.inner(time, given) + self.mapping(latent.to(weight.dtype))
+    def forward(self, time: Tensor, latent: Tensor, cond: Tensor | None) -> Tensor:
+        """(B,), (B, N) and (B,) classes or None to (B, width)."""
+        dtype = next(self.mapping.parameters()).dtype
+        emb: Tensor = self.inner(time, cond) + self.mapping(latent.to(dtype))
+        return emb

@@ -1,13 +1,16 @@
 """The settings of `NCSNpp`, checked, and the kinds of layers that they make."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pilotage.errors import PilotageError
 from pilotage.networks.adaptive import AdaptiveBlock, Block, PixelAttention, Resample
-from pilotage.networks.checks import class_settings, fraction, positive_int
-from pilotage.networks.resampling import DownConv, Resampling, UpConv, resampling
+from pilotage.networks.checks import class_settings, one_of, positive_int
+from pilotage.networks.embedding import DDGANEmbedding, check_time_features
+from pilotage.networks.latent_unet import LatentPlan
+from pilotage.networks.plan import MultiscalePlan
+from pilotage.networks.resampling import BINOMIAL, DownConv, Resampling, UpConv, resampling
 
 _CHOICES = {
     "block": ("biggan", "biggan_one", "ddpm"),
@@ -19,45 +22,51 @@ _CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class NCSNppPlan:
-    """The settings of an `NCSNpp`.
+class NCSNppPlan(LatentPlan, MultiscalePlan):
+    """The settings of an `NCSNpp`, and the layers that they make.
 
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
+    They are those of `MultiscalePlan` (widths are whole multiples), of `LatentPlan`, and these.
+
+    Attributes:
+        latent_width: of the mapped latent.
+        num_classes: number of classes, added to the time, or None.
+        block: "biggan" (blocks resample), "biggan_one" (the latent enters a block's first norm
+            only) or "ddpm" (layers of their own resample).
+        fir: resample with a filter; otherwise by 2x2 means and nearest neighbours.
+        fir_kernel: that filter, in one direction; its scale does not matter.
+        resample_conv: with ``block="ddpm"``, the layers that resample have a convolution.
+        skip_rescale: divide every residual sum by √2.
+        progressive: how the result is gathered on the way up, "none", "output_skip" or "residual".
+        progressive_input: how the image goes down beside the features, "none", "input_skip" or
+            "residual".
+        progressive_combine: with "input_skip", "sum" or "cat".
+        time_features: "sinusoidal", "fourier" (of log time, so times above 0 only) or "none".
+        fourier_scale: of the random frequencies of "fourier".
+        centered: images are in [−1, 1]; otherwise in [0, 1], and are centered first.
     """
 
-    in_channels: int
-    channels: int
-    channel_mult: Sequence[int]
-    num_res_blocks: int
-    attention_resolutions: Sequence[int]
-    latent_dim: int
-    latent_width: int
-    latent_layers: int
-    num_classes: int | None
-    block: Block
-    fir: bool
-    fir_kernel: Sequence[float]
-    resample_conv: bool
-    skip_rescale: bool
-    progressive: Literal["none", "output_skip", "residual"]
-    progressive_input: Literal["none", "input_skip", "residual"]
-    progressive_combine: Literal["sum", "cat"]
-    time_features: Literal["sinusoidal", "fourier", "none"]
-    fourier_scale: float
-    dropout: float
-    centered: bool
-    tanh: bool
+    channels: int = 128
+    channel_mult: Sequence[int] = (1, 2, 2, 2)
+    attention_resolutions: Sequence[int] = (2,)
+    latent_width: int = 256
+    num_classes: int | None = None
+    block: Block = "biggan"
+    fir: bool = True
+    fir_kernel: Sequence[float] = BINOMIAL
+    resample_conv: bool = True
+    skip_rescale: bool = True
+    progressive: Literal["none", "output_skip", "residual"] = "none"
+    progressive_input: Literal["none", "input_skip", "residual"] = "residual"
+    progressive_combine: Literal["sum", "cat"] = "sum"
+    time_features: Literal["sinusoidal", "fourier", "none"] = "sinusoidal"
+    fourier_scale: float = 16.0
+    centered: bool = True
 
-    def __post_init__(self):
-        for name in ("in_channels", "channels", "num_res_blocks", "latent_dim", "latent_width"):
-            positive_int(name, getattr(self, name))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("latent_width", self.latent_width)
         for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise PilotageError(
-                    f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(allowed)}."
-                )
-        fraction("dropout", self.dropout)
+            one_of(name, getattr(self, name), allowed)
         class_settings(self.num_classes, null_class=False)
         if self.num_classes is not None and self.time_features == "none":
             raise PilotageError(
@@ -67,12 +76,8 @@ class NCSNppPlan:
         _check_numbers("channel_mult", self.channel_mult, at_least=1)
         _check_numbers("attention_resolutions", self.attention_resolutions, at_least=0)
         resampling(self.fir, self.fir_kernel)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings as JSON writes them."""
-        pairs = asdict(self).items()
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+        if self.time_width is not None:
+            check_time_features(self.channels)
 
     @property
     def levels(self) -> int:
@@ -81,7 +86,7 @@ class NCSNppPlan:
 
     @property
     def time_width(self) -> int | None:
-        """Width of the time and class vector, or None where no time is told."""
+        """Width of the time and class vector, or None without a time."""
         return None if self.time_features == "none" else 4 * self.channels
 
     @property
@@ -93,9 +98,16 @@ class NCSNppPlan:
         """Channels at a level, from the full size down."""
         return self.channels * self.channel_mult[level]
 
+    def embedding(self) -> DDGANEmbedding | None:
+        """The time and class embedding, if the network has a time."""
+        if self.time_width is None:
+            return None
+        scale = self.fourier_scale if self.time_features == "fourier" else None
+        return DDGANEmbedding(self.channels, self.time_width, self.num_classes, scale)
+
     def attention_at(self, level: int, channels: int) -> PixelAttention | None:
         """The attention of a level, if it has any."""
-        return self.attention(channels) if 2**level in self.attention_resolutions else None
+        return self.attention(channels) if self.attended(level) else None
 
     def attention(self, channels: int) -> PixelAttention:
         """Self-attention."""

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from pilotage.networks.adaptive import Norm, Told, divisor
+from pilotage.networks.adaptive import Embeddings, Norm, Resample, divisor
 from pilotage.networks.initial import NEARLY_ZERO, uniform_init
 from pilotage.networks.ncsnpp_plan import NCSNppPlan
 from pilotage.networks.resampling import Resampling
 
 
-class Keep(nn.Module):
+class BlockStage(nn.Module):
     """A residual block and perhaps attention, at one size."""
 
     def __init__(self, plan: NCSNppPlan, level: int, channels: int):
@@ -23,13 +23,13 @@ class Keep(nn.Module):
         self.block = plan.residual(channels, width)
         self.attention = plan.attention_at(level, width)
 
-    def forward(self, h: Tensor, pyramid: Tensor, told: Told) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, pyramid: Tensor, emb: Embeddings) -> tuple[Tensor, Tensor]:
         """(B, channels, H, W) to (B, width, H, W); the pyramid as it is."""
-        h = self.block(h, told)
+        h = self.block(h, emb)
         return (h if self.attention is None else self.attention(h)), pyramid
 
 
-class Halve(nn.Module):
+class DownStage(nn.Module):
     """Half the size, and the pyramid joined to the features."""
 
     def __init__(self, plan: NCSNppPlan, channels: int, pyramid_channels: int):
@@ -40,9 +40,9 @@ class Halve(nn.Module):
         self.out_channels = 2 * channels if doubled else channels
         self.pyramid_channels = channels if isinstance(self.join, JoinSum) else pyramid_channels
 
-    def forward(self, h: Tensor, pyramid: Tensor, told: Told) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, pyramid: Tensor, emb: Embeddings) -> tuple[Tensor, Tensor]:
         """Features (B, channels, H, W) and the pyramid to half the size."""
-        h = self.down(h, told)
+        h = self.down(h, emb)
         return (h, pyramid) if self.join is None else self.join(h, pyramid)
 
 
@@ -51,7 +51,7 @@ class Resize(nn.Module):
 
     def __init__(self, plan: NCSNppPlan, channels: int, way: str):
         super().__init__()
-        self.resample = getattr(plan.filter, way)
+        self.resample: Resample = plan.filter.down if way == "down" else plan.filter.up
         self.block = self.conv = None
         if plan.block != "ddpm":
             self.block = plan.residual(channels, channels, self.resample)
@@ -59,11 +59,13 @@ class Resize(nn.Module):
             conv = plan.down_conv if way == "down" else plan.up_conv
             self.conv = conv(channels, channels)
 
-    def forward(self, h: Tensor, told: Told) -> Tensor:
+    def forward(self, h: Tensor, emb: Embeddings) -> Tensor:
         """(B, C, H, W) to half or twice the size."""
         if self.block is not None:
-            return self.block(h, told)
-        return self.resample(h) if self.conv is None else self.conv(h)
+            h = self.block(h, emb)
+        else:
+            h = self.resample(h) if self.conv is None else self.conv(h)
+        return h
 
 
 class JoinImage(nn.Module):
@@ -103,7 +105,7 @@ def _join(plan: NCSNppPlan, channels: int, pyramid: int) -> JoinImage | JoinSum 
     return None
 
 
-class Rise(nn.Module):
+class UpStage(nn.Module):
     """One level of the way up: blocks, attention, the result so far, and twice the size."""
 
     def __init__(self, plan: NCSNppPlan, level: int, channels: int, skips: list[int]):
@@ -124,15 +126,15 @@ class Rise(nn.Module):
         self.up = Resize(plan, width, "up") if level else None
 
     def forward(
-        self, h: Tensor, skips: list[Tensor], pyramid: Tensor | None, told: Told
+        self, h: Tensor, skips: list[Tensor], pyramid: Tensor | None, emb: Embeddings
     ) -> tuple[Tensor, Tensor | None]:
         """Features, joined with their own from the way down, and the result so far."""
         for block in self.blocks:
-            h = block(torch.cat([h, skips.pop()], dim=1), told)
+            h = block(torch.cat([h, skips.pop()], dim=1), emb)
         if self.attention is not None:
             h = self.attention(h)
         h, pyramid = self._result(h, pyramid)
-        return (h if self.up is None else self.up(h, told)), pyramid
+        return (h if self.up is None else self.up(h, emb)), pyramid
 
     def _result(self, h: Tensor, pyramid: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.climb is not None:
@@ -154,4 +156,5 @@ class Head(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, out_channels, H, W)."""
-        return self.conv(silu(self.norm(h)))
+        out: Tensor = self.conv(silu(self.norm(h)))
+        return out

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad
 
 from pilotage.errors import PilotageError
+from pilotage.networks.checks import is_number
 from pilotage.networks.initial import uniform_init
 
 BINOMIAL = (1.0, 3.0, 3.0, 1.0)
@@ -71,7 +72,7 @@ class Resampling:
         padding = ((spare + 1) // 2 + 1, spare // 2)
         return upfirdn2d(x, self._kernel(x, 4), up=2, padding=padding)
 
-    def conv_down(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def conv_down(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A 3x3 convolution that halves, after the filter; padded once, before both."""
         if self.taps is None:
             return conv2d(pad(x, (0, 1, 0, 1)), weight, bias, stride=2)
@@ -79,40 +80,38 @@ class Resampling:
         x = upfirdn2d(x, self._kernel(x, 1), padding=((spare + 1) // 2, spare // 2))
         return conv2d(x, weight, bias, stride=2)
 
-    def conv_up(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def conv_up(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A 3x3 convolution of the doubled image, before the filter; padded once, after both."""
         if self.taps is None:
             return conv2d(self.up(x), weight, bias, padding=1)
         spare = len(self.taps) - 4
         x = conv_transpose2d(x, weight.transpose(0, 1).flip(2, 3), stride=2)
         padding = ((spare + 1) // 2 + 1, spare // 2 + 1)
-        return upfirdn2d(x, self._kernel(x, 4), padding=padding) + bias[:, None, None]
+        y = upfirdn2d(x, self._kernel(x, 4), padding=padding)
+        return y if bias is None else y + bias[:, None, None]
 
     def _kernel(self, x: Tensor, gain: int) -> Tensor:
         assert self.taps is not None
         return _kernel(self.taps, gain, x.device, x.dtype)
 
 
-class DownConv(nn.Module):
-    """Half the size by `Resampling.conv_down`."""
-
+class _ResamplingConv(nn.Module):
     def __init__(self, channels: int, out_channels: int, resampling: Resampling):
         super().__init__()
         self.resampling = resampling
         self.conv = uniform_init(nn.Conv2d(channels, out_channels, 3))
+
+
+class DownConv(_ResamplingConv):
+    """Half the size by `Resampling.conv_down`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, out_channels, H/2, W/2), for even H and W."""
         return self.resampling.conv_down(x, self.conv.weight, self.conv.bias)
 
 
-class UpConv(nn.Module):
+class UpConv(_ResamplingConv):
     """Twice the size by `Resampling.conv_up`."""
-
-    def __init__(self, channels: int, out_channels: int, resampling: Resampling):
-        super().__init__()
-        self.resampling = resampling
-        self.conv = uniform_init(nn.Conv2d(channels, out_channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, out_channels, 2H, 2W)."""
@@ -125,16 +124,12 @@ def resampling(fir: bool, taps: Any) -> Resampling:
     Raises:
         PilotageError: unless the taps are a sequence of numbers with a sum other than 0.
     """
-    good = isinstance(taps, Sequence) and not isinstance(taps, str) and all(map(_is_number, taps))
+    good = isinstance(taps, Sequence) and not isinstance(taps, str) and all(map(is_number, taps))
     if not good or not sum(taps):
         raise PilotageError(
             f"fir_kernel is {taps!r}: it must be a sequence of numbers with a sum other than 0."
         )
     return Resampling(tuple(float(tap) for tap in taps) if fir else None)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @lru_cache(maxsize=64)

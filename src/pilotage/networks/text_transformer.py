@@ -1,15 +1,16 @@
 """The text transformer of GLIDE (Nichol et al., 2112.10741, section 4.1)."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from pilotage.errors import PilotageError
 from pilotage.networks.attention import split_heads
 from pilotage.networks.checks import positive_int
-from pilotage.networks.embedding import Conditioning, timestep_embedding
+from pilotage.networks.plan import Network, Plan
 
 _WHOLE = (torch.int64, torch.int32)
 # About what a block adds at first: the order of words is lost beside that if they begin smaller.
@@ -28,51 +29,83 @@ class TextFeatures(NamedTuple):
     sequence: Tensor
 
 
-class TextTransformer(nn.Module):
+@dataclass(frozen=True, kw_only=True)
+class TextTransformerPlan(Plan):
+    """The settings of a `TextTransformer`.
+
+    Attributes:
+        vocabulary: number of token ids; None with an encoder.
+        context: number of tokens L of a caption, padding included.
+        text_width: width of the sequence.
+        text_layers: number of blocks.
+        text_heads: number of attention heads.
+        final_norm: the sequence ends in a layer norm.
+        padding: there is an embedding of padding; without one masks have no effect.
+        encoder_width: width D of the features of a frozen encoder, which then take the place of
+            tokens; None without one.
+    """
+
+    vocabulary: int | None = 50257
+    context: int = 128
+    text_width: int = 512
+    text_layers: int = 16
+    text_heads: int = 8
+    final_norm: bool = True
+    padding: bool = True
+    encoder_width: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.vocabulary is not None and self.encoder_width is not None:
+            raise PilotageError(
+                f"vocabulary is {self.vocabulary} and encoder_width is {self.encoder_width}: "
+                "one must be None."
+            )
+        reads = "vocabulary" if self.encoder_width is None else "encoder_width"
+        for name in (reads, "context", "text_width", "text_layers", "text_heads"):
+            positive_int(name, getattr(self, name))
+        if self.text_width % self.text_heads:
+            raise PilotageError(
+                f"text_heads is {self.text_heads}: it must divide {self.text_width}, the "
+                "text_width."
+            )
+
+    @property
+    def caption_shape(self) -> tuple[int, ...]:
+        """Shape of a caption's tokens, (L,), or of its features, (L, D)."""
+        if self.encoder_width is None:
+            return (self.context,)
+        return (self.context, self.encoder_width)
+
+
+class TextTransformer(Network):
     """Tokens, or their features of a frozen encoder, to one vector and a sequence.
 
     Every position sees every other: there is no attention mask. Instead a padded position is the
     learned embedding of padding at that position, whatever its token.
 
     Args:
-        vocabulary: number of token ids; None with features.
-        context: number of positions L.
-        width: of the sequence.
-        layers: number of blocks.
-        heads: number of attention heads.
+        plan: the settings.
         pooled_width: of the vector, E.
-        final_norm: the sequence ends in a layer norm.
-        padding: there is an embedding of padding; without one the mask has no effect.
-        encoder_width: of the features, D; None with tokens.
-
-    Raises:
-        PilotageError: if a setting is out of range, heads do not divide the width, or both a
-            vocabulary and an encoder's width are given.
     """
 
-    def __init__(
-        self,
-        vocabulary: int | None,
-        context: int,
-        width: int,
-        layers: int,
-        heads: int,
-        pooled_width: int,
-        final_norm: bool = True,
-        padding: bool = True,
-        encoder_width: int | None = None,
-    ):
-        super().__init__()
-        check_text_settings(vocabulary, context, width, layers, heads, encoder_width)
-        if encoder_width is None:
-            self.token = nn.Embedding(vocabulary, width)
-            nn.init.normal_(self.token.weight, std=EMBEDDED)
+    plan: TextTransformerPlan
+
+    def __init__(self, plan: TextTransformerPlan, pooled_width: int):
+        super().__init__(plan)
+        width = plan.text_width
+        self.token: nn.Embedding | nn.Linear
+        if plan.vocabulary is None:
+            self.token = nn.Linear(plan.caption_shape[-1], width)
         else:
-            self.token = nn.Linear(encoder_width, width)
-        self.position = nn.Parameter(EMBEDDED * torch.randn(context, width))
-        self.padding = nn.Parameter(EMBEDDED * torch.randn(context, width)) if padding else None
-        self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
+            self.token = nn.Embedding(plan.vocabulary, width)
+            nn.init.normal_(self.token.weight, std=EMBEDDED)
+        self.position = _embedded(plan)
+        self.padding = _embedded(plan) if plan.padding else None
+        self.blocks = nn.ModuleList(
+            TextBlock(width, plan.text_heads) for _ in range(plan.text_layers)
+        )
+        self.norm = nn.LayerNorm(width) if plan.final_norm else nn.Identity()
         self.proj = nn.Linear(width, pooled_width)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
@@ -97,29 +130,21 @@ class TextTransformer(nn.Module):
         return TextFeatures(self.proj(h[:, -1]), h)
 
     def _check(self, tokens: Tensor, mask: Tensor) -> None:
-        features = isinstance(self.token, nn.Linear)
-        row = (len(self.position), self.token.in_features) if features else (len(self.position),)
-        if tokens.shape[1:] != row or mask.shape != tokens.shape[:2]:
+        vocabulary, shape = self.plan.vocabulary, self.plan.caption_shape
+        if tokens.shape[1:] != shape or mask.shape != tokens.shape[:2]:
             raise PilotageError(
                 f"tokens have shape {tuple(tokens.shape)} and mask {tuple(mask.shape)}: they must "
-                f"be (B, {', '.join(map(str, row))}) and (B, {row[0]})."
+                f"be (B, {', '.join(map(str, shape))}) and (B, {shape[0]})."
             )
-        allowed = torch.is_floating_point(tokens) if features else tokens.dtype in _WHOLE
+        features = vocabulary is None
+        allowed = tokens.is_floating_point() if features else tokens.dtype in _WHOLE
         if not allowed or mask.dtype != torch.bool:
             raise PilotageError(
                 f"tokens are {tokens.dtype} and mask is {mask.dtype}: they must be "
                 f"{'torch.float32' if features else 'torch.int64'} and torch.bool."
             )
-        if not features:
-            self._check_ids(tokens)
-
-    def _check_ids(self, tokens: Tensor) -> None:
-        vocabulary = self.token.num_embeddings
-        outside = (tokens < 0) | (tokens >= vocabulary)
-        if outside.any():
-            raise PilotageError(
-                f"tokens have {int(tokens[outside][0])}: each must lie in 0..{vocabulary - 1}."
-            )
+        if vocabulary is not None:
+            _check_ids(tokens, vocabulary)
 
 
 class TextBlock(nn.Module):
@@ -143,36 +168,18 @@ class TextBlock(nn.Module):
         q, k, v = split_heads(self.qkv(self.norm_in(h)), self.heads)
         mixed = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         h = h + self.proj(mixed)
-        return h + self.out(gelu(self.hidden(self.norm_out(h))))
+        branch: Tensor = self.out(gelu(self.hidden(self.norm_out(h))))
+        return h + branch
 
 
-class TextConditioning(Conditioning):
-    """Time and pooled text in one vector, passed through SiLU, as `Conditioning` does a class."""
-
-    def __init__(self, channels: int):
-        super().__init__(channels)
-
-    def forward(self, time: Tensor, cond: Tensor) -> Tensor:
-        """``time`` (B,) and a pooled text (B, width) to (B, width)."""
-        features = timestep_embedding(time, self.channels, self.time[0].weight.dtype)
-        return silu(self.time(features) + cond)
+def _embedded(plan: TextTransformerPlan) -> nn.Parameter:
+    """A vector for every position."""
+    return nn.Parameter(EMBEDDED * torch.randn(plan.context, plan.text_width))
 
 
-def check_text_settings(
-    vocabulary: Any, context: Any, width: Any, layers: Any, heads: Any, encoder_width: Any
-) -> None:
-    """Raise a `PilotageError` unless these are whole numbers that fit together."""
-    if vocabulary is not None and encoder_width is not None:
+def _check_ids(tokens: Tensor, vocabulary: int) -> None:
+    outside = (tokens < 0) | (tokens >= vocabulary)
+    if outside.any():
         raise PilotageError(
-            f"vocabulary is {vocabulary} and encoder_width is {encoder_width}: one must be None."
+            f"tokens have {int(tokens[outside][0])}: each must lie in 0..{vocabulary - 1}."
         )
-    for name, value in (
-        ("vocabulary", vocabulary) if encoder_width is None else ("encoder_width", encoder_width),
-        ("context", context),
-        ("text_width", width),
-        ("text_layers", layers),
-        ("text_heads", heads),
-    ):
-        positive_int(name, value)
-    if width % heads:
-        raise PilotageError(f"text_heads is {heads}: it must divide {width}, the text_width.")

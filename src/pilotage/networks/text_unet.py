@@ -1,141 +1,91 @@
 """The ADM U-Net that reads a text: GLIDE (Nichol et al., 2112.10741)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from pilotage.errors import PilotageError
-from pilotage.networks.encoder_path import check_input
-from pilotage.networks.text_cond import EncodedText, TextCond, beside
-from pilotage.networks.text_plan import TextPlan
-from pilotage.networks.text_transformer import TextConditioning, TextTransformer
-from pilotage.networks.unet import UNetLayers
+from pilotage.networks.attention import Attention
+from pilotage.networks.checks import check_input
+from pilotage.networks.embedding import TimeTextEmbedding
+from pilotage.networks.text_cond import EncodedText, TextCond
+from pilotage.networks.text_transformer import TextTransformer, TextTransformerPlan
+from pilotage.networks.unet import UNetLayers, UNetLayersPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextUNetPlan(TextTransformerPlan, UNetLayersPlan):
+    """The settings of a `TextUNet`.
+
+    They are those of `ADMPlan`, of the way up (`UNetLayersPlan`), of the text
+    (`TextTransformerPlan`), and these. ``in_channels`` are those of the noisy image x alone.
+
+    Attributes:
+        low_res: the network enlarges an image, and sees it up-sampled, concatenated with x.
+        inpaint: the network completes an image, and sees what is known of it, and where,
+            concatenated with x.
+    """
+
+    low_res: bool = False
+    inpaint: bool = False
+
+    @property
+    def extra_channels(self) -> int:
+        """Channels of the images that are concatenated with x."""
+        known = self.in_channels + 1 if self.inpaint else 0
+        return known + (self.in_channels if self.low_res else 0)
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the first layer sees."""
+        return self.in_channels + self.extra_channels
+
+    def attention(self, channels: int, heads: int) -> Attention:
+        """A layer of attention to pixels and text."""
+        return Attention(channels, heads, self.norm_groups, self.text_width)
 
 
 class TextUNet(UNetLayers):
     """The ADM U-Net with a text transformer, whose sequence all of its attention also looks at.
 
-    Args:
-        in_channels: channels C of the noisy image alone.
-        out_channels: channels of the prediction; as many as ``in_channels`` if None.
-        vocabulary: number of token ids; None with an encoder.
-        context: number of tokens L of a caption, padding included.
-        text_width: width of the text transformer.
-        text_layers: its number of blocks.
-        text_heads: its number of attention heads.
-        final_norm: it ends in a layer norm.
-        padding: it has an embedding of padding; without one masks have no effect.
-        low_res: the network enlarges an image, and sees it up-sampled beside x.
-        inpaint: the network completes an image, and sees what is known of it, and where, beside x.
-        encoder_width: width D of the features of a frozen encoder, which then take the place of
-            tokens; None without one.
-        learned_variance: as for `UNet`, and so are all others: ``channels``, ``channel_mult``,
-            ``num_res_blocks``, ``attention_resolutions``, ``head_channels``, ``heads``,
-            ``heads_up``, ``scale_shift_norm``, ``resblock_updown``, ``conv_resample``,
-            ``norm_groups``, ``dropout`` and ``zero_init``.
-
     Attributes:
-        settings: the arguments that rebuild the network, as JSON types.
         null: None; `empty` gives the null condition.
-
-    Raises:
-        PilotageError: if a setting is out of range or two settings do not fit together.
     """
 
-    def __init__(
-        self,
-        in_channels: int = 3,
-        out_channels: int | None = None,
-        vocabulary: int | None = 50257,
-        context: int = 128,
-        text_width: int = 512,
-        text_layers: int = 16,
-        text_heads: int = 8,
-        final_norm: bool = True,
-        padding: bool = True,
-        low_res: bool = False,
-        inpaint: bool = False,
-        encoder_width: int | None = None,
-        learned_variance: bool = False,
-        channels: int = 64,
-        channel_mult: Sequence[float] = (1, 2, 2),
-        num_res_blocks: int = 2,
-        attention_resolutions: Sequence[int] = (2, 4),
-        head_channels: int | None = None,
-        heads: int | None = None,
-        heads_up: int | None = None,
-        scale_shift_norm: bool = True,
-        resblock_updown: bool = True,
-        conv_resample: bool = True,
-        norm_groups: int = 32,
-        dropout: float = 0.0,
-        zero_init: bool = True,
-    ):
-        plan = TextPlan(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            vocabulary=vocabulary,
-            context=context,
-            text_width=text_width,
-            text_layers=text_layers,
-            text_heads=text_heads,
-            final_norm=final_norm,
-            padding=padding,
-            low_res=low_res,
-            inpaint=inpaint,
-            encoder_width=encoder_width,
-            learned_variance=learned_variance,
-            channels=channels,
-            channel_mult=channel_mult,
-            num_res_blocks=num_res_blocks,
-            attention_resolutions=attention_resolutions,
-            head_channels=head_channels,
-            heads=heads,
-            heads_up=heads_up,
-            scale_shift_norm=scale_shift_norm,
-            resblock_updown=resblock_updown,
-            conv_resample=conv_resample,
-            norm_groups=norm_groups,
-            dropout=dropout,
-            zero_init=zero_init,
-        )
-        super().__init__(plan, TextConditioning(channels))
-        self.plan = plan
-        self.text = TextTransformer(
-            vocabulary,
-            context,
-            text_width,
-            text_layers,
-            text_heads,
-            self.condition.width,
-            final_norm,
-            padding,
-            encoder_width,
-        )
+    plan: TextUNetPlan
+    condition: TimeTextEmbedding
+    null: None = None
+
+    def __init__(self, plan: TextUNetPlan):
+        condition = TimeTextEmbedding(plan.channels)
+        super().__init__(plan, condition)
+        self.text = TextTransformer(plan, condition.width)
 
     def empty(self, count: int) -> TextCond:
         """The null condition ``count`` times: empty captions, padded with the last id or zeros."""
-        shape, plan = (count, self.plan.context), self.plan
-        device = self.stem.weight.device
-        if plan.encoder_width is None:
-            tokens = torch.full(shape, plan.vocabulary - 1, device=device)
+        shape, device = (count, *self.plan.caption_shape), self.stem.weight.device
+        if self.plan.vocabulary is None:
+            tokens = torch.zeros(shape, device=device)
         else:
-            tokens = torch.zeros(*shape, plan.encoder_width, device=device)
-        return TextCond(tokens, torch.zeros(shape, dtype=torch.bool, device=device))
+            tokens = torch.full(shape, self.plan.vocabulary - 1, device=device)
+        return TextCond(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
 
     def encode(self, cond: TextCond, size: Sequence[int] | None = None) -> EncodedText:
         """Compute what does not change over the steps, for `forward` to take as ``cond``.
 
         Args:
             cond: the captions and images.
-            size: (H, W) of x; needed where the network sees an image beside x.
+            size: (H, W) of x; needed where an image is concatenated with x.
 
         Raises:
             PilotageError: if a shape is wrong, or an image is missing or given in vain.
         """
-        return self.encode_text(cond)._replace(image=beside(self.plan, cond, size))
+        image = concatenated_channels(self.plan, cond, size)
+        return self.encode_text(cond)._replace(image=image)
 
     def encode_text(self, cond: TextCond) -> EncodedText:
         """What `encode` gives, but for the image."""
@@ -173,11 +123,73 @@ class TextUNet(UNetLayers):
             raise PilotageError(
                 f"cond is a {type(cond).__name__}: it must be a TextCond, an EncodedText or None."
             )
-        count, beside = len(x), self.plan.beside
-        image = (count, beside, *x.shape[2:]) if beside else None
+        count, extra = len(x), self.plan.extra_channels
+        image = (count, extra, *x.shape[2:]) if extra else None
         found = None if cond.image is None else tuple(cond.image.shape)
         if len(cond.pooled) != count or len(cond.sequence) != count or found != image:
             raise PilotageError(
                 f"cond is for {len(cond.pooled)} examples with images {found} and x has shape "
                 f"{tuple(x.shape)}: it must be for {count} with images {image}."
+            )
+
+
+def concatenated_channels(
+    plan: TextUNetPlan, cond: TextCond, size: Sequence[int] | None
+) -> Tensor | None:
+    """The channels after those of x: known image · mask, mask, up-sampled image; None without any.
+
+    Where nothing is given that is known, nothing is known. The low resolution is up-sampled
+    bilinearly, corners not aligned.
+
+    Args:
+        plan: which images the network sees.
+        cond: the captions and images.
+        size: (H, W) of x.
+
+    Returns:
+        (B, plan.extra_channels, H, W), or None where there are none.
+
+    Raises:
+        PilotageError: if a shape is wrong, or an image is missing or given in vain.
+    """
+    if not plan.extra_channels and cond[2:] == (None, None, None):
+        return None
+    if size is None:
+        raise PilotageError("size is None: it must be (H, W) of x, to put images beside it.")
+    _check_given(plan, cond)
+    _check_shapes(plan, cond, size)
+    parts: list[Tensor] = []
+    if cond.known is not None and cond.known_mask is not None:
+        parts += [cond.known * cond.known_mask, cond.known_mask]
+    elif plan.inpaint:
+        nothing = torch.zeros(len(cond.tokens), plan.in_channels + 1, *size)
+        parts.append(nothing.to(cond.tokens.device))
+    if cond.low_res is not None:
+        parts.append(interpolate(cond.low_res, tuple(size), mode="bilinear"))
+    return torch.cat(parts, dim=1)
+
+
+def _check_given(plan: TextUNetPlan, cond: TextCond) -> None:
+    for name, image, wanted, needed in (
+        ("low_res", cond.low_res, plan.low_res, plan.low_res),
+        ("known", cond.known, plan.inpaint, cond.known_mask is not None),
+        ("known_mask", cond.known_mask, plan.inpaint, cond.known is not None),
+    ):
+        if image is not None and not wanted:
+            raise PilotageError(f"cond.{name} is given: it must be None for this network.")
+        if image is None and needed:
+            raise PilotageError(f"cond.{name} is None: it must be given for this network.")
+
+
+def _check_shapes(plan: TextUNetPlan, cond: TextCond, size: Sequence[int]) -> None:
+    count = len(cond.tokens)
+    for name, image, shape in (
+        ("low_res", cond.low_res, (count, plan.in_channels)),
+        ("known", cond.known, (count, plan.in_channels, *size)),
+        ("known_mask", cond.known_mask, (count, 1, *size)),
+    ):
+        if image is not None and (image.ndim != 4 or image.shape[: len(shape)] != shape):
+            raise PilotageError(
+                f"cond.{name} has shape {tuple(image.shape)}: it must have 4 dimensions and begin "
+                f"with {shape}."
             )

@@ -1,4 +1,4 @@
-"""What a network on captions also sees beside x: an image to enlarge, or the known part of x."""
+"""Image-conditioned denoising: the network also sees an image to enlarge, or known parts of x."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from pilotage.objectives.denoising import Denoising, Draws
 BOXES = 3
 
 
-class BesideDraws(NamedTuple):
+class ConditionedDraws(NamedTuple):
     """The random numbers of one training step.
 
     Attributes:
         inner: those of the denoising.
-        dropped: which examples lose the image beside x (B,).
+        dropped: which examples lose the image (B,).
         level: of the noise on the image to enlarge (B,), in [0, 1).
         noise: that noise (B, C, h, w), or (B, 0) without such an image.
         boxes: U[0, 1) numbers for the erased boxes (B, BOXES, 4), or (B, 0).
@@ -32,14 +32,14 @@ class BesideDraws(NamedTuple):
     noise: Float[Tensor, "B *shape"]
     boxes: Float[Tensor, "B *boxes"]
 
-    def rows(self, part: slice) -> "BesideDraws":
+    def rows(self, part: slice) -> "ConditionedDraws":
         """The numbers of some of the examples."""
-        return BesideDraws(self.inner.rows(part), *(numbers[part] for numbers in self[1:]))
+        return ConditionedDraws(self.inner.rows(part), *(numbers[part] for numbers in self[1:]))
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Denoising by a network that sees an image made of x beside the noisy x.
+class ImageConditionedDenoising:
+    """Denoising by a network that sees an image made of x, concatenated with the noisy x.
 
     For super-resolution that is x at a low resolution, with Gaussian noise of a random deviation
     up to ``augment`` (2106.15282, section 4.2), so that at sampling time it may come from another
@@ -60,7 +60,9 @@ class Beside:
     inpaint: bool = False
     p_uncond_image: float = 0.1
 
-    def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> BesideDraws:
+    def draw(
+        self, count: int, shape: tuple[int, ...], generator: torch.Generator
+    ) -> ConditionedDraws:
         """The random numbers for ``count`` examples of a shape, on the generator's device."""
         device = generator.device
 
@@ -72,10 +74,14 @@ class Beside:
         small = (shape[0], *self.low_res) if self.low_res else (0,)
         noise = torch.randn(count, *small, generator=generator, device=device)
         boxes = uniform(*((BOXES, 4) if self.inpaint else (0,)))
-        return BesideDraws(inner, dropped, level, noise, boxes)
+        return ConditionedDraws(inner, dropped, level, noise, boxes)
 
     def terms(
-        self, denoise: Any, x: Float[Tensor, "B C H W"], cond: TextCond, draws: BesideDraws
+        self,
+        denoise: Any,
+        x: Float[Tensor, "B C H W"],
+        cond: TextCond,
+        draws: ConditionedDraws,
     ) -> dict[str, Tensor]:
         """The terms of the denoising, of captions with their images.
 

@@ -1,38 +1,229 @@
-"""The two players of a denoising diffusion GAN, each minimising a loss of its own in turn."""
+"""Denoising diffusion GANs: what discriminator and generator minimise, in turn (2112.07804)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from pilotage.conditions import Labels, draw_dropped
-from pilotage.diffusion.latent import NetworkDiscriminator, NetworkGenerator
-from pilotage.objectives.adversarial import Adversarial, AdversarialDraws
+from pilotage.diffusion.latent import Generator, NetworkDiscriminator, NetworkGenerator, direct
+from pilotage.diffusion.logsnr import alpha, sigma, tau
+from pilotage.diffusion.prediction import Prediction
+from pilotage.diffusion.steps import State, ancestral
+from pilotage.errors import PilotageError
+from pilotage.objectives.denoising import stratified
 
 
-class PlayerDraws(NamedTuple):
-    """The random numbers of one player's turn.
+class AdversarialDraws(NamedTuple):
+    """The random numbers of one update, of the discriminator or of the generator.
 
     Attributes:
-        game: those of the loss.
+        level: which of the levels z_t is at (B,), 0 the noisiest.
+        eps_s: the noise of z_s (B, *shape).
+        eps_t: the noise that makes z_t of z_s (B, *shape).
+        latent: of the generator (B, N).
+        noise: of the step back from z_t (B, *shape).
+    """
+
+    level: Int[Tensor, " B"]
+    eps_s: Float[Tensor, "B *shape"]
+    eps_t: Float[Tensor, "B *shape"]
+    latent: Float[Tensor, "B N"]
+    noise: Float[Tensor, "B *shape"]
+
+    def rows(self, part: slice) -> "AdversarialDraws":
+        """The numbers of some of the examples."""
+        return AdversarialDraws(*(numbers[part] for numbers in self))
+
+
+class Pair(NamedTuple):
+    """Neighbours on the way from x to noise.
+
+    Attributes:
+        z_s: the less noisy one (B, *shape), x itself where λ_s = ∞.
+        z_t: the noisier one (B, *shape).
+        lam_s: (B,).
+        lam_t: (B,), below lam_s.
+    """
+
+    z_s: Float[Tensor, "B *shape"]
+    z_t: Float[Tensor, "B *shape"]
+    lam_s: Float[Tensor, " B"]
+    lam_t: Float[Tensor, " B"]
+
+
+@dataclass(frozen=True, eq=False)
+class Adversarial:
+    """Non-saturating losses of steps z_t -> z_s, with R1 on the real ones (equations 4 to 6).
+
+    Attributes:
+        lams: the T levels, increasing, such as ``ddgan_lams(4)``; T = 1 is an ordinary GAN.
+        latent_dim: length N of the latent.
+        conditional: whether the networks are told the labels.
+        with_latent: False for zeros as the latent (table 2, "no latent variable").
+        direct: True for a generator that outputs z_s itself, without the posterior (table 2,
+            "direct denoising"). "Noise generation" is a generator that predicts ε.
+        r1_gamma: strength of R1.
+        r1_every: updates of the discriminator from one R1 to the next; γ is not multiplied by it.
+
+    Raises:
+        PilotageError: if a setting is out of range.
+    """
+
+    lams: Float[Tensor, " T"]
+    latent_dim: int
+    conditional: bool = False
+    with_latent: bool = True
+    direct: bool = False
+    r1_gamma: float = 0.05
+    r1_every: int = 1
+
+    def __post_init__(self) -> None:
+        rising = self.lams.ndim == 1 and len(self.lams) and bool((self.lams.diff() > 0).all())
+        if not rising or not self.lams.isfinite().all():
+            raise PilotageError(
+                f"lams is {self.lams.tolist()}: it must be a list of 1 or more finite and strictly "
+                "increasing levels."
+            )
+        for name in ("latent_dim", "r1_every"):
+            if getattr(self, name) < 1:
+                raise PilotageError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        if not self.r1_gamma >= 0:
+            raise PilotageError(f"r1_gamma is {self.r1_gamma}: it must be at least 0.")
+
+    def draw(
+        self, count: int, shape: tuple[int, ...], generator: torch.Generator
+    ) -> AdversarialDraws:
+        """The random numbers for ``count`` examples of a shape, on the generator's device.
+
+        Each of the two updates of a step, the discriminator's and the generator's, has its own.
+        """
+        device, steps = generator.device, len(self.lams)
+
+        def normal(*size: int) -> Tensor:
+            return torch.randn(count, *size, generator=generator, device=device)
+
+        level = (stratified(count, generator) * steps).long().clamp(max=steps - 1)
+        eps_s, eps_t, latent, noise = (
+            normal(*s) for s in (shape, shape, (self.latent_dim,), shape)
+        )
+        return AdversarialDraws(
+            level, eps_s, eps_t, latent if self.with_latent else torch.zeros_like(latent), noise
+        )
+
+    def pair(self, x: Float[Tensor, "B *shape"], draws: AdversarialDraws) -> Pair:
+        """z_s ~ q(z_s | x) and z_t ~ q(z_t | z_s), with coefficients in float64."""
+        levels = self.lams.to(x.device, torch.float64)
+        levels = torch.cat([levels, levels.new_tensor([torch.inf])])
+        lam_t, lam_s = levels[draws.level], levels[draws.level + 1]
+
+        def scale(values: Tensor) -> Tensor:
+            return values.to(x).reshape(-1, *[1] * (x.ndim - 1))
+
+        z_s = scale(alpha(lam_s)) * x + scale(sigma(lam_s)) * draws.eps_s
+        spread = tau(lam_t, lam_s).sqrt() * sigma(lam_t)
+        z_t = scale(alpha(lam_t) / alpha(lam_s)) * z_s + scale(spread) * draws.eps_t
+        return Pair(z_s, z_t, lam_s.to(x), lam_t.to(x))
+
+    def generated(
+        self, generator: Generator, pair: Pair, cond: Any, draws: AdversarialDraws
+    ) -> Float[Tensor, "B *shape"]:
+        """The generator's z_s: its x, then a sample of the posterior q(z_s | z_t, x)."""
+
+        def bound(z: Tensor, lam: Tensor) -> Prediction:
+            return generator(z, lam, cond, draws.latent)
+
+        step = direct() if self.direct else ancestral(v=0.0)
+        return step(bound, State(pair.z_t, pair.lam_t), pair.lam_s, draws.noise).z
+
+    def discriminator_terms(
+        self,
+        discriminator: NetworkDiscriminator,
+        generator: Generator,
+        x: Float[Tensor, "B *shape"],
+        labels: Int[Tensor, " B"] | None,
+        draws: AdversarialDraws,
+        step: int = 0,
+    ) -> dict[str, Tensor]:
+        """What the discriminator minimises: "loss" = "real" + "fake" + "r1", each (B,).
+
+        "real_logit" and "fake_logit" are to be logged. No gradient reaches the generator.
+
+        Args:
+            discriminator: the network, and how it is told λ.
+            generator: the stochastic generator.
+            x: clean data in [−1, 1].
+            labels: its classes; unused without ``conditional``.
+            draws: the update's random numbers.
+            step: number of the update; "r1" is 0 unless ``r1_every`` divides it.
+        """
+        cond, pair = self._cond(labels), self.pair(x, draws)
+        penalised = self.r1_gamma > 0 and step % self.r1_every == 0
+        z_s = pair.z_s.detach().requires_grad_(penalised)
+        real = discriminator(z_s, pair.lam_t, pair.z_t, cond)
+        r1 = self._r1(real, z_s) if penalised else torch.zeros_like(real)
+        with torch.no_grad():
+            made = self.generated(generator, pair, cond, draws)
+        fake = discriminator(made, pair.lam_t, pair.z_t, cond)
+        terms = {"real": softplus(-real), "fake": softplus(fake), "r1": r1}
+        logits = {"real_logit": real.detach(), "fake_logit": fake.detach()}
+        return {"loss": terms["real"] + terms["fake"] + terms["r1"], **terms, **logits}
+
+    def generator_terms(
+        self,
+        generator: Generator,
+        discriminator: NetworkDiscriminator,
+        x: Float[Tensor, "B *shape"],
+        labels: Int[Tensor, " B"] | None,
+        draws: AdversarialDraws,
+    ) -> dict[str, Tensor]:
+        """What the generator minimises, "loss" (B,), and "fake_logit" to be logged.
+
+        Gradients also reach the discriminator; they are the caller's to switch off or discard.
+        Arguments are as for `discriminator_terms`.
+        """
+        cond, pair = self._cond(labels), self.pair(x, draws)
+        made = self.generated(generator, pair, cond, draws)
+        fake = discriminator(made, pair.lam_t, pair.z_t, cond)
+        return {"loss": softplus(-fake), "fake_logit": fake.detach()}
+
+    def _cond(self, labels: Tensor | None) -> Tensor | None:
+        if self.conditional and labels is None:
+            raise PilotageError(
+                "labels is None: a conditional objective needs a label per example."
+            )
+        return labels if self.conditional else None
+
+    def _r1(self, logits: Tensor, z_s: Tensor) -> Tensor:
+        """γ/2 ‖∇_{z_s} D‖² (1801.04406); a logit may also depend on its neighbours' z_s."""
+        (gradient,) = torch.autograd.grad(logits.sum(), z_s, create_graph=True)
+        return self.r1_gamma / 2 * gradient.square().flatten(1).sum(dim=1)
+
+
+class GANDraws(NamedTuple):
+    """The random numbers of one update, with those that drop labels.
+
+    Attributes:
+        steps: those of the steps z_t -> z_s.
         dropped: which examples lose their label (B,).
     """
 
-    game: AdversarialDraws
+    steps: AdversarialDraws
     dropped: Bool[Tensor, " B"]
 
-    def rows(self, part: slice) -> "PlayerDraws":
+    def rows(self, part: slice) -> "GANDraws":
         """The numbers of some of the examples."""
-        return PlayerDraws(self.game.rows(part), self.dropped[part])
+        return GANDraws(self.steps.rows(part), self.dropped[part])
 
 
 @dataclass(frozen=True)
-class Player:
-    """What both players share.
+class GANLoss:
+    """What the losses of both networks share.
 
     Attributes:
         loss: of the steps.
@@ -44,19 +235,19 @@ class Player:
     labels: Labels
     p_uncond: float
 
-    def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> PlayerDraws:
+    def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> GANDraws:
         """The random numbers for ``count`` examples of a shape, on the generator's device."""
-        game = self.loss.draw(count, shape, generator)
+        steps = self.loss.draw(count, shape, generator)
         uniform = torch.rand(count, generator=generator, device=generator.device)
-        return PlayerDraws(game, draw_dropped(uniform, self.p_uncond))
+        return GANDraws(steps, draw_dropped(uniform, self.p_uncond))
 
 
 @dataclass(frozen=True)
-class DiscriminatorTurn(Player):
-    """The discriminator learns to tell real from generated steps.
+class DiscriminatorLoss(GANLoss):
+    """The loss by which the discriminator learns to tell real from generated steps.
 
     Attributes:
-        generator: its opponent, which does not learn meanwhile.
+        generator: which does not learn meanwhile.
         updates: how many updates were done before, for the lazy penalty.
     """
 
@@ -68,12 +259,12 @@ class DiscriminatorTurn(Player):
         discriminator: NetworkDiscriminator,
         x: Float[Tensor, "B *shape"],
         labels: Int[Tensor, " B"],
-        draws: PlayerDraws,
+        draws: GANDraws,
     ) -> dict[str, Tensor]:
         """Terms per example (B,), as `Adversarial.discriminator_terms`; "r1" where it is due."""
         cond, number = self.labels.drop(labels, draws.dropped), self.updates()
         terms = self.loss.discriminator_terms(
-            discriminator, self.generator, x, cond, draws.game, number
+            discriminator, self.generator, x, cond, draws.steps, number
         )
         if number % self.loss.r1_every:
             del terms["r1"]  # nothing was measured: a mean over steps must not count it as 0
@@ -81,11 +272,11 @@ class DiscriminatorTurn(Player):
 
 
 @dataclass(frozen=True)
-class GeneratorTurn(Player):
-    """The generator learns to pass for real.
+class GeneratorLoss(GANLoss):
+    """The loss by which the generator learns to pass for real.
 
     Attributes:
-        discriminator: its opponent, which does not learn meanwhile.
+        discriminator: which does not learn meanwhile.
         network: the discriminator's.
     """
 
@@ -97,12 +288,12 @@ class GeneratorTurn(Player):
         generator: NetworkGenerator,
         x: Float[Tensor, "B *shape"],
         labels: Int[Tensor, " B"],
-        draws: PlayerDraws,
+        draws: GANDraws,
     ) -> dict[str, Tensor]:
-        """The loss per example (B,); the logits are those that the discriminator's turn tells."""
+        """The loss per example (B,); the logits are those that the discriminator's loss tells."""
         cond = self.labels.drop(labels, draws.dropped)
         with frozen(self.network):
-            terms = self.loss.generator_terms(generator, self.discriminator, x, cond, draws.game)
+            terms = self.loss.generator_terms(generator, self.discriminator, x, cond, draws.steps)
         return {"loss": terms["loss"]}
 
 

@@ -14,12 +14,13 @@ from pilotage.diffusion.learned import limits
 from pilotage.diffusion.schedules import Schedule
 from pilotage.errors import PilotageError
 from pilotage.objectives.denoising import stratified
-from pilotage.objectives.reconstruction import check_levels, reconstruction_term
 from pilotage.objectives.vdm_terms import (
     Weight,
+    check_levels,
     check_steps,
     diffusion_term,
     prior_term,
+    reconstruction_term,
     with_loss,
 )
 
@@ -60,7 +61,7 @@ class VDM:
         p_uncond: the dropping rate; a bound is one of p(x | c) where nothing is dropped.
         steps: T, or inf for continuous time.
         levels: how many values the data have, even from −reach to reach.
-        reach: 1 for images in [−1, 1]; see :mod:`~pilotage.objectives.reconstruction`.
+        reach: 1 for images in [−1, 1]; see :mod:`~pilotage.objectives.vdm_terms`.
         weight: w(λ) that multiplies the diffusion term, which is then no bound; None is 1.
         draw_u: "antithetic", one random number for the batch (appendix I.1), or "stratified".
 

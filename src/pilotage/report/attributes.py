@@ -1,18 +1,23 @@
-"""Runs on captions: do images show what is asked for, and what does guidance cost them?"""
+"""Runs on captions: do images show what the captions say, and what does guidance cost them?"""
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from pilotage.metrics.registry import columns_of
+from pilotage.report.best import curve_best
 from pilotage.report.charts import over_w
-from pilotage.report.figures import SERIES, Panel
+from pilotage.report.figures import SERIES, Panel, draw_measures
 from pilotage.report.grouping import Curve, Group
-from pilotage.report.names import ATTRIBUTES, capital, listed, spoken
+from pilotage.report.names import capital, listed, spoken
 from pilotage.report.rows import Measure
-from pilotage.report.tables import Table, curve_best, setting_table
+from pilotage.report.tables import Table, setting_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TITLE = "What the captions ask for"
-ALL, *SINGLE = ATTRIBUTES
+ALL = "attribute_all"
 OVER_W = (ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
 MARKERS = "sD^vP"
 # what guidance costs: a metric, which way is worse, and what it stands for
@@ -41,8 +46,8 @@ class Captioned(NamedTuple):
 
 
 def captioned(group: Group) -> Captioned | None:
-    """What there is to say of a group's captions; None if it was asked for by labels only."""
-    curves = [curve for curve in group.curves if curve.variant.asked]
+    """What there is to say of a group's captions; None if it was sampled of labels only."""
+    curves = [curve for curve in group.curves if curve.variant.prompts]
     if not curves:
         return None
     judged = [curve for curve in curves if curve.points(ALL)]
@@ -54,36 +59,35 @@ def captioned(group: Group) -> Captioned | None:
     table = None
     if judged:
         first = curve_best(group)
-        panels.append(_each(first if first in judged else judged[0], len(group.curves) > 1))
+        shown = next((curve for curve in judged if curve == first), judged[0])
+        panels.append(_each(shown, len(group.curves) > 1))
         caption += (
             " Of all images, caption accuracy is the share that have everything right that the "
             "caption says, to judge by the pixels, and the other accuracies are those that have "
             "one attribute right; relation only counts where the caption has one."
         )
-        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *SINGLE]
+        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *_single()]
         table = setting_table(
             group, columns, "What images have right of their captions, and what guidance costs."
         )
     return Captioned([_costs(curve, len(curves) > 1) for curve in curves], panels, caption, table)
 
 
+def _single() -> list[str]:
+    """The metrics of single attributes."""
+    return [metric for metric in columns_of("captions") if metric != ALL]
+
+
 def _each(curve: Curve, several: bool) -> Panel:
     """Every attribute of one curve over w."""
     name = "accuracy of each attribute over w" + (f", {curve.label}" if several else "")
 
-    def draw(axis: Any) -> None:
-        for k, metric in enumerate(SINGLE):
-            points = curve.points(metric)
-            axis.errorbar(
-                [w for w, _ in points],
-                [m.value for _, m in points],
-                yerr=[m.error if m.error > 0 else 0 for _, m in points],
-                color=SERIES[(k + 1) % len(SERIES)],
-                marker=MARKERS[k],
-                elinewidth=0.7,
-                linewidth=1,
-                label=spoken(metric),
-            )
+    def draw(axis: "Axes") -> None:
+        for k, metric in enumerate(_single()):
+            rows = curve.rows_with(metric)
+            look = {"color": SERIES[(k + 1) % len(SERIES)], "marker": MARKERS[k], "linewidth": 1}
+            measures = [row.metrics[metric] for row in rows]
+            draw_measures(axis, [row.w for row in rows], measures, spoken(metric), **look)
         axis.set(title=name, xlabel="w", ylabel="share of images ↑")
         axis.margins(0.07)
 
@@ -94,15 +98,18 @@ def _costs(curve: Curve, several: bool) -> str:
     """How much guidance helps the captions, and from where on it costs."""
     gain = _gain(curve.points(ALL))
     said = f"{curve.label}: {gain}" if several else capital(gain)
-    costs = [(text, *_cost(curve, metric, sign), word) for metric, sign, text, word in COSTS]
-    known = [cost for cost in costs if cost[1] is not None]
-    if not known:
-        return said.rstrip()
-    told = [
-        f"{text} is {word} from w = {w:g} on" if w is not None else f"{text} is nowhere {word}"
-        for text, _, w, word in known
+    found = [
+        (*_cost(curve.points(metric), sign), text, word)
+        for metric, sign, text, word in COSTS
+        if len(curve.points(metric)) > 1
     ]
-    return f"{said}Beside w = {known[0][1]:g}, {listed(told)}."
+    if not found:
+        return said.rstrip()
+    costs = [
+        f"{text} is nowhere {word}" if w is None else f"{text} is {word} from w = {w:g} on"
+        for _, w, text, word in found
+    ]
+    return f"{said}Beside w = {found[0][0]:g}, {listed(costs)}."
 
 
 def _gain(points: list[tuple[float, Measure]]) -> str:
@@ -116,14 +123,8 @@ def _gain(points: list[tuple[float, Measure]]) -> str:
     return f"{said} and highest at w = {best:g}, {most.value:.1%}. "
 
 
-def _cost(curve: Curve, metric: str, sign: int) -> tuple[float | None, float | None]:
-    """The w compared with, and the first w from which on a metric is worse than there.
-
-    Both are None if there is nothing to compare.
-    """
-    points = curve.points(metric)
-    if len(points) < 2:
-        return None, None
+def _cost(points: list[tuple[float, Measure]], sign: int) -> tuple[float, float | None]:
+    """The w compared with, and the first w from which on a metric is worse than there, if any."""
     start, here = _reference(points)
     found = None
     for w, measure in sorted(points, reverse=True):

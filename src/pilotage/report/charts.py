@@ -2,17 +2,28 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pilotage.report.figures import INK, MUTED, PAPER, SERIES, Panel, legend_name, log_ticks
+from pilotage.report.figures import (
+    DASHES,
+    MARKERS,
+    MUTED,
+    PAPER,
+    SERIES,
+    Panel,
+    draw_measures,
+    legend_name,
+    log_if_wide,
+    name_point,
+)
 from pilotage.report.grouping import Curve, Group
-from pilotage.report.guidance import KINDS
 from pilotage.report.names import with_arrow
-from pilotage.report.rows import Row
+from pilotage.report.rows import GUIDANCE_KINDS, Row
 from pilotage.report.tables import floor_name
 
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)))
-MARKERS = ("o", "s", "^", "D")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 LABEL_GAP = (18, 9)  # points that a label keeps clear, in x and y
 LOG_RATIO = 20
 
@@ -22,7 +33,7 @@ def sweep_panels(group: Group) -> list[Panel]:
     panels = [
         _panel(group, x, y, group.curves)
         for x, y in (("inception_score", "frechet"), ("recall", "precision"))
-        if any(curve.points(x, y) for curve in group.curves)
+        if any(curve.rows_with(x, y) for curve in group.curves)
     ]
     for metric in ("frechet", "inception_score"):
         panels += over_w(group, metric, group.curves)
@@ -34,21 +45,20 @@ def over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[Panel]:
 
     A single w makes no curve, and no panel.
     """
-    found = [[c for c in curves if c.guidance.kind == kind] for kind in kinds_of(group)]
+    found = [[curve for curve in curves if curve.kind == kind] for kind in _kinds_of(group)]
     shown = [part for part in found if any(len(curve.points(metric)) > 1 for curve in part)]
     return [_panel(group, "w", metric, part) for part in shown]
 
 
-def kinds_of(group: Group) -> list[str]:
+def _kinds_of(group: Group) -> list[str]:
     """The kinds of guidance that occur."""
-    found = {guidance.kind for guidance in group.guidances}
-    return [kind for kind in KINDS if kind in found]
+    return [kind for kind in GUIDANCE_KINDS if any(curve.kind == kind for curve in group.curves)]
 
 
 def charts_caption(group: Group) -> str:
     """How to read the charts."""
     said = "Points are labelled with w, bars are one standard error."
-    if len(kinds_of(group)) > 1:
+    if len(_kinds_of(group)) > 1:
         said += (
             " Filled points are classifier-free, hollow ones classifier guidance; "
             "each w is that of the point's own guidance."
@@ -65,18 +75,15 @@ def _panel(group: Group, x: str, y: str, curves: Sequence[Curve]) -> Panel:
     plain = [names[m].rstrip(" ↑↓") for m in (x, y)]
     name = f"{plain[1]} against {plain[0]}"
     if x == "w":
-        several = len(kinds_of(group)) > 1
-        names["w"] = f"w, {curves[0].guidance.kind}" if several else "w"
+        names["w"] = f"w, {curves[0].kind}" if len(_kinds_of(group)) > 1 else "w"
         name = f"{plain[1]} over {names['w']}"
 
-    def draw(axis: Any) -> None:
+    def draw(axis: "Axes") -> None:
         for curve in curves:
             _draw_curve(axis, group, curve, x, y)
         _draw_images(axis, group.images, x, y)
         _draw_baselines(axis, group.baselines, x, y)
-        if _log_needed(group, y):
-            axis.set_yscale("log")
-            log_ticks(axis.yaxis)
+        log_if_wide(axis, (row.measure(y).value for row in group.rows), LOG_RATIO)
         for k, floor in enumerate(group.floors):
             _draw_floor(axis, floor, x, y, named=k == 0)
         axis.set(title=name, xlabel=names[x], ylabel=names[y])
@@ -87,24 +94,16 @@ def _panel(group: Group, x: str, y: str, curves: Sequence[Curve]) -> Panel:
     return Panel(name, draw)
 
 
-def _draw_curve(axis: Any, group: Group, curve: Curve, x: str, y: str) -> None:
-    metrics = [m for m in (x, y) if m != "w"]
-    points = curve.points(*metrics)
-    if not points:
+def _draw_curve(axis: "Axes", group: Group, curve: Curve, x: str, y: str) -> None:
+    rows = curve.rows_with(y) if x == "w" else curve.rows_with(x, y)
+    if not rows:
         return
-    columns = [[p[0] for p in points]] if x == "w" else []
-    measures = [[p[k] for p in points] for k in range(1, len(metrics) + 1)]
-    columns += [[m.value for m in column] for column in measures]
-    errors = [None] if x == "w" else []
-    errors += [[m.error if m.error > 0 else 0 for m in column] for column in measures]
-    axis.errorbar(
-        *columns,
-        xerr=errors[0],
-        yerr=errors[1],
-        **_look(group, curve),
-        elinewidth=0.7,
-        label=legend_name(curve.label),
-    )
+    look = _look(group, curve)
+    places = [row.w for row in rows]
+    if x != "w":
+        places = [row.metrics[x].value for row in rows]
+        look["xerr"] = [row.metrics[x].bar for row in rows]
+    draw_measures(axis, places, [row.metrics[y] for row in rows], curve.label, **look)
 
 
 def _look(group: Group, curve: Curve) -> dict[str, Any]:
@@ -112,13 +111,13 @@ def _look(group: Group, curve: Curve) -> dict[str, Any]:
 
     Of a single model, colour by steps and guidance. A classifier's points are hollow.
     """
-    models, kinds = list(group.models), kinds_of(group)
+    models, kinds, guidances = list(group.models), _kinds_of(group), group.guidances
     if len(models) > 1:
         colour = models.index(curve.model)
-        dash = _place(group, curve, lambda c: (-c.steps, kinds.index(c.guidance.kind)))
+        dash = _place(group, curve, lambda c: (-c.steps, kinds.index(c.kind)))
     else:
-        colour = _place(group, curve, lambda c: (group.guidances.index(c.guidance), -c.steps))
-        dash = kinds.index(curve.guidance.kind)
+        colour = _place(group, curve, lambda c: (guidances.index(c.guidance_name), -c.steps))
+        dash = kinds.index(curve.kind)
     marker = group.variants.index(curve.variant)
     hollow = {"markerfacecolor": PAPER, "markersize": 5} if curve.guidance.by_classifier else {}
     return {
@@ -134,52 +133,46 @@ def _place(group: Group, curve: Curve, key: Callable[[Curve], tuple[int, int]]) 
     return sorted(set(map(key, group.curves))).index(key(curve))
 
 
-def _draw_images(axis: Any, rows: Iterable[Row], x: str, y: str) -> None:
+def _draw_images(axis: "Axes", rows: Iterable[Row], x: str, y: str) -> None:
     for k, row in enumerate(rows):
         if x in row.metrics and y in row.metrics:
-            at = row.metrics[x].value, row.metrics[y].value
-            axis.plot(*at, "*", color=SERIES[-1 - k % 2], markersize=8, label=legend_name(row.name))
+            _star(axis, row, x, y, color=SERIES[-1 - k % 2], label=legend_name(row.name))
 
 
-def _draw_baselines(axis: Any, rows: Iterable[Row], x: str, y: str) -> None:
+def _draw_baselines(axis: "Axes", rows: Iterable[Row], x: str, y: str) -> None:
     """A line across w, else a star."""
     for row in rows:
-        label = {"label": floor_name(row), "color": MUTED}
+        look: dict[str, Any] = {"label": floor_name(row), "color": MUTED}
         if x == "w" and y in row.metrics:
-            axis.axhline(row.metrics[y].value, linestyle=":", linewidth=1.2, **label)
+            axis.axhline(row.metrics[y].value, linestyle=":", linewidth=1.2, **look)
         elif x in row.metrics and y in row.metrics:
-            at = row.metrics[x].value, row.metrics[y].value
-            axis.plot(*at, "*", markersize=8, **label)
+            _star(axis, row, x, y, **look)
 
 
-def _draw_floor(axis: Any, row: Row, x: str, y: str, named: bool) -> None:
-    style = {"color": MUTED, "linestyle": (0, (4, 3)), "linewidth": 1}
-    label = {"label": f"real against real (n = {row.n})"} if named else {}
-    if y in row.metrics and math.isfinite(row.metrics[y].value):
-        axis.axhline(row.metrics[y].value, **style, **label)
-    if x in row.metrics and x == "recall" and math.isfinite(row.metrics[x].value):
-        axis.axvline(row.metrics[x].value, **style)
+def _star(axis: "Axes", row: Row, x: str, y: str, **look: Any) -> None:
+    axis.plot(row.metrics[x].value, row.metrics[y].value, "*", markersize=8, **look)
 
 
-def _log_needed(group: Group, metric: str) -> bool:
-    rows = group.rows
-    values = [row.metrics[metric].value for row in rows if metric in row.metrics]
-    values = [value for value in values if math.isfinite(value)]
-    return min(values) > 0 and max(values) > LOG_RATIO * min(values)
+def _draw_floor(axis: "Axes", row: Row, x: str, y: str, named: bool) -> None:
+    style: dict[str, Any] = {"color": MUTED, "linestyle": (0, (4, 3)), "linewidth": 1}
+    label = f"real against real (n = {row.n})" if named else None
+    if math.isfinite(row.measure(y).value):
+        axis.axhline(row.measure(y).value, **style, label=label)
+    if x == "recall" and math.isfinite(row.measure(x).value):
+        axis.axvline(row.measure(x).value, **style)
 
 
-def _label_points(axis: Any, group: Group, x: str, y: str) -> None:
-    """w beside the points: ends first, then what finds room."""
+def _label_points(axis: "Axes", group: Group, x: str, y: str) -> None:
+    """Write w at the points: ends first, then what finds room."""
     taken: list[tuple[float, float]] = []
-    curves = [curve.points(x, y) for curve in group.curves]
-    ends = [point for points in curves for point in (points[:1] + points[1:][-1:])]
-    rest = [point for points in curves for point in points[1:-1]]
+    curves = [curve.rows_with(x, y) for curve in group.curves]
+    ends = [row for rows in curves for row in (rows[:1] + rows[1:][-1:])]
+    rest = [row for rows in curves for row in rows[1:-1]]
     axis.autoscale_view()
-    for w, *at in ends + rest:
-        place = at[0].value, at[1].value
+    for row in ends + rest:
+        place = row.metrics[x].value, row.metrics[y].value
         px, py = axis.transData.transform(place) * 72 / axis.figure.dpi
         if any(abs(px - qx) < LABEL_GAP[0] and abs(py - qy) < LABEL_GAP[1] for qx, qy in taken):
             continue
         taken.append((px, py))
-        offset = {"xytext": (4, 3), "textcoords": "offset points"}
-        axis.annotate(f"{w:g}", place, **offset, fontsize=8, color=INK)
+        name_point(axis, f"{row.w:g}", place, 3)

@@ -4,20 +4,32 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pilotage.report.csv import csv_text, flat_row
-from pilotage.report.figures import INK, SERIES, Panel, legend_name, log_ticks, save_png
+from pilotage.errors import PilotageError
+from pilotage.report.figures import (
+    SERIES,
+    Panel,
+    draw_measures,
+    log_ticks,
+    log_y,
+    name_point,
+    save_png,
+)
 from pilotage.report.lines import Line as JsonLine
 from pilotage.report.markdown import plain, table_markdown
 from pilotage.report.names import MISSING, features_name, with_arrow
-from pilotage.report.rows import UNKNOWN, Row, parse_row
+from pilotage.report.rows import SampleRow, parse_row
 from pilotage.report.tables import Line, Number, Table, best_value, digits_of, printed
-from pilotage.report.variants import seeds_text
+from pilotage.report.variants import sampler_words, seeds_text
+from pilotage.report.write import csv_text, flat_row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METRICS = ("frechet", "inception_score", "precision", "recall", "modes", "modes_kl")
 FEW_DECADES = 30  # a time axis no longer than this also has labels within its decades
-NOT_TOLD = ("seconds", "network_calls", "preview")  # of measuring, not of making the images
+OF_MEASURING = ("seconds", "network_calls", "preview")  # and not of making the images
 
 
 class Compared(NamedTuple):
@@ -35,8 +47,8 @@ class Compared(NamedTuple):
     name: str
     kind: str
     parameters: int
-    row: Row
-    calls: float | None = None
+    row: SampleRow
+    calls: float = math.nan
     seconds: tuple[float, ...] = ()
 
     @property
@@ -51,7 +63,7 @@ class Comparison(NamedTuple):
     Attributes:
         title: heads it.
         lead: says what is compared.
-        models: of one yardstick.
+        models: measured by the same extractor against the same images.
         timing: how they were timed; empty if they were not.
     """
 
@@ -61,13 +73,17 @@ class Comparison(NamedTuple):
     timing: str = ""
 
 
-def read_row(raw: dict[str, Any]) -> Row:
-    """A row as a sweep gives it, checked.
+def read_row(raw: dict[str, Any]) -> SampleRow:
+    """A row of samples as a sweep gives it, checked.
 
     Raises:
         PilotageError: naming run and field.
     """
-    return parse_row(JsonLine(f"a row of {raw['run']}", raw), Path(raw["run"]))
+    line = JsonLine(f"a row of {raw['run']}", raw)
+    row = parse_row(line, Path(raw["run"]))
+    if not isinstance(row, SampleRow):
+        raise PilotageError(f"{line.where}: kind is {row.kind!r}, not sample.")
+    return row
 
 
 def write_comparison(found: Comparison, stem: Path) -> list[Path]:
@@ -82,16 +98,15 @@ def write_comparison(found: Comparison, stem: Path) -> list[Path]:
     """
     from pilotage.utils.files import write_text  # needs torch
 
-    picture = stem.with_name(f"{stem.name}.png") if found.timing else None
+    table, data, picture = (stem.with_name(stem.name + end) for end in (".md", ".csv", ".png"))
     parts = [f"# {plain(found.title)}", plain(found.lead), table_markdown(comparison_table(found))]
-    parts += [f"![{plain(found.title)}](<{picture.name}>)"] if picture else []
-    texts = {".md": "\n\n".join(parts) + "\n", ".csv": comparison_csv(found.models)}
-    for suffix, text in texts.items():
-        write_text(stem.with_name(stem.name + suffix), text)
-    if picture:
-        save_png(speed_panels(found.models), picture)
-    written = [stem.with_name(stem.name + suffix) for suffix in texts]
-    return written + ([picture] if picture else [])
+    parts += [f"![{plain(found.title)}](<{picture.name}>)"] if found.timing else []
+    write_text(table, "\n\n".join(parts) + "\n")
+    write_text(data, comparison_csv(found.models))
+    if not found.timing:
+        return [table, data]
+    save_png(speed_panels(found.models), picture)
+    return [table, data, picture]
 
 
 def comparison_table(found: Comparison) -> Table:
@@ -102,11 +117,11 @@ def comparison_table(found: Comparison) -> Table:
     slowest = _slowest(found.models)
     lines = []
     for model in found.models:
-        measures = {m: model.row.metrics.get(m, UNKNOWN) for m in metrics}
         cells = [Number(f"{model.parameters / 1e6:.3g}"), Number(str(model.row.steps))]
         cells += _speed_cells(model, slowest) if slowest else []
+        measures = {m: model.row.measure(m) for m in metrics}
         cells += [printed(x, digits[m], x.value == best[m]) for m, x in measures.items()]
-        lines.append(Line(model.name, tuple((cell,) for cell in cells)))
+        lines.append(Line.of(model.name, cells))
     columns = ["parameters (M)", "steps T"]
     if slowest:
         columns += ["sampler", "network calls per image ↓", "seconds per 100 images ↓"]
@@ -121,15 +136,15 @@ def comparison_csv(models: Sequence[Compared]) -> str:
     slowest = _slowest(models)
     rows = []
     for model in models:
-        told = {"model": model.name, "parameters": model.parameters}
+        own: dict[str, Any] = {"model": model.name, "parameters": model.parameters}
         if slowest:
-            told["network_calls_per_image"] = model.calls
-            told["seconds_per_100_images"] = model.time
-            told["seconds_min"], told["seconds_max"] = min(model.seconds), max(model.seconds)
-            told["times_fewer_calls"] = slowest.calls / model.calls
-            told["times_faster"] = slowest.time / model.time
+            own["network_calls_per_image"] = model.calls
+            own["seconds_per_100_images"] = model.time
+            own["seconds_min"], own["seconds_max"] = min(model.seconds), max(model.seconds)
+            own["times_fewer_calls"] = slowest.calls / model.calls
+            own["times_faster"] = slowest.time / model.time
         row = flat_row(model.row.raw)
-        rows.append(told | {k: value for k, value in row.items() if k not in NOT_TOLD})
+        rows.append(own | {k: value for k, value in row.items() if k not in OF_MEASURING})
     return csv_text([name for row in rows for name in row], rows)
 
 
@@ -147,20 +162,12 @@ def _slowest(models: Sequence[Compared]) -> Compared | None:
 def _speed_cells(model: Compared, slowest: Compared) -> list[Number]:
     low, high = min(model.seconds), max(model.seconds)
     return [
-        Number(_sampler(model.row)),
+        Number(", ".join(sampler_words(model.row.sampler))),
         Number(f"{model.calls:g}"),
         Number(f"{model.time:.3g}", f"({low:.3g} to {high:.3g})"),
         Number(f"{slowest.calls / model.calls:.3g}"),
         Number(f"{slowest.time / model.time:.3g}"),
     ]
-
-
-def _sampler(row: Row) -> str:
-    known = (("v", row.v), ("η", row.eta))
-    said = [
-        f"{k} = {x}" if isinstance(x, str) else f"{k} = {x:g}" for k, x in known if x is not None
-    ]
-    return f"{row.sampler}, {said[0]}" if said else str(row.sampler)
 
 
 def _caption(found: Comparison) -> str:
@@ -178,14 +185,13 @@ def _panel(models: Sequence[Compared], metric: str) -> Panel:
     quality = with_arrow(metric, models[0].row.extractor)
     name = f"{quality.rstrip(' ↑↓')} against time"
 
-    def draw(axis: Any) -> None:
+    def draw(axis: "Axes") -> None:
         kinds = list(dict.fromkeys(model.kind for model in models))
         for k, kind in enumerate(kinds):
             _draw_kind(axis, [m for m in models if m.kind == kind], metric, SERIES[k % len(SERIES)])
         axis.set(title=name, xlabel="seconds per 100 images ↓", ylabel=quality, xscale="log")
-        if metric == "frechet" and all(_value(model, metric) > 0 for model in models):
-            axis.set_yscale("log")
-            log_ticks(axis.yaxis)
+        if metric == "frechet" and all(model.row.measure(metric).value > 0 for model in models):
+            log_y(axis)
         axis.margins(0.12)
         times = [model.time for model in models]
         if max(times) < FEW_DECADES * min(times):
@@ -195,31 +201,16 @@ def _panel(models: Sequence[Compared], metric: str) -> Panel:
     return Panel(name, draw)
 
 
-def _value(model: Compared, metric: str) -> float:
-    return model.row.metrics.get(metric, UNKNOWN).value
-
-
-def _draw_kind(axis: Any, models: Sequence[Compared], metric: str, colour: str) -> None:
-    models = [model for model in models if math.isfinite(_value(model, metric))]
+def _draw_kind(axis: "Axes", models: Sequence[Compared], metric: str, colour: str) -> None:
+    models = [model for model in models if math.isfinite(model.row.measure(metric).value)]
     if not models:
         return
-    errors = [model.row.metrics[metric].error for model in models]
-    times = [model.time for model in models]
+    times, measures = [m.time for m in models], [m.row.measure(metric) for m in models]
     spread = [
         [model.time - min(model.seconds) for model in models],
         [max(model.seconds) - model.time for model in models],
     ]
-    axis.errorbar(
-        times,
-        [_value(model, metric) for model in models],
-        xerr=spread,
-        yerr=[error if error > 0 else 0 for error in errors],
-        color=colour,
-        marker="o",
-        elinewidth=0.7,
-        label=legend_name(models[0].kind),
-    )
-    for model, time in zip(models, times, strict=True):
-        offset = {"xytext": (4, 4), "textcoords": "offset points"}
-        place = time, _value(model, metric)
-        axis.annotate(f"{model.row.steps}", place, **offset, fontsize=8, color=INK)
+    look = {"xerr": spread, "color": colour, "marker": "o"}
+    draw_measures(axis, times, measures, models[0].kind, **look)
+    for model, time, measure in zip(models, times, measures, strict=True):
+        name_point(axis, str(model.row.steps), (time, measure.value), 4)

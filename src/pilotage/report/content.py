@@ -4,30 +4,20 @@ from typing import NamedTuple
 
 from pilotage.report import tables
 from pilotage.report.attributes import Captioned, captioned
-from pilotage.report.best import AIMS, Best, best_over
+from pilotage.report.best import Aims, aims_of, best_table, curve_best
 from pilotage.report.charts import charts_caption, sweep_panels
-from pilotage.report.classifiers import level_panels, level_tables
-from pilotage.report.figures import Panel
+from pilotage.report.figures import Panel, Strip, strips
 from pilotage.report.grouping import Curve, Group, arrange, notes
-from pilotage.report.guidance import guidance_names
 from pilotage.report.likelihood_section import Likelihoods, likelihoods
 from pilotage.report.manifest import how_to_read, title, warnings_of
-from pilotage.report.matched import matched_tables
 from pilotage.report.read import Source
-from pilotage.report.samples import Strip, strips
-from pilotage.report.series import health_panels, training_panels
 from pilotage.report.tables import Table
-
-
-class Aims(NamedTuple):
-    """The best w for each aim that was measured, of all curves whose w means the same.
-
-    Attributes:
-        name: what w is there; empty if it is the same in the whole group.
-    """
-
-    name: str
-    best: list[Best]
+from pilotage.report.training_curves import (
+    health_panels,
+    level_panels,
+    level_tables,
+    training_panels,
+)
 
 
 class Section(NamedTuple):
@@ -102,30 +92,20 @@ def _unswept(source: Source) -> bool:
 
 
 def _section(group: Group) -> Section:
-    first = tables.curve_best(group)
+    first = curve_best(group)
     ordered = sorted(group.curves, key=lambda curve: curve != first)
     pictures = [(curve, strips(curve)) for curve in ordered]
     return Section(
         group=group,
         notes=notes(group),
-        aims=_aims(group),
-        curves=tables.best_table(group) if len(group.curves) > 1 else None,
+        aims=aims_of(group),
+        curves=best_table(group) if len(group.curves) > 1 else None,
         captioned=captioned(group),
         guidance=tables.guidance_tables(group),
-        matched=matched_tables(group),
+        matched=tables.matched_tables(group),
         metrics=tables.metrics_table(group),
         further=tables.further_table(group),
         panels=sweep_panels(group),
         caption=charts_caption(group),
         samples=[(curve, found) for curve, found in pictures if found],
     )
-
-
-def _aims(group: Group) -> list[Aims]:
-    names = guidance_names(group.guidances)
-    found = []
-    for guidance, name in names.items():
-        curves = [curve for curve in group.curves if curve.guidance == guidance]
-        best = [b for b in (best_over(curves, metric) for metric in AIMS) if b]
-        found.append(Aims(name if len(names) > 1 else "", best))
-    return [aims for aims in found if aims.best]

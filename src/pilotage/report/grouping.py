@@ -1,14 +1,16 @@
-"""Rows sorted into what may be compared: groups of one yardstick, and curves over w in them."""
+"""Rows sorted into what may be compared: groups of one reference, and curves over w in them."""
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pilotage.report.guidance import Guidance
 from pilotage.report.names import features_name, listed
 from pilotage.report.read import Source
-from pilotage.report.rows import UNKNOWN, Measure, Row
-from pilotage.report.variants import Variant, variant_names, variant_of
+from pilotage.report.rows import Measure, Row, SampleRow
+from pilotage.report.variants import Variant, guidance_names, kind_of, variant_names, variant_of
+
+if TYPE_CHECKING:
+    from pilotage.models.guidance_spec import Guidance
 
 
 class Model(NamedTuple):
@@ -25,25 +27,33 @@ class Curve(NamedTuple):
 
     Attributes:
         label: tells it from the other curves of its group.
+        guidance_name: what its w is; that of two names is not comparable.
     """
 
     model: Model
     variant: Variant
     steps: int
     label: str
-    rows: tuple[Row, ...]
+    guidance_name: str
+    rows: tuple[SampleRow, ...]
 
-    def points(self, *metrics: str) -> list[tuple[float, *tuple[Measure, ...]]]:
-        """(w, measures) of the rows that have all of these metrics."""
-        points = [
-            (row.w, *(row.metrics.get(name, UNKNOWN) for name in metrics)) for row in self.rows
-        ]
-        return [p for p in points if all(math.isfinite(m.value) for m in p[1:])]
+    def rows_with(self, *metrics: str) -> list[SampleRow]:
+        """The rows that have all of these metrics."""
+        return [r for r in self.rows if all(math.isfinite(r.measure(m).value) for m in metrics)]
+
+    def points(self, metric: str) -> list[tuple[float, Measure]]:
+        """(w, measure) of the rows that have a metric."""
+        return [(row.w, row.metrics[metric]) for row in self.rows_with(metric)]
 
     @property
-    def guidance(self) -> Guidance:
+    def guidance(self) -> "Guidance":
         """What its w is."""
         return self.variant.guidance
+
+    @property
+    def kind(self) -> str:
+        """Classifier-free, or a classifier's."""
+        return kind_of(self.guidance)
 
 
 class Group(NamedTuple):
@@ -66,7 +76,7 @@ class Group(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Which yardstick it is."""
+        """The extractor and the reference set, in words."""
         ref = self.reference
         name = f"the {ref.get('split') or 'reference'} images"
         if ref.get("data"):
@@ -80,15 +90,19 @@ class Group(NamedTuple):
         return list(dict.fromkeys(curve.variant for curve in self.curves))
 
     @property
-    def guidances(self) -> list[Guidance]:
+    def guidances(self) -> list[str]:
         """What w is, in order of appearance."""
-        return list(dict.fromkeys(curve.guidance for curve in self.curves))
+        return list(dict.fromkeys(curve.guidance_name for curve in self.curves))
 
     @property
     def rows(self) -> list[Row]:
         """Everything measured."""
-        sampled = [row for curve in self.curves for row in curve.rows]
-        return [*sampled, *self.baselines, *self.floors, *self.images]
+        return [*self.samples, *self.baselines, *self.floors, *self.images]
+
+    @property
+    def samples(self) -> list[SampleRow]:
+        """All rows of samples."""
+        return [row for curve in self.curves for row in curve.rows]
 
 
 def arrange(sources: list[Source]) -> list[Group]:
@@ -102,7 +116,7 @@ def arrange(sources: list[Source]) -> list[Group]:
 
 
 def _group(rows: list[tuple[Source, Row]]) -> Group:
-    samples = [(s, row) for s, row in rows if row.kind == "sample"]
+    samples = [(s, row) for s, row in rows if isinstance(row, SampleRow)]
     models = _name_models([_model(source, row) for source, row in samples])
     first = rows[0][1]
     return Group(
@@ -120,7 +134,7 @@ def _of_kind(rows: list[tuple[Source, Row]], kind: str) -> tuple[Row, ...]:
     return tuple(row for _, row in rows if row.kind == kind)
 
 
-def _model(source: Source, row: Row) -> Model:
+def _model(source: Source, row: SampleRow) -> Model:
     rate = source.p_uncond if row.p_uncond is None else row.p_uncond
     return Model(source.label, row.step, row.run_hash, rate)
 
@@ -128,25 +142,24 @@ def _model(source: Source, row: Row) -> Model:
 def _name_models(found: Iterable[Model]) -> dict[Model, str]:
     """By p_uncond where that tells them apart, else by run; by step where a run has several."""
     models = list(dict.fromkeys(found))
-    rates = [model.p_uncond for model in models]
-    if None not in rates and len(set(rates)) == len(rates) > 1:
-        return {m: _rate_name(m.p_uncond) for m in sorted(models, key=lambda m: m.p_uncond)}
+    rates = {m.p_uncond: m for m in models if m.p_uncond is not None}
+    if len(rates) == len(models) > 1:
+        return {rates[rate]: _rate_name(rate) for rate in sorted(rates)}
     runs = [model.run for model in models]
     labels = [m.run if runs.count(m.run) == 1 else f"{m.run}, step {m.step}" for m in models]
-    hashed = [
-        name if labels.count(name) == 1 else f"{name}, {m.run_hash[:6]}"
+    return {
+        m: name if labels.count(name) == 1 else f"{name}, {m.run_hash[:6]}"
         for name, m in zip(labels, models, strict=True)
-    ]
-    return dict(zip(models, hashed, strict=True))
+    }
 
 
 def _rate_name(p_uncond: float) -> str:
     """A model that never or always saw its labels is called by what it is."""
-    return {0: "conditional", 1: "unconditional"}.get(p_uncond, f"p_uncond = {p_uncond:g}")
+    return {0.0: "conditional", 1.0: "unconditional"}.get(p_uncond, f"p_uncond = {p_uncond:g}")
 
 
-def _curves(samples: list[tuple[Source, Row]], models: dict[Model, str]) -> list[Curve]:
-    found: dict[tuple[Variant, int, Model], dict[float, Row]] = {}
+def _curves(samples: list[tuple[Source, SampleRow]], models: dict[Model, str]) -> list[Curve]:
+    found: dict[tuple[Variant, int, Model], dict[float, SampleRow]] = {}
     for source, row in samples:
         key = variant_of(row), row.steps, _model(source, row)
         found.setdefault(key, {})[row.w] = row  # rows of one w differ in no number: the last one
@@ -156,23 +169,24 @@ def _curves(samples: list[tuple[Source, Row]], models: dict[Model, str]) -> list
     keys = sorted(found, key=lambda k: (variants.index(k[0]), k[1], order.index(k[2])))
     several_steps = len({steps for _, steps, _ in keys}) > 1
     names = variant_names(variants, _free_w_tells(keys))
+    guides = guidance_names(variant.guidance for variant in variants)
     curves = []
     for variant, steps, model in keys:
         parts = [models[model]] if len(models) > 1 else []
         parts += [f"T = {steps}"] if several_steps or not parts else []
         parts += [names[variant]] if names[variant] else []
-        rows = found[variant, steps, model]
+        guide, rows = guides[variant.guidance], found[variant, steps, model]
         by_w = tuple(rows[w] for w in sorted(rows))
-        curves.append(Curve(model, variant, steps, ", ".join(parts), by_w))
+        curves.append(Curve(model, variant, steps, ", ".join(parts), guide, by_w))
     return curves
 
 
 def _free_w_tells(keys: Iterable[tuple[Variant, int, Model]]) -> bool:
-    """Whether the strength beside a classifier differs otherwise than models decide it."""
-    guided = [(m, v.guidance.free_w) for v, _, m in keys if v.guidance.by_classifier]
-    chosen = [w for m, w in set(guided) if w not in ((-1, 0) if m.p_uncond == 1 else (0,))]
+    """Whether the strength with a classifier differs otherwise than models decide it."""
+    guided = {(m, v.guidance.classifier_free_w) for v, _, m in keys if v.guidance.by_classifier}
+    chosen = [w for m, w in guided if w not in ((-1, 0) if m.p_uncond == 1 else (0,))]
     several = len({w for _, w in guided}) > 1
-    return several and (bool(chosen) or len(set(guided)) > len({m for m, _ in guided}))
+    return several and (bool(chosen) or len(guided) > len({m for m, _ in guided}))
 
 
 def notes(group: Group) -> list[str]:

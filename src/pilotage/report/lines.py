@@ -2,11 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pilotage.errors import PilotageError
+
+T = TypeVar("T")
 
 
 class Line(NamedTuple):
@@ -14,6 +16,10 @@ class Line(NamedTuple):
 
     where: str
     content: dict[str, Any]
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there, and not null."""
+        return self.content.get(name) is not None
 
     def need(self, name: str, kind: type | tuple[type, ...]) -> Any:
         """A field that has to be there, and of that type."""
@@ -24,33 +30,49 @@ class Line(NamedTuple):
             raise PilotageError(f"{self.where}: {name} is {value!r}, which it cannot be.")
         return value
 
+    def text(self, name: str) -> str:
+        """A field that has to be text."""
+        return str(self.need(name, str))
+
+    def count(self, name: str) -> int:
+        """A field that has to be a whole number."""
+        return int(self.need(name, int))
+
     def number(self, name: str) -> float:
         """A field that has to be a finite number."""
-        value = self.need(name, (int, float))
+        value: float = self.need(name, (int, float))
         if not math.isfinite(value):
             raise PilotageError(f"{self.where}: {name} is {value!r}, not a finite number.")
         return value
 
-    def number_or(self, name: str, *others: Any) -> Any:
-        """A field that may also be one of these, or null or not there."""
-        value = self.content.get(name)
-        return value if value is None or value in others else self.number(name)
+    def number_or_null(self, name: str) -> float | None:
+        """A field that may also be null or not there."""
+        return self.number(name) if self.has(name) else None
 
     def pair(self, name: str) -> tuple[float, float]:
         """A field that has to be a number and its standard error; NaN for null."""
-        value = self.need(name, object)
-        if not is_pair(value):
-            raise PilotageError(f"{self.where}: {name} is {value!r}, not [value, standard error].")
-        return known(value)
+        pair = self.need(name, object)
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not all(x is None or isinstance(x, int | float) for x in pair)
+        ):
+            raise PilotageError(f"{self.where}: {name} is {pair!r}, not [value, standard error].")
+        value, error = (math.nan if x is None else float(x) for x in pair)
+        return value, error
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         """A field that has to be one of these."""
-        value = self.need(name, str)
+        value = self.text(name)
         if value not in allowed:
             raise PilotageError(
                 f"{self.where}: {name} is {value!r}, not one of {', '.join(allowed)}."
             )
         return value
+
+    def part(self, name: str) -> "Line":
+        """A field that has to be an object."""
+        return Line(f"{self.where}, {name}", self.need(name, dict))
 
     def parts(self, name: str) -> list["Line"]:
         """A field that has to be a list of objects."""
@@ -60,20 +82,12 @@ class Line(NamedTuple):
                 raise PilotageError(f"{self.where}: {name} holds {part!r}, not a JSON object.")
         return [Line(f"{self.where}, {name} {k}", part) for k, part in enumerate(found, 1)]
 
-
-def is_pair(value: Any) -> bool:
-    """Whether it is two numbers, or nulls."""
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(x is None or isinstance(x, (int, float)) for x in value)
-    )
-
-
-def known(pair: list[float | None]) -> tuple[float, float]:
-    """Two numbers, NaN for null."""
-    value, error = (math.nan if number is None else float(number) for number in pair)
-    return value, error
+    def read(self, make: Callable[[Mapping[str, Any]], T]) -> T:
+        """What a function makes of the object; its errors name the place."""
+        try:
+            return make(self.content)
+        except PilotageError as error:
+            raise PilotageError(f"{self.where}: {error}") from None
 
 
 def read_lines(path: Path) -> list[Line]:

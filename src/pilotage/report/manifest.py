@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from pilotage.report.grouping import Group
-from pilotage.report.guidance import BY_CLASSIFIER, FREE, KINDS
 from pilotage.report.names import STANDARD, features_name, listed
 from pilotage.report.read import Source
-from pilotage.report.rows import Row
+from pilotage.report.rows import BY_CLASSIFIER, FREE, GUIDANCE_KINDS, Row
 from pilotage.report.tables import floor_name
-from pilotage.report.variants import seeds_text, variant_text
+from pilotage.report.variants import variant_text
 
 Facts = list[tuple[str, str]]
 CONVENTION = "(1 + w) · conditional − w · unconditional; guidance_scale = 1 + w"
@@ -52,15 +51,16 @@ def _meanings(groups: list[Group]) -> list[str]:
     for kind, texts in found.items():
         said.append(f"{kind.capitalize()} guidance: {'; '.join(texts)}.")
         said += [ZERO[kind]] if groups else []
-    if any(guidance.shift == "mean" for group in groups for guidance in group.guidances):
+    curves = [curve for group in groups for curve in group.curves]
+    if any(curve.guidance.classifier_shift == "mean" for curve in curves):
         said.append(MEAN)
     return said
 
 
 def _conventions(groups: list[Group]) -> dict[str, list[str]]:
     """What the rows say that w is, by kind of guidance; the usual text where they do not."""
-    rows = [row for group in groups for row in group.rows if row.guidance]
-    found = {kind: [row for row in rows if row.guidance.kind == kind] for kind in KINDS}
+    curves = [curve for group in groups for curve in group.curves]
+    found = {k: [row for c in curves if c.kind == k for row in c.rows] for k in GUIDANCE_KINDS}
     usual = {FREE: CONVENTION, BY_CLASSIFIER: "not recorded"}
     return {k: _values(rows, "convention") or [usual[k]] for k, rows in found.items() if rows}
 
@@ -70,7 +70,7 @@ def _typeset(text: str) -> str:
 
 
 def group_facts(group: Group) -> Facts:
-    """The yardstick and the ways of sampling of a group."""
+    """The extractor, the reference images and the ways of sampling of a group."""
     ext, ref = group.extractor, group.reference
     facts = [
         ("extractor", features_name(ext) if ext["name"] == STANDARD else ext["name"]),
@@ -83,11 +83,11 @@ def group_facts(group: Group) -> Facts:
         ("reference hash", ref["hash"]),
         *(("sampling", variant_text(variant)) for variant in group.variants),
         ("steps T", ", ".join(str(t) for t in sorted({c.steps for c in group.curves}))),
-        *(("captions' hash", text) for text in _caption_hashes(group)),
+        *dict.fromkeys(("captions' hash", v.prompts.hash) for v in group.variants if v.prompts),
         *(("real against real", f"n = {row.n}") for row in group.floors),
         *(("enlarged without a model", floor_name(row)) for row in group.baselines),
         *(("other images", f"{row.name}, n = {row.n}") for row in group.images),
-        *_classifier_facts(group),
+        *dict.fromkeys(_classifier_facts(group)),
         ("code version", ", ".join(_values(group.rows, "code"))),
         *((f"convention, {k}", "; ".join(texts)) for k, texts in _conventions([group]).items()),
         ("time of sampling and measuring", _duration(group)),
@@ -95,25 +95,21 @@ def group_facts(group: Group) -> Facts:
     return [(name, value) for name, value in facts if value]
 
 
-def _caption_hashes(group: Group) -> list[str]:
-    return list(dict.fromkeys(v.asked.hash for v in group.variants if v.asked))
-
-
 def _classifier_facts(group: Group) -> Facts:
     """The classifiers that guided: where each was, and its weights."""
-    guided = [row for row in group.rows if row.guidance and row.guidance.by_classifier]
-    facts = {}
-    for row in guided:
-        step = row.raw.get("classifier_step")
-        parts = [row.raw.get("classifier"), step is not None and f"step {step}"]
-        facts["classifier", ", ".join(str(part) for part in parts if part)] = None
-        facts["hash of the classifier's weights", row.guidance.classifier] = None
-    return list(facts)
+    facts = []
+    for row in group.samples:
+        if row.guidance.by_classifier:
+            step = row.raw.get("classifier_step")
+            parts = [row.raw.get("classifier"), step is not None and f"step {step}"]
+            facts.append(("classifier", ", ".join(str(part) for part in parts if part)))
+            facts.append(("hash of the classifier's weights", row.guidance.classifier.hash))
+    return facts
 
 
 def source_facts(source: Source, groups: list[Group]) -> Facts:
     """A run: its folder, weights and training so far."""
-    models = {m: None for g in groups for m in g.models if m.run == source.label}
+    models = dict.fromkeys(m for g in groups for m in g.models if m.run == source.label)
     last = source.training[-1] if source.training else {}
     facts = [
         ("run folder", str(source.folder)),
@@ -123,11 +119,6 @@ def source_facts(source: Source, groups: list[Group]) -> Facts:
         *((f"hash of the weights at step {m.step}", m.run_hash) for m in models),
     ]
     return [(name, value) for name, value in facts if value]
-
-
-def seeds_of(group: Group) -> str:
-    """Which images a strip shows: the first of these seeds."""
-    return listed(dict.fromkeys(seeds_text(variant.seeds) for variant in group.variants))
 
 
 def warnings_of(source: Source) -> list[tuple[str, str]]:

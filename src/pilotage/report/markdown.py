@@ -5,16 +5,15 @@ from collections.abc import Mapping
 
 from pilotage.report.attributes import TITLE as CAPTIONED
 from pilotage.report.attributes import Captioned
-from pilotage.report.best import Best
-from pilotage.report.classifiers import CAPTION
-from pilotage.report.content import Aims, Content, Section
+from pilotage.report.best import Aims, Best, aim_text, best_text
+from pilotage.report.content import Content, Section
+from pilotage.report.figures import captions_text
 from pilotage.report.grouping import Group
 from pilotage.report.likelihood_section import Likelihoods
 from pilotage.report.manifest import Facts, group_facts, source_facts
-from pilotage.report.matched import TITLE as MATCHED
 from pilotage.report.names import capital
-from pilotage.report.samples import captions_text
-from pilotage.report.tables import Line, Number, Table, aim_text, best_text
+from pilotage.report.tables import MATCHED, Line, Number, Table
+from pilotage.report.training_curves import LEVELS_CAPTION
 from pilotage.version import __version__
 
 OF_SECTIONS = ("curves", "captions", "samples")
@@ -97,7 +96,7 @@ def _classifiers(content: Content, figure: str | None) -> list[str]:
     if not panels:
         return []
     image = _image("accuracy and calibration by noise level", figure)
-    return ["## Noisy classifiers", image, plain(CAPTION), *map(table_markdown, tables)]
+    return ["## Noisy classifiers", image, plain(LEVELS_CAPTION), *map(table_markdown, tables)]
 
 
 def _aims(aims: Aims, group: Group) -> str:
@@ -112,7 +111,7 @@ def _best(best: Best, group: Group) -> str:
 
 
 def table_markdown(table: Table) -> str:
-    """A pipe table; what stood above the columns is told in their names."""
+    """A pipe table; what stood above the columns stands in their names."""
     above = [name for name, count in table.spans for _ in range(count)] or [""] * len(table.columns)
     names = [", ".join(filter(None, pair)) for pair in zip(above, table.columns, strict=True)]
     rows = [_row([table.corner, *names]), "|:---|" + "---:|" * len(names)]

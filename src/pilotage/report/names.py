@@ -4,57 +4,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pilotage.metrics import METRICS
 from pilotage.report.rows import Measure
 
 STANDARD = "inception-2015"
-STANDARD_NAMES = {
-    "frechet": "FID",
-    "spatial_frechet": "sFID",
-    "inception_score": "IS",
-    "kernel": "KID",
-}
-OTHER_NAMES = {
-    "frechet": "FD",
-    "spatial_frechet": "sFD",
-    "inception_score": "IS",
-    "kernel": "KD",
-}
 FEATURES = {
     "dinov2": "DINOv2",
     "in-domain-rotations": "in-domain rotation",
     "stacked-in-domain": "in-domain, per channel",
-}
-SPOKEN = {
-    "modes": "modes hit",
-    "modes_kl": "KL over modes",
-    "attribute_all": "caption accuracy",
-    "attribute_size": "size accuracy",
-    "attribute_colour": "colour accuracy",
-    "attribute_shape": "shape accuracy",
-    "attribute_count": "count accuracy",
-    "attribute_relation": "relation accuracy",
-    "caption_diversity": "diversity of a caption",
-    "condition_psnr": "PSNR of the condition (dB)",
-    "known_psnr": "PSNR of the known part (dB)",
-}
-ATTRIBUTES = tuple(name for name in SPOKEN if name.startswith("attribute_"))
-PSNRS = ("condition_psnr", "known_psnr")
-
-# +1: higher is better, −1: lower is better
-DIRECTIONS = {
-    "frechet": -1,
-    "spatial_frechet": -1,
-    "inception_score": 1,
-    "precision": 1,
-    "recall": 1,
-    "density": 1,
-    "coverage": 1,
-    "kernel": -1,
-    "accuracy": 1,
-    "modes": 1,
-    "modes_kl": -1,
-    "caption_diversity": 1,
-    **dict.fromkeys((*ATTRIBUTES, *PSNRS), 1),
 }
 ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 MISSING = "–"
@@ -62,26 +19,34 @@ MISSING = "–"
 
 def metric_name(metric: str, extractor: Mapping[str, Any]) -> str:
     """The name to print, telling the features wherever it is not the standard Inception."""
+    known = METRICS.get(metric)
+    if known is None or not known.inception_label:
+        return spoken(metric)
     if extractor["name"] == STANDARD:
-        return STANDARD_NAMES.get(metric, spoken(metric))
-    if metric in OTHER_NAMES:
-        return f"{OTHER_NAMES[metric]} ({features_name(extractor)})"
-    return spoken(metric)
+        return known.inception_label
+    return f"{known.label} ({features_name(extractor)})"
 
 
 def features_name(extractor: Mapping[str, Any]) -> str:
     """What the features are called in text."""
-    return FEATURES.get(extractor["name"], extractor["name"])
+    name: str = extractor["name"]
+    return FEATURES.get(name, name)
 
 
 def with_arrow(metric: str, extractor: Mapping[str, Any]) -> str:
     """The name and which way is better."""
-    return metric_name(metric, extractor) + ARROWS[DIRECTIONS.get(metric, 0)]
+    return metric_name(metric, extractor) + ARROWS[direction(metric)]
+
+
+def direction(metric: str) -> int:
+    """1 if higher is better, −1 if lower is, 0 if neither, or if the metric is not registered."""
+    return METRICS[metric].direction if metric in METRICS else 0
 
 
 def spoken(key: str) -> str:
-    """A key as words."""
-    return SPOKEN.get(key, key.replace("_", " "))
+    """A key as words: a metric's label, but for those that the features are part of."""
+    known = METRICS.get(key)
+    return known.label if known and not known.inception_label else key.replace("_", " ")
 
 
 def decimals(measures: Iterable[Measure]) -> int:

@@ -1,16 +1,20 @@
 """``write_report``: reads the runs and writes page, Markdown, CSV and figures."""
 
-from collections.abc import Sequence
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pilotage.errors import PilotageError
 from pilotage.report.content import Content, gather
-from pilotage.report.csv import flat, flat_levels, flat_likelihood
-from pilotage.report.figures import save_png
+from pilotage.report.figures import Panel, save_png, save_strips
+from pilotage.report.grouping import Group
+from pilotage.report.likelihood_section import Coded
 from pilotage.report.markdown import markdown
 from pilotage.report.page import page
-from pilotage.report.read import read_sources
-from pilotage.report.samples import save_strips
+from pilotage.report.read import Bound, Level, Source, read_sources
 
 
 def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
@@ -59,22 +63,82 @@ def _save_figures(content: Content, out: Path) -> dict[str, Path]:
         figures[name] = out.with_name(f"{out.stem}-{name.removesuffix('-1')}.png")
         return figures[name]
 
+    def save(name: str, panels: Sequence[Panel], columns: int = 2) -> None:
+        if panels:
+            save_png(panels, place(name), columns)
+
     for k, section in enumerate(content.sections, 1):
-        if section.panels:
-            save_png(section.panels, place(f"curves-{k}"))
+        save(f"curves-{k}", section.panels)
         if section.captioned:
             panels = section.captioned.panels
-            save_png(panels, place(f"captions-{k}"), columns=2 if len(panels) == 4 else 3)
-        if section.samples:
-            curve, found = section.samples[0]
+            save(f"captions-{k}", panels, columns=2 if len(panels) == 4 else 3)
+        for curve, found in section.samples[:1]:
             if any(strip.picture for strip in found):
                 save_strips(found, curve.label, place(f"samples-{k}"))
-    if content.likelihood:
-        save_png(content.likelihood.panels, place("likelihood"))
-    if content.levels[0]:
-        save_png(content.levels[0], place("levels"))
-    if content.training:
-        save_png(content.training, place("training"), columns=3)
-    if content.health:
-        save_png(content.health, place("health"), columns=3)
+    save("likelihood", content.likelihood.panels if content.likelihood else [])
+    save("levels", content.levels[0])
+    save("training", content.training, columns=3)
+    save("health", content.health, columns=3)
     return figures
+
+
+def flat(groups: list[Group]) -> str:
+    """Every row as it was read, numbers unrounded; empty where a row does not have the field."""
+    rows = [flat_row(row.raw) for group in groups for row in group.rows]
+    return csv_text(["id", "kind", "run", *(name for row in rows for name in row)], rows)
+
+
+def flat_levels(sources: list[Source]) -> str:
+    """Every line of every classifier's noise levels, a row per level."""
+    rows = [
+        {"run": source.label, "step": line.step, "images": line.images, **level._asdict()}
+        for source in sources
+        for line in source.levels
+        for level in line.levels
+    ]
+    return csv_text(["run", "step", "images", *Level._fields], rows)
+
+
+def flat_likelihood(images: list[Coded]) -> str:
+    """Every row of the tables, numbers unrounded, with the codecs of its images."""
+    rows = [_flat_bound(bound, coded) for coded in images for bound in coded.bounds]
+    return csv_text([name for row in rows for name in row], rows)
+
+
+def _flat_bound(bound: Bound, coded: Coded) -> dict[str, Any]:
+    row = {k: x for k, x in bound._asdict().items() if k not in ("measures", "raw", "codecs")}
+    row["data_hash"] = row.pop("hash")
+    row |= _flat_measures(bound.measures)
+    row |= {f"codec_{name}": bits for name, bits in coded.codecs.items()}
+    return row | {k: x for k, x in bound.raw.items() if k not in row and k != "codecs"}
+
+
+def csv_text(columns: list[str], rows: list[dict[str, Any]]) -> str:
+    """The rows under the columns, each of which is named once however often it is given."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(dict.fromkeys(columns)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def flat_row(raw: dict[str, Any]) -> dict[str, Any]:
+    """A row of a sweep with one number or text per field."""
+    row: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name == "metrics":
+            continue
+        if isinstance(value, dict):
+            row |= {f"{name}_{key}": inner for key, inner in value.items()}
+        else:
+            row[name] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return row | _flat_measures(raw["metrics"])
+
+
+def _flat_measures(measures: Mapping[str, Sequence[float | None]]) -> dict[str, float | str]:
+    """Numbers and their standard errors, each empty where it is not known."""
+    row: dict[str, float | str] = {}
+    for name, pair in measures.items():
+        for key, x in zip((name, f"{name}_se"), pair, strict=True):
+            row[key] = "" if x is None or not math.isfinite(x) else x
+    return row

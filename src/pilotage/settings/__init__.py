@@ -38,7 +38,7 @@ from pilotage.settings.sampling import (
     SamplingOptions,
     SamplingSpec,
 )
-from pilotage.settings.studies import (
+from pilotage.settings.study_settings import (
     AblationsStudy,
     ClassifierStudy,
     PUncondStudy,

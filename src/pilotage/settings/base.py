@@ -121,7 +121,7 @@ class Choice(Settings):
                 f"{cls.family} is {given!r}: it must be one of {', '.join(cls.known)}, with its "
                 "parameters in brackets."
             )
-        choice = cls.known[form[1]]
+        choice: type[Self] = cls.known[form[1]]
         try:
             found: Self = choice(**_parameters(form[2] or "", list(choice.model_fields)))
         except PilotageError as error:

@@ -267,7 +267,7 @@ class InpaintSettings(PromptSettings):
 
 
 class SampleSettings(PromptSettings):
-    """A wish for images from a run, and where they go."""
+    """Images from a run, and where they go."""
 
     labels: tuple[str, ...] = Field(
         ("all",), description="all, class names or numbers; dealt to the images in turn."

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
+from pilotage.metrics.features import PerSample
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.objectives.conditioned import BOXES, known_mask, shrunk
 from pilotage.sweep.per_sample import (
-    Marks,
-    attribute_marks,
+    attribute_scores,
     condition_psnr,
     judged_by_pixels,
     known_psnr,
@@ -59,13 +59,13 @@ class Asked(NamedTuple):
         last, step = self.different * self.per_caption, self.per_caption
         return [slice(k, min(k + BATCH * step, last), step) for k in range(0, last, BATCH * step)]
 
-    def marks(self, rows: slice, images: Tensor) -> Marks:
+    def per_sample(self, rows: slice, images: Tensor) -> PerSample:
         """What some of the images, uint8 (B, C, H, W), have right."""
-        found: Marks = {}
+        found: PerSample = {}
         low_res, known = self.beside.get("low_res"), self.beside.get("known")
         mask = self.beside.get("known_mask")
         if self.judged:
-            found |= attribute_marks(images, self.captions[rows])
+            found |= attribute_scores(images, self.captions[rows])
         if low_res is not None:
             found["condition_psnr"] = condition_psnr(images, low_res[rows])
         if known is not None and mask is not None:
@@ -77,8 +77,8 @@ def ask(
     run: Model,
     seeds: Sequence[int],
     name: str,
-    train: ImageData,
-    held_out: ImageData,
+    train: LabelledData,
+    held_out: LabelledData,
     say: Callable[[str], None],
     per_caption: int = 1,
 ) -> Asked:
@@ -96,7 +96,7 @@ def ask(
     data, split = (held_out, "held-out") if len(held_out) else (train, "train")
     if split == "train":
         say(f"data is {name}: nothing is held out, so images are asked for by training captions")
-    rows = np.arange(len(seeds)) // per_caption % len(data)
+    rows, known = np.arange(len(seeds)) // per_caption % len(data), data.captions or ()
     decides: Row = {
         "captions": {
             "data": name,
@@ -114,10 +114,10 @@ def ask(
         beside["low_res"] = _real(data, len(seeds), low_res)[rows]
         decides["low_res"] = {"size": list(low_res), "images": data.fingerprint}
     if recipe.inpaint:
-        mask = _masks(seeds, run.shape[1:])
+        mask = _masks(seeds, (run.shape[1], run.shape[2]))
         beside["known"], beside["known_mask"] = _real(data, len(seeds))[rows] * mask, mask
         decides["known"] = {"boxes": BOXES, "images": data.fingerprint}
-    captions = tuple(data.captions[row] for row in rows)
+    captions = tuple(known[row] for row in rows)
     return Asked(
         captions=captions,
         labels=data.labels[rows] if len(data.classes) > 1 else None,
@@ -129,7 +129,7 @@ def ask(
     )
 
 
-def _real(data: ImageData, count: int, size: tuple[int, int] | None = None) -> Tensor:
+def _real(data: LabelledData, count: int, size: tuple[int, int] | None = None) -> Tensor:
     """The first images in [−1, 1], made smaller if wanted."""
     count = min(count, len(data))
     parts = [np.arange(k, min(k + BATCH, count)) for k in range(0, count, BATCH)]

@@ -3,25 +3,21 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors import (
-    Extractor,
-    InDomainRotations,
-    StackedInDomain,
-    load_extractor,
-)
+from pilotage.metrics import Sample
+from pilotage.metrics.extractors import Extractor, load_extractor
 from pilotage.models.data import load_recipe_data
 from pilotage.models.model import Model
 from pilotage.settings import SweepSettings
-from pilotage.sweep.measure import Sample, real_sample
+from pilotage.sweep.table import Row
 from pilotage.utils.images import shape_text
 from pilotage.version import __version__
 
 HARDLY = 0.6  # of two classes, where twice by chance would be all
 
 
-class Yardstick(NamedTuple):
+class Evaluator(NamedTuple):
     """What samples are measured with.
 
     Attributes:
@@ -33,11 +29,11 @@ class Yardstick(NamedTuple):
 
     extractor: Extractor
     real: Sample
-    manifest: dict
+    manifest: Row
     floor: Sample | None
 
 
-def real_images(settings: SweepSettings, run: Model) -> tuple[str, ImageData, ImageData]:
+def real_images(settings: SweepSettings, run: Model) -> tuple[str, LabelledData, LabelledData]:
     """What the real images are called, those of training, and the held-out ones.
 
     Raises:
@@ -55,38 +51,21 @@ def real_images(settings: SweepSettings, run: Model) -> tuple[str, ImageData, Im
     return recipe.data, train, held_out
 
 
-def make_yardstick(
-    spec: str, name: str, train: ImageData, held_out: ImageData, say: Callable[[str], None]
-) -> Yardstick:
+def make_evaluator(
+    spec: str, name: str, train: LabelledData, held_out: LabelledData, say: Callable[[str], None]
+) -> Evaluator:
     """The extractor and the features of the real images, which the rows call ``name``."""
     extractor = load_extractor(spec, train, held_out, say=say)
-    rotations = isinstance(extractor, InDomainRotations)
-    chance = 1 / (extractor.angles if rotations else len(train.classes))
+    chance = extractor.chance(len(train.classes))
     if extractor.accuracy is not None and extractor.accuracy < min(2 * chance, HARDLY):
         say(
             f"warning: the {extractor.name} extractor is right for {extractor.accuracy:.0%} of "
             f"held-out images, hardly better than chance ({chance:.0%}): its distances mean little"
         )
-    floor = real_sample(held_out, extractor) if len(held_out) > extractor.dimensions else None
-    stacked = isinstance(extractor, StackedInDomain)
-    manifest = {
-        "extractor": {
-            "name": extractor.name,
-            "hash": extractor.hash,
-            "dimensions": extractor.dimensions,
-            "resize": extractor.resize,
-            "accuracy": extractor.accuracy,
-            **({"digit_accuracy": extractor.planes.accuracy} if stacked else {}),
-        },
-        "reference": {
-            "data": name,
-            "split": "train",
-            "n": len(train),
-            "hash": train.fingerprint,
-        },
-        "code": __version__,
-    }
-    return Yardstick(extractor, real_sample(train, extractor), manifest, floor)
+    floor = extractor.real_sample(held_out) if len(held_out) > extractor.dimensions else None
+    reference = {"data": name, "split": "train", "n": len(train), "hash": train.fingerprint}
+    manifest = {"extractor": extractor.manifest(), "reference": reference, "code": __version__}
+    return Evaluator(extractor, extractor.real_sample(train), manifest, floor)
 
 
 def check_enough(settings: SweepSettings, name: str, images: int, dimensions: int) -> None:

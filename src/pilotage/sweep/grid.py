@@ -7,11 +7,11 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
+from pilotage.metrics import Sample, compare, join
 from pilotage.models.model import Model
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
 from pilotage.sweep.grid_points import Cell, open_cells
-from pilotage.sweep.measure import Sample, compare, extract, join
 from pilotage.sweep.per_sample import caption_diversity
 from pilotage.sweep.table import Row, append_row, table_path
 from pilotage.utils.distributed import process_state
@@ -57,7 +57,7 @@ def sweep(
         begin = time.perf_counter()
         sample, preview = _sample(cell, settings.keep, state, on_step)
         if state.is_main_process:
-            metrics = compare(cell.yardstick.real, sample, force=settings.force)
+            metrics = compare(cell.evaluator.real, sample, force=settings.force)
             row = cell.row | {
                 "metrics": {name: list(pair) for name, pair in metrics.items()},
                 "network_calls": cell.network_calls,
@@ -89,33 +89,34 @@ def _sample(
 ) -> tuple[Sample, np.ndarray]:
     """Features of all images, and the first few images, on the main process."""
     shown = PREVIEW_ROWS * _preview_columns(cell.run)
-    several = cell.asked is not None and cell.asked.per_caption > 1
+    per_caption = 1 if cell.asked is None else cell.asked.per_caption
     own = []
     for batch in cell.run.stream(cell.resolved, _own_batches(cell.resolved, state), on_step):
         images = to_uint8(batch.images)
-        wanted = len(images) if keep or several else max(0, shown - batch.rows.start)
-        arrays = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
-        sample = extract(images, cell.yardstick.extractor)
+        wanted = len(images) if keep or per_caption > 1 else max(0, shown - batch.rows.start)
+        first = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
+        sample = cell.evaluator.extractor.sample(images)
         if cell.asked is not None:
-            sample = sample._replace(marks=cell.asked.marks(batch.rows, images))
-        own.append((batch.rows.start, sample, arrays))
+            sample = sample._replace(per_sample=cell.asked.per_sample(batch.rows, images))
+        own.append((batch.rows.start, sample, first))
     parts = gather_object(own) if state.num_processes > 1 else own
     parts = sorted(parts, key=lambda part: part[0])
-    images, labels = np.concatenate([arrays for _, _, arrays in parts]), _labels(cell)
+    arrays, labels = np.concatenate([shown for _, _, shown in parts]), _labels(cell)
     if keep and state.is_main_process:
-        _save_images(cell, images, labels)
+        _save_images(cell, arrays, labels)
     sample = join(part for _, part, _ in parts)._replace(labels=labels)
-    if several:
-        apart = caption_diversity(images, cell.asked.per_caption)
-        sample = sample._replace(marks={**(sample.marks or {}), "caption_diversity": apart})
-    return sample, images[:shown]
+    if per_caption > 1:
+        apart = caption_diversity(arrays, per_caption)
+        scores = {**(sample.per_sample or {}), "caption_diversity": apart}
+        sample = sample._replace(per_sample=scores)
+    return sample, arrays[:shown]
 
 
 def _labels(cell: Cell) -> np.ndarray | None:
     """The class that each image was asked for: that of its caption, if the data have classes."""
     if cell.asked is not None:
         return cell.asked.labels
-    return np.array(cell.resolved.asked) if cell.run.classes else None
+    return np.array(cell.resolved.conditions) if cell.run.classes else None
 
 
 def _save_images(cell: Cell, images: np.ndarray, labels: np.ndarray | None) -> None:

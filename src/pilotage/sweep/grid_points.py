@@ -10,13 +10,13 @@ from accelerate import PartialState
 from pilotage.errors import PilotageError
 from pilotage.models.classifier import Classifier, load_classifier
 from pilotage.models.model import Model, load_run
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.models.weights import weights_hash
 from pilotage.settings import SweepSettings
 from pilotage.settings.samplers import Sampler
 from pilotage.sweep.baselines import Table, write_bicubic, write_floor
 from pilotage.sweep.eval_prompts import Asked, ask
-from pilotage.sweep.evaluator import Yardstick, check_enough, make_yardstick, real_images
+from pilotage.sweep.evaluator import Evaluator, check_enough, make_evaluator, real_images
 from pilotage.sweep.table import Row, read_rows, row_id, table_path
 
 SHOWN_CAPTIONS = 16
@@ -35,7 +35,7 @@ class Cell(NamedTuple):
     folder: Path
     run: Model
     resolved: ResolvedSpec
-    yardstick: Yardstick
+    evaluator: Evaluator
     row: Row
     asked: Asked | None = None
     found: Row | None = None
@@ -65,26 +65,26 @@ def open_cells(
         guide = load_classifier(settings.classifier, device=state.device)
     for folder, run in loaded:
         _check_run(folder, run, guide, settings)
-    yardsticks: dict[str, Yardstick] = {}
+    evaluators: dict[str, Evaluator] = {}
     for folder, run in loaded:
         with state.main_process_first():
             name, train, held_out = real_images(settings, run)
             key = f"{train.fingerprint} {held_out.fingerprint}"
-            if key not in yardsticks:
-                yardsticks[key] = make_yardstick(settings.extractor, name, train, held_out, say)
-        yardstick = yardsticks[key]
-        check_enough(settings, name, len(train), yardstick.extractor.dimensions)
+            if key not in evaluators:
+                evaluators[key] = make_evaluator(settings.extractor, name, train, held_out, say)
+        evaluator = evaluators[key]
+        check_enough(settings, name, len(train), evaluator.extractor.dimensions)
         reads = run.conditioner.noun == "captions"
         how = (name, train, held_out, say, settings.per_caption)
         asked = ask(run, _seeds(settings), *how) if reads else None
         known = {row["id"]: row for row in read_rows(table_path(folder))}
         if state.is_main_process:
             table = Table(folder, known)
-            write_floor(table, yardstick, held_out, settings)
+            write_floor(table, evaluator, held_out, settings)
             if asked is not None and "low_res" in asked.beside:
-                write_bicubic(table, yardstick, asked, run.shape[1:], settings)
+                write_bicubic(table, evaluator, asked, (run.shape[1], run.shape[2]), settings)
         cells = [
-            _cell(folder, run, guide, yardstick, asked, settings, place)
+            _cell(folder, run, guide, evaluator, asked, settings, place)
             for place in _places(settings, run)
         ]
         cells = [cell._replace(found=known.get(cell.row["id"])) for cell in cells]
@@ -130,7 +130,7 @@ def _cell(
     folder: Path,
     run: Model,
     guide: Classifier | None,
-    yardstick: Yardstick,
+    evaluator: Evaluator,
     asked: Asked | None,
     settings: SweepSettings,
     place: Place,
@@ -149,7 +149,7 @@ def _cell(
         "force": settings.force,
         **(asked.decides if asked else {}),
         **resolved.guidance.row(),
-        **yardstick.manifest,
+        **evaluator.manifest,
     }
     told = {
         "run": str(folder),
@@ -158,7 +158,7 @@ def _cell(
         **resolved.guidance.record(),
     }
     row = {"id": row_id(decides), **decides, **told}
-    return Cell(folder, run, resolved, yardstick, row, asked)
+    return Cell(folder, run, resolved, evaluator, row, asked)
 
 
 def _resolve(

@@ -1,4 +1,7 @@
-"""What an image gets right of what it was asked for: numbers of its own, before any average."""
+"""What an image gets right of what it was asked for: numbers of its own, before any average.
+
+Each has the name of the metric that its mean is, an entry of `pilotage.metrics.registry`.
+"""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -9,15 +12,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from pilotage.data.shapes import ATTRIBUTES, check, parse
-from pilotage.data.shapes.layout import LEAST_SIZE
+from pilotage.data.shapes.draw import LEAST_SIZE
 from pilotage.errors import PilotageError
+from pilotage.metrics.features import Array, PerSample
 from pilotage.objectives.conditioned import shrunk
 
 LEVELS = 255
 ROUNDING = 1 / 12  # mean square, in levels, of what rounding to whole levels takes away
-
-# of N images, by the metric's name; NaN where an image was not asked for it
-Marks = dict[str, np.ndarray]
 
 
 def judged_by_pixels(captions: Sequence[str], shape: Sequence[int]) -> bool:
@@ -33,17 +34,18 @@ def judged_by_pixels(captions: Sequence[str], shape: Sequence[int]) -> bool:
     return True
 
 
-def attribute_marks(images: UInt8[Tensor, "N 3 S S"], captions: Sequence[str]) -> Marks:
-    """1 where an attribute of the caption is right, 0 where it is wrong."""
+def attribute_scores(images: UInt8[Tensor, "N 3 S S"], captions: Sequence[str]) -> PerSample:
+    """1 where an attribute of the caption is right, 0 where it is wrong.
+
+    The relation is NaN where a caption has none.
+    """
     found = check(images, captions)
-    marks = {f"attribute_{name}": getattr(found, name) * 1.0 for name in ("all", *ATTRIBUTES)}
-    marks["attribute_relation"][~found.related] = np.nan
-    return marks
+    scores = {f"attribute_{name}": getattr(found, name) * 1.0 for name in ("all", *ATTRIBUTES)}
+    scores["attribute_relation"][~found.related] = np.nan
+    return scores
 
 
-def condition_psnr(
-    images: UInt8[Tensor, "N C H W"], low_res: Float[Tensor, "N C h w"]
-) -> np.ndarray:
+def condition_psnr(images: UInt8[Tensor, "N C H W"], low_res: Float[Tensor, "N C h w"]) -> Array:
     """PSNR of enlarged images, made small again, against what they were enlarged from.
 
     In dB, 20 log10(255 / RMSE): both are compared in the 255 levels of 8-bit images, unrounded but
@@ -53,7 +55,7 @@ def condition_psnr(
         images: the enlarged ones.
         low_res: in [−1, 1].
     """
-    small = shrunk(images.cpu().double(), tuple(low_res.shape[2:]))
+    small = shrunk(images.cpu().double(), (low_res.shape[2], low_res.shape[3]))
     return _psnr(((small - _levels(low_res)) ** 2).mean(dim=(1, 2, 3)))
 
 
@@ -61,7 +63,7 @@ def known_psnr(
     images: UInt8[Tensor, "N C H W"],
     known: Float[Tensor, "N C H W"],
     mask: Float[Tensor, "N 1 H W"],
-) -> np.ndarray:
+) -> Array:
     """PSNR of completed images over their known pixels, in the levels of :func:`condition_psnr`.
 
     Args:
@@ -74,7 +76,7 @@ def known_psnr(
     return _psnr(squares.sum(dim=(1, 2, 3)) / (images.shape[1] * mask.sum(dim=(1, 2, 3))))
 
 
-def caption_diversity(images: np.ndarray, per_caption: int) -> np.ndarray:
+def caption_diversity(images: Array, per_caption: int) -> Array:
     """How much images of one caption differ: RMS pixel difference, mean over their pairs.
 
     Args:
@@ -97,5 +99,6 @@ def _levels(images: Tensor) -> Tensor:
     return (images.cpu().double() + 1) * (LEVELS / 2)
 
 
-def _psnr(squares: Float[Tensor, " N"]) -> np.ndarray:
-    return 10 * torch.log10(LEVELS**2 / squares.clamp_min(ROUNDING)).numpy()
+def _psnr(squares: Float[Tensor, " N"]) -> Array:
+    found: Array = 10 * torch.log10(LEVELS**2 / squares.clamp_min(ROUNDING)).numpy()
+    return found

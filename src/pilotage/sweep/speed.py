@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pilotage.models.model import Model
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SpeedSettings
 from pilotage.sweep.table import Row, read_rows, row_id
 from pilotage.utils.files import write_text

@@ -5,9 +5,10 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pilotage.errors import PilotageError
+from pilotage.metrics import Number
 
 Row = dict[str, Any]
 
@@ -21,6 +22,18 @@ def row_id(settings: Mapping[str, Any]) -> str:
     """16 hex digits that two rows share exactly if all that decides their numbers is the same."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def new_row(decides: Row, name: str, metrics: Mapping[str, Number]) -> Row:
+    """The row of images that no model has made.
+
+    Args:
+        decides: all that decides the numbers.
+        name: where the images are from.
+        metrics: the numbers.
+    """
+    pairs = {key: list(pair) for key, pair in metrics.items()}
+    return {"id": row_id(decides), **decides, "run": name, "metrics": pairs, "preview": None}
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -45,7 +58,7 @@ def append_row(path: Path, row: Row) -> None:
         os.fsync(file.fileno())
 
 
-def _cut_half_line(file: Any) -> None:
+def _cut_half_line(file: BinaryIO) -> None:
     file.seek(0)
     content = file.read()
     file.truncate(content.rfind(b"\n") + 1)

@@ -14,9 +14,9 @@ from pilotage.data import read_prompts
 from pilotage.errors import PilotageError
 from pilotage.models.classifier import Classifier
 from pilotage.models.conditioning import ConditionImages
-from pilotage.models.guidance import CONVENTION
+from pilotage.models.guidance_spec import CONVENTION
 from pilotage.models.model import Model
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.models.weights import weights_hash
 from pilotage.settings import PromptSettings, SamplingSpec
 from pilotage.utils.files import file_hash

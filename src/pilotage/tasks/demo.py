@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.models.data import load_recipe_data
 from pilotage.models.model import Model, load_run
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.recipes import PRESETS
 from pilotage.report import write_report
 from pilotage.settings import GridSettings
@@ -72,7 +72,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     batches = math.ceil(IMAGES_PER_CLASS * len(run.classes) / BATCH_SIZE)
     with sampling_bar(len(settings) * STEPS * batches) as on_step:
         rows = [_measure(run, judge, w, sampler, on_step) for w, sampler in settings]
-    table = f"{format_table(rows)}\n\n{_yardstick(judge, held_out)}"
+    table = f"{format_table(rows)}\n\n{_real_digits(judge, held_out)}"
     print(f"\n{table}\n")
     write_text(out / "table.md", table + "\n")
     for row in rows:
@@ -87,7 +87,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
 class Judge:
     """A support vector classifier trained on real images: is a sample the class asked for?"""
 
-    def __init__(self, real: ImageData) -> None:
+    def __init__(self, real: LabelledData) -> None:
         from sklearn.svm import SVC
 
         self._model = SVC(gamma="scale").fit(_flat(_arrays(real)), real.labels)
@@ -107,7 +107,7 @@ def _flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / 255.0
 
 
-def _arrays(data: ImageData) -> np.ndarray:
+def _arrays(data: LabelledData) -> np.ndarray:
     return data.batch(np.arange(len(data))).permute(0, 2, 3, 1).numpy()
 
 
@@ -121,7 +121,7 @@ def _measure(run: Model, judge: Judge, w: float, sampler: str, on_step: Callable
         [to_arrays(batch.images) for batch in run.stream(resolved, None, on_step)]
     )
     seconds = time.perf_counter() - begin
-    labels = np.array(resolved.asked)
+    labels = np.array(resolved.conditions)
     accuracy, diversity = judge.accuracy(images, labels), pixel_diversity(images, labels)
     return Row(resolved, images, seconds, accuracy, diversity)
 
@@ -140,7 +140,7 @@ def format_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _yardstick(judge: Judge, held_out: ImageData) -> str:
+def _real_digits(judge: Judge, held_out: LabelledData) -> str:
     images = _arrays(held_out)
     return (
         f"{len(held_out)} real held-out digits: accuracy "

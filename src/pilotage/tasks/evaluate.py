@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pilotage.data import ImageData, load_data
+from pilotage.data import LabelledData, load_data
 from pilotage.data.points import PointData
 from pilotage.errors import PilotageError
-from pilotage.metrics.modes import gaussian_modes
+from pilotage.metrics import Number, compare, gaussian_modes, join
+from pilotage.metrics.features import Array, PerSample
 from pilotage.settings import EvaluateSettings
-from pilotage.sweep.evaluator import make_yardstick
-from pilotage.sweep.measure import compare, extract, join
-from pilotage.sweep.per_sample import Marks, attribute_marks, judged_by_pixels
-from pilotage.sweep.table import Row, append_row, row_id
+from pilotage.sweep.evaluator import make_evaluator
+from pilotage.sweep.per_sample import attribute_scores, judged_by_pixels
+from pilotage.sweep.table import Row, append_row, new_row
 from pilotage.utils.images import shape_text
 
 BATCH = 256
@@ -28,7 +28,7 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
         PilotageError: for bad input, before anything is measured.
     """
     train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
-    if isinstance(train, PointData):
+    if isinstance(train, PointData) and isinstance(held_out, PointData):
         return _evaluate_points(settings, train, held_out)
     found = _images(settings, held_out)
     name, images = found.name, found.images
@@ -37,27 +37,23 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
             f"images is {name}: they are {shape_text(images.shape[1:])}, "
             f"the data's {shape_text(train.shape)}."
         )
-    yardstick = make_yardstick(settings.extractor, settings.data or "digits", train, held_out, say)
-    parts = [
-        extract(images[i : i + BATCH], yardstick.extractor) for i in range(0, len(images), BATCH)
-    ]
-    sample = join(parts)._replace(labels=found.labels, marks=_marks(found))
-    metrics = compare(yardstick.real, sample, force=settings.force)
-    return _row(settings, name, len(images), metrics, yardstick.manifest)
+    evaluator = make_evaluator(settings.extractor, settings.data or "digits", train, held_out, say)
+    sample = join(map(evaluator.extractor.sample, torch.split(images, BATCH)))
+    sample = sample._replace(labels=found.labels, per_sample=_scores(found))
+    metrics = compare(evaluator.real, sample, force=settings.force)
+    return _row(settings, name, len(images), metrics, evaluator.manifest)
 
 
 def _row(
     settings: EvaluateSettings,
     name: str,
     count: int,
-    metrics: dict[str, tuple[float, float | None]],
-    manifest: dict,
+    metrics: dict[str, Number],
+    manifest: Row,
 ) -> Row:
     """The row of some images or points, written where it is wanted."""
     kind = "real" if settings.images == "real" else "images"
-    decides = {"kind": kind, "images": name, "n": count, **manifest}
-    pairs = {key: list(pair) for key, pair in metrics.items()}
-    row = {"id": row_id(decides), **decides, "run": name, "metrics": pairs, "preview": None}
+    row = new_row({"kind": kind, "images": name, "n": count, **manifest}, name, metrics)
     if settings.out is not None:
         append_row(settings.out, row)
     return row
@@ -72,7 +68,7 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
         points = _read_npz(Path(name), "points", np.float32, 2)[0]
     found = gaussian_modes(points, train.modes.means, train.modes.std)
     share = found.within * (1 - found.within) / max(1, len(points) - 1)
-    metrics = {
+    metrics: dict[str, Number] = {
         "modes": (found.hit, None),
         "within_3_std": (found.within, share**0.5),
         "modes_kl": (found.kl, None),
@@ -86,11 +82,11 @@ class Given(NamedTuple):
 
     name: str
     images: torch.Tensor
-    labels: np.ndarray | None = None
+    labels: Array | None = None
     captions: Sequence[str] | None = None
 
 
-def _marks(given: Given) -> Marks | None:
+def _scores(given: Given) -> PerSample | None:
     """What images have right of their captions, where that can be seen in the pixels."""
     captions = given.captions
     if captions is None or not judged_by_pixels(captions, given.images.shape[1:]):
@@ -100,10 +96,10 @@ def _marks(given: Given) -> Marks | None:
             f"images is {given.name}: it has {len(captions)} captions for {len(given.images)} "
             "images; each needs one."
         )
-    return attribute_marks(given.images, captions)
+    return attribute_scores(given.images, captions)
 
 
-def _images(settings: EvaluateSettings, held_out: ImageData) -> Given:
+def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
     """The images that are asked for."""
     if settings.images == "real":
         if not len(held_out):
@@ -112,9 +108,9 @@ def _images(settings: EvaluateSettings, held_out: ImageData) -> Given:
         return Given("real", images, held_out.labels, held_out.captions)
     path = Path(settings.images)
     if path.suffix == ".npz":
-        images, told = _read_npz(path, "images", np.uint8, 4)
-        captions = None if told.get("captions") is None else told["captions"].astype(str).tolist()
-        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+        arrays, told = _read_npz(path, "images", np.uint8, 4)
+        captions = told["captions"].astype(str).tolist() if "captions" in told else None
+        images = torch.from_numpy(arrays).permute(0, 3, 1, 2)
         return Given(str(path), images, told.get("labels"), captions)
     folder, _ = load_data(
         path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
@@ -124,7 +120,7 @@ def _images(settings: EvaluateSettings, held_out: ImageData) -> Given:
 
 def _read_npz(
     path: Path, name: str, dtype: type, dimensions: int
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[Array, dict[str, Array]]:
     """An array of that name (or "arr_0"), and all arrays.
 
     Raises:

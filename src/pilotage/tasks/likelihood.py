@@ -5,21 +5,21 @@ import io
 import json
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from pilotage.data import ImageData
+from pilotage.data import LabelledData
 from pilotage.data.codecs import codec_bits
 from pilotage.diffusion import Denoiser, SeededNoise, Timesteps, TruncatedCosine
 from pilotage.diffusion.learned import LinearLam
 from pilotage.errors import PilotageError
 from pilotage.models.data import load_recipe_data
 from pilotage.models.model import Model, load_run
-from pilotage.objectives.chain_bound import bound
+from pilotage.objectives.variational import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.settings import LikelihoodSettings
 from pilotage.sweep.eval_prompts import ask
@@ -91,7 +91,7 @@ def likelihood(
     return Likelihood(values, row)
 
 
-def _held_out(settings: LikelihoodSettings, run: Model) -> tuple[str, ImageData]:
+def _held_out(settings: LikelihoodSettings, run: Model) -> tuple[str, LabelledData]:
     recipe = run.card.recipe
     if settings.data is not None:
         recipe = recipe.model_copy(update={"data": settings.data})
@@ -118,14 +118,14 @@ Told = Callable[[np.ndarray], Any]
 
 
 def _conditions(
-    run: Model, settings: LikelihoodSettings, name: str, images: ImageData, count: int
+    run: Model, settings: LikelihoodSettings, name: str, images: LabelledData, count: int
 ) -> tuple[Told, Row]:
     """What tells the conditions of images by number, and what else decides them."""
     free = settings.unconditional or run.card.recipe.p_uncond == 1
     if run.conditioner.noun == "captions":
         asked = ask(run, range(count), name, images, images, print)
         resolved = asked.resolve(run, range(count), steps=1)
-        both = run.conditioner.encode(resolved.asked, resolved.guidance)
+        both = run.conditioner.encode(resolved.conditions, resolved.guidance)
         return lambda rows: both(slice(rows[0], rows[-1] + 1))[int(free)], asked.decides
     labels = torch.from_numpy(images.labels[:count]).to(run.device)
     if free or not run.classes:
@@ -153,7 +153,7 @@ def _measure(run: Model, settings: LikelihoodSettings) -> Measure:
         schedule = LinearLam(schedule.lam_min, schedule.lam_max)
     # a chain of uneven levels may have nearly all of its bound in one step: none may be missed
     whole = steps <= settings.evaluations or (uneven and steps < math.inf)
-    evaluations = "all" if whole else settings.evaluations
+    evaluations: int | Literal["all"] = "all" if whole else settings.evaluations
     levels = getattr(run.card.recipe, "data_levels", 256)  # of a byte
 
     def continuous(x: Tensor, noise: SeededNoise, cond: Any) -> dict[str, Tensor]:
@@ -193,7 +193,7 @@ def _chain(
 def _batch(
     run: Model,
     measure: Measure,
-    images: ImageData,
+    images: LabelledData,
     rows: np.ndarray,
     cond: Any,
     settings: LikelihoodSettings,
@@ -210,7 +210,7 @@ def _row(
     run: Model,
     settings: LikelihoodSettings,
     name: str,
-    images: ImageData,
+    images: LabelledData,
     count: int,
 ) -> dict[str, Any]:
     numbers = {
@@ -234,7 +234,9 @@ def _row(
     }
 
 
-def _write(settings: LikelihoodSettings, values: dict[str, np.ndarray], row: dict) -> None:
+def _write(
+    settings: LikelihoodSettings, values: dict[str, np.ndarray], row: dict[str, Any]
+) -> None:
     """A line of the run's ``likelihood.jsonl`` and, if asked for, the values of every image."""
     with (settings.run_folder / "likelihood.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")

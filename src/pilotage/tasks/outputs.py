@@ -12,8 +12,7 @@ from accelerate import PartialState
 
 from pilotage.errors import PilotageError
 from pilotage.utils.files import remove_leftovers, write_text
-from pilotage.utils.images import save_grid, save_npz, save_png
-from pilotage.utils.scatter import save_scatter
+from pilotage.utils.images import save_grid, save_npz, save_png, save_scatter
 
 RECORD = "samples.json"
 

@@ -10,7 +10,7 @@ from pilotage.errors import PilotageError
 from pilotage.models.classifier import load_classifier
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model, load_run
-from pilotage.models.resolved_spec import ResolvedSpec
+from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import PromptSettings, SampleSettings
 from pilotage.tasks.cascade import (
     Cascade,
@@ -92,14 +92,16 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
     images = _make(cascade, range(len(seeds)), state)
     if state.is_main_process:
         columns = min(len(images), _columns(len(images), len(labels)))
-        names = [resolved.classes[k] for k in resolved.asked[:columns]] if resolved.classes else ()
+        names = (
+            [resolved.classes[k] for k in resolved.conditions[:columns]] if resolved.classes else ()
+        )
         title = f"{resolved.guidance.label()}, {resolved.steps} {resolved.sampler.name} steps"
-        told = {"labels": np.array(resolved.asked), "seeds": np.array(resolved.seeds)}
+        told = {"labels": np.array(resolved.conditions), "seeds": np.array(resolved.seeds)}
         record = _record(resolved, model, settings)
         what = f"{len(images)} {'points' if points else 'images'}"
         stems = [
             f"{k:06d}-seed{seed}-label{label}"
-            for k, (seed, label) in enumerate(zip(resolved.seeds, resolved.asked, strict=True))
+            for k, (seed, label) in enumerate(zip(resolved.seeds, resolved.conditions, strict=True))
         ]
         grid = Grid(columns, names, f"{len(images)} points" if points else title)
         beside = write_all(images, settings.out, told, grid, stems)
@@ -176,7 +178,7 @@ def _record(resolved: ResolvedSpec, model: Model, settings: SampleSettings) -> d
         **resolved.sampler.record(),
         **model.noise_levels,
         "clip_x": 1.0,
-        "labels": list(resolved.asked),
+        "labels": list(resolved.conditions),
         "classes": list(resolved.classes),
         "seeds": list(resolved.seeds),
         "batch_size": resolved.batch_size,

@@ -6,8 +6,7 @@ from typing import Any
 
 from pilotage.data.points import is_mixture
 from pilotage.errors import PilotageError
-from pilotage.models.build import build_schedule
-from pilotage.models.gan import few_steps
+from pilotage.models.build import build_schedule, few_steps
 from pilotage.models.model import Model, load_run
 from pilotage.report import write_report
 from pilotage.report.compared import Compared, Comparison, read_row, write_comparison

@@ -32,8 +32,7 @@ from pilotage.training.health import (
 from pilotage.training.log import append_line
 from pilotage.training.trainer import StepRecord, Training
 from pilotage.utils.files import write_text
-from pilotage.utils.images import save_grid, to_arrays
-from pilotage.utils.scatter import save_scatter
+from pilotage.utils.images import save_grid, save_scatter, to_arrays
 from pilotage.utils.seeding import derived_generator
 
 COLUMNS, ROWS = 8, 5  # of a grid of captions

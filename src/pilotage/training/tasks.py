@@ -24,21 +24,20 @@ from pilotage.conditions import (
 from pilotage.data import PointData
 from pilotage.diffusion import Schedule
 from pilotage.errors import PilotageError
-from pilotage.models.build import schedule_of
-from pilotage.models.builders import builder_of
-from pilotage.models.data import Examples, captions_of
-from pilotage.models.gan import (
+from pilotage.models.build import (
     build_discriminator,
     build_discriminator_network,
     few_steps,
     known_classes,
+    schedule_of,
 )
+from pilotage.models.builders import builder_of
+from pilotage.models.data import Examples, captions_of
 from pilotage.models.run_folder import CONDITIONS, Card, read_card
 from pilotage.objectives import Denoising, Hybrid
-from pilotage.objectives.adversarial import Adversarial
 from pilotage.objectives.classification import Classification
-from pilotage.objectives.conditioned import Beside
-from pilotage.objectives.gan_losses import DiscriminatorTurn, GeneratorTurn
+from pilotage.objectives.conditioned import ImageConditionedDenoising
+from pilotage.objectives.gan_losses import Adversarial, DiscriminatorLoss, GeneratorLoss
 from pilotage.objectives.vdm import VDM
 from pilotage.settings import SamplingSpec
 from pilotage.settings.samplers import DDIM
@@ -189,7 +188,9 @@ class CaptionedTask(Task):
             raise PilotageError(
                 f"objective is {recipe.objective}: it goes with neither low_res nor inpaint."
             )
-        return Beside(found, recipe.low_res, recipe.augment, recipe.inpaint, recipe.p_uncond_image)
+        return ImageConditionedDenoising(
+            found, recipe.low_res, recipe.augment, recipe.inpaint, recipe.p_uncond_image
+        )
 
     def callbacks(self, run: Run) -> list[Callback]:
         """Grids of held-out captions."""
@@ -225,8 +226,8 @@ class GanTask(Task):
             r1_every=recipe.r1_every,
         )
         how = (loss, space, recipe.p_uncond)
-        judge = DiscriminatorTurn(*how, main.plain, lambda: training.step)
-        draw = GeneratorTurn(*how, opponent.plain, opponent.network)
+        judge = DiscriminatorLoss(*how, main.plain, lambda: training.step)
+        draw = GeneratorLoss(*how, opponent.plain, opponent.network)
         return [Turn(opponent, judge, LOGIT_LIMITS), Turn(main, draw)]
 
     def spec(self, recipe: Any) -> SamplingSpec:

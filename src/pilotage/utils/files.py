@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and tensors that are never unpickled."""
+"""Files that are either whole or absent, tensors that are never unpickled, and the cache."""
 
 import hashlib
 import os
@@ -53,6 +53,24 @@ def write_text(path: Path, text: str) -> None:
     """The text under that name, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: str | Path, what: str) -> str:
+    r"""A UTF-8 file with or without a byte order mark; its lines end in `\n`.
+
+    Args:
+        path: The file, which a user wrote.
+        what: What it is, as the start of a message; the path follows.
+
+    Raises:
+        PilotageError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PilotageError(f"{what} {str(path)!r} is not UTF-8 text") from error
+    except OSError as error:
+        raise PilotageError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) -> None:
@@ -124,6 +142,28 @@ def remove_leftovers(folder: Path) -> None:
     """Clear the temporary files and folders that killed writers left in a folder."""
     for leftover in folder.glob(".*.tmp-*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def usual_folder(name: str) -> Path:
+    """``~/.cache/pilotage/NAME``, or below ``XDG_CACHE_HOME``; there from now on."""
+    # the standard says that an empty value counts as unset
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return usable_folder(Path(home, "pilotage", name))
+
+
+def usable_folder(folder: str | Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        PilotageError: if it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PilotageError(
+            f"cache={str(folder)!r} is not allowed ({error}); give a folder that can be written."
+        ) from None
+    return Path(folder)
 
 
 def _sync(path: Path) -> None:

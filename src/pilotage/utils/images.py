@@ -1,4 +1,4 @@
-"""The edges: uint8 images in, files of images out."""
+"""The edges: uint8 images in, files of images and of scattered points out."""
 
 import math
 import textwrap
@@ -54,7 +54,7 @@ def displayable(image: np.ndarray) -> np.ndarray:
 def save_npz(path: Path, **arrays: np.ndarray) -> None:
     """A compressed ``.npz``, whole or not at all."""
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type] # no array is allow_pickle
 
 
 GAP = 3
@@ -122,3 +122,27 @@ def save_grid(
     axis.set_title(title, fontsize=8)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def save_scatter(
+    points: np.ndarray, path: Path, title: str, real: np.ndarray | None = None
+) -> None:
+    """The first two coordinates of points (N, D) as a PNG, real ones in grey behind them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for cloud, colour, name in ((real, "0.8", "data"), (points, "C0", "samples")):
+        if cloud is not None:
+            axes.scatter(
+                cloud[:, 0],
+                cloud[:, min(1, cloud.shape[1] - 1)],
+                s=2,
+                color=colour,
+                linewidths=0,
+                label=name,
+            )
+    axes.set(title=title, aspect="equal")
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, markerscale=3)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -7,15 +7,24 @@ attributes of a caption an image has right.
 """
 
 from pilotage.data.shapes.checker import ATTRIBUTES, Checked, check, describe
-from pilotage.data.shapes.combinations import is_held_out
 from pilotage.data.shapes.dataset import (
     ShapesData,
     draw_captions,
     held_out_captions,
+    is_held_out,
     load_shapes,
 )
-from pilotage.data.shapes.scenes import COLOURS, RELATIONS, SHAPES, SIZES, Kind, Scene
-from pilotage.data.shapes.words import VOCABULARY, caption, parse
+from pilotage.data.shapes.scenes import (
+    COLOURS,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    VOCABULARY,
+    Kind,
+    Scene,
+    caption,
+    parse,
+)
 
 __all__ = [
     "ATTRIBUTES",

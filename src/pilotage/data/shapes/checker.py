@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
-from typing import no_type_check
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pilotage.data.shapes.layout import LEAST_SIZE
+from pilotage.data.shapes.draw import LEAST_SIZE
 from pilotage.data.shapes.objects import find
 from pilotage.data.shapes.scenes import (
     COLOURS,
@@ -22,12 +22,13 @@ from pilotage.data.shapes.scenes import (
     SIZES,
     Kind,
     Scene,
+    parse_all,
 )
-from pilotage.data.shapes.words import parse_all
 from pilotage.errors import PilotageError
 
 ATTRIBUTES = ("size", "colour", "shape", "count", "relation")
 
+Bools = NDArray[np.bool_]
 Look = tuple[str | None, str | None, str | None]
 Thing = tuple[Look, float, float]  # with x and y of its centre of mass
 
@@ -50,17 +51,18 @@ class Checked:
         related: whether a relation is asked for.
     """
 
-    size: np.ndarray
-    colour: np.ndarray
-    shape: np.ndarray
-    count: np.ndarray
-    relation: np.ndarray
-    related: np.ndarray
+    size: Bools
+    colour: Bools
+    shape: Bools
+    count: Bools
+    relation: Bools
+    related: Bools
 
     @cached_property
-    def all(self) -> np.ndarray:
+    def all(self) -> Bools:
         """Every attribute is right."""
-        return np.logical_and.reduce([getattr(self, name) for name in ATTRIBUTES])
+        right: Bools = np.logical_and.reduce([getattr(self, name) for name in ATTRIBUTES])
+        return right
 
     def rates(self) -> dict[str, float]:
         """Part of the images that are right, by attribute and for "all".
@@ -94,7 +96,8 @@ def check(images: Tensor | np.ndarray, captions: Sequence[str]) -> Checked:
         )
     right = np.array([judge(*pair) for pair in zip(scenes, seen, strict=True)], bool)
     related = np.array([scene.relation is not None for scene in scenes], bool)
-    return Checked(*right.reshape(-1, len(ATTRIBUTES)).T, related)
+    columns = right.reshape(-1, len(ATTRIBUTES)).T
+    return Checked(**dict(zip(ATTRIBUTES, columns, strict=True)), related=related)
 
 
 def describe(image: Tensor | np.ndarray) -> Scene | None:
@@ -108,7 +111,7 @@ def describe(image: Tensor | np.ndarray) -> Scene | None:
     """
     (seen,) = things(to_pixels(image[None]))
     seen.sort(key=lambda thing: thing[1:])
-    kinds = [Kind(*look) for look, _, _ in seen if None not in look]
+    kinds = [Kind(a, b, c) for (a, b, c), _, _ in seen if a and b and c]
     if not kinds or len(kinds) < len(seen):
         return None
     if len(set(kinds)) == 1:
@@ -119,8 +122,7 @@ def describe(image: Tensor | np.ndarray) -> Scene | None:
     return scene.turned() if scene.relation in ("below", "right of") else scene
 
 
-@no_type_check  # the images are judged here, in a sentence
-def to_pixels(images: Tensor | np.ndarray) -> np.ndarray:
+def to_pixels(images: Tensor | np.ndarray) -> NDArray[np.float32]:
     """Images as float32, 0 to 255; what is not a number is black."""
     images = torch.as_tensor(images).detach().cpu()
     height, width = images.shape[-2:] if images.ndim == 4 else (0, 0)
@@ -136,7 +138,7 @@ def to_pixels(images: Tensor | np.ndarray) -> np.ndarray:
     return ((images.float().nan_to_num(-1) + 1) * 127.5).numpy()
 
 
-def things(pixels: np.ndarray) -> list[list[Thing]]:
+def things(pixels: NDArray[np.float32]) -> list[list[Thing]]:
     """The shapes of every image, in words."""
     found = find(pixels)
     seen: list[list[Thing]] = [[] for _ in pixels]
@@ -150,13 +152,13 @@ def judge(scene: Scene, seen: list[Thing]) -> tuple[bool, ...]:
     """Whether each of `ATTRIBUTES` is right."""
     count = len(seen) == scene.total
     if scene.second is None:
-        alike = np.array([_alike(scene.kind, thing) for thing in seen] or [[False] * 3]).all(0)
-        return (*alike, count, True)
+        alike = [_alike(scene.kind, thing) for thing in seen] or [[False] * 3]
+        return (*map(all, zip(*alike, strict=True)), count, True)
     if len(seen) < 2:
         return False, False, False, count, False
     first, second = max(permutations(seen, 2), key=lambda pair: _likeness(scene, *pair))
-    alike = np.array([_alike(scene.kind, first), _alike(scene.second, second)]).all(0)
-    return (*alike, count, relation(first, second) == scene.relation)
+    alike = [_alike(scene.kind, first), _alike(scene.second, second)]
+    return (*map(all, zip(*alike, strict=True)), count, relation(first, second) == scene.relation)
 
 
 def relation(first: Thing, second: Thing) -> str:

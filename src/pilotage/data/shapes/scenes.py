@@ -1,15 +1,19 @@
-"""What a caption says of an image: kinds of shapes, how many of them, and how two of them lie."""
+"""Kinds of shapes, how many of them, how two of them lie; in words, as scenes and in numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pilotage.errors import PilotageError
+
+Ints = NDArray[np.int64]
 
 SIZES = ("small", "large")
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
@@ -18,6 +22,14 @@ RELATIONS = ("above", "below", "left of", "right of")
 OPPOSITE = {"above": "below", "below": "above", "left of": "right of", "right of": "left of"}
 MOST_ALIKE = 3
 NONE = -1
+COUNTS = ("a", "two", "three")
+VOCABULARY = (
+    *COUNTS,
+    *SIZES,
+    *COLOURS,
+    *(shape + ending for shape in SHAPES for ending in ("", "s")),
+    *dict.fromkeys(word for relation in RELATIONS for word in relation.split()),
+)
 
 
 class Kind(NamedTuple):
@@ -50,7 +62,7 @@ class Scene:
     relation: str | None = None
     second: Kind | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for kind in self.kinds:
             for name, allowed in zip(Kind._fields, (SIZES, COLOURS, SHAPES), strict=True):
                 _check(name, getattr(kind, name), allowed)
@@ -81,7 +93,7 @@ class Scene:
         return Scene(self.second, 1, OPPOSITE[self.relation], self.kind)
 
 
-def _check(name: str, value: object, allowed: Sequence) -> None:
+def _check(name: str, value: object, allowed: Sequence[object]) -> None:
     if value not in allowed:
         raise PilotageError(f"{name} is {value!r}: it must be {', '.join(map(str, allowed))}.")
 
@@ -100,6 +112,56 @@ def related_scenes() -> tuple[Scene, ...]:
     return tuple(Scene(a, 1, relation, b) for a, b in pairs for relation in RELATIONS)
 
 
+def caption(scene: Scene) -> str:
+    """The one caption of a scene, as "three small green triangles"."""
+    first = _noun_phrase(scene.kind, scene.count)
+    if scene.relation is None or scene.second is None:
+        return first
+    return f"{first} {scene.relation} {_noun_phrase(scene.second, 1)}"
+
+
+def parse(text: str) -> Scene:
+    """The scene of a caption, such as `caption` writes them.
+
+    Raises:
+        PilotageError: the caption has an unknown word, which is named, or known words that do not
+            make a caption.
+    """
+    scene = _by_caption().get(text)
+    if scene is not None:
+        return scene
+    unknown = [word for word in text.split() if word not in VOCABULARY]
+    if unknown:
+        raise PilotageError(
+            f"caption is {text!r}: {unknown[0]!r} is none of its words, {', '.join(VOCABULARY)}."
+        )
+    raise PilotageError(
+        f"caption is {text!r}: it must read as 'two small red circles' or, of two different "
+        "kinds, as 'a small red circle left of a large blue square'."
+    )
+
+
+def parse_all(texts: Sequence[str]) -> list[Scene]:
+    """The scenes of several captions.
+
+    Raises:
+        PilotageError: `texts` is one string, or holds what `parse` refuses.
+    """
+    if isinstance(texts, str):
+        raise PilotageError(f"captions is {texts!r}: it must be a list of captions.")
+    return [parse(text) for text in texts]
+
+
+def _noun_phrase(kind: Kind, count: int) -> str:
+    return f"{COUNTS[count - 1]} {' '.join(kind)}{'s' if count > 1 else ''}"
+
+
+@cache
+def _by_caption() -> dict[str, Scene]:
+    """Every caption there is; so `parse` takes exactly what `caption` writes."""
+    return {caption(scene): scene for scene in (*alike_scenes(), *related_scenes())}
+
+
 class Codes(NamedTuple):
     """N scenes as numbers: places in `SIZES`, `COLOURS`, `SHAPES`, `RELATIONS`, or `NONE`.
 
@@ -107,17 +169,17 @@ class Codes(NamedTuple):
         size: int64 (N, 2), of the first and the second kind.
         colour: int64 (N, 2).
         shape: int64 (N, 2).
-        count: int64 (N,).
+        number: int64 (N,), how many alike there are.
         relation: int64 (N,).
     """
 
-    size: np.ndarray
-    colour: np.ndarray
-    shape: np.ndarray
-    count: np.ndarray
-    relation: np.ndarray
+    size: Ints
+    colour: Ints
+    shape: Ints
+    number: Ints
+    relation: Ints
 
-    def take(self, rows: np.ndarray) -> Codes:
+    def take(self, rows: Ints) -> Codes:
         """Some of the scenes, by number."""
         return Codes(*(values[rows] for values in self))
 
@@ -132,9 +194,9 @@ def encode(scenes: Sequence[Scene]) -> Codes:
         ],
         np.int64,
     ).reshape(-1, 2, 3)
-    count = np.array([scene.count for scene in scenes], np.int64)
+    number = np.array([scene.count for scene in scenes], np.int64)
     relation = np.array([_place(scene.relation, RELATIONS) for scene in scenes], np.int64)
-    return Codes(kinds[..., 0], kinds[..., 1], kinds[..., 2], count, relation)
+    return Codes(kinds[..., 0], kinds[..., 1], kinds[..., 2], number, relation)
 
 
 def _place(word: str | None, words: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ from pilotage.interop.foreign_weights import (
     module_pairs,
     read_weights,
 )
-from pilotage.networks import UNet, UNetEncoder
+from pilotage.networks import EncoderPlan, UNet, UNetEncoder, UNetPlan
 from pilotage.networks.attention import Attention
 from pilotage.networks.blocks import Downsample, ResBlock, Upsample
 from pilotage.networks.unet import UNetLayers
@@ -47,7 +47,7 @@ def load_unet(weights: Weights, *, config: Mapping[str, Any] | None = None, **fl
     tensors = read_weights(weights)
     config = _config(tensors, config, flags, classifier=False)
     settings, order = unet_settings(config), _new_order(config)
-    return loaded(lambda: UNet(**settings), tensors, lambda unet: pairs(unet, order))
+    return loaded(lambda: UNet(UNetPlan(**settings)), tensors, lambda unet: pairs(unet, order))
 
 
 def load_classifier(
@@ -69,7 +69,9 @@ def load_classifier(
     tensors = read_weights(weights)
     config = _config(tensors, config, flags, classifier=True)
     settings, order = classifier_settings(config), _new_order(config)
-    return loaded(lambda: UNetEncoder(**settings), tensors, lambda unet: pairs(unet, order))
+    return loaded(
+        lambda: UNetEncoder(EncoderPlan(**settings)), tensors, lambda unet: pairs(unet, order)
+    )
 
 
 def export_unet(unet: UNet, *, new_attention_order: bool = False) -> dict[str, Tensor]:

@@ -86,8 +86,8 @@ def discriminator_settings(
     if nc % 2:
         raise PilotageError(f"nc is {nc}: it must be even, the channels of two images.")
     return {
-        "channels": nc // 2,
-        "width": config.get("ngf", stem.shape[0] // 2),
+        "in_channels": nc // 2,
+        "channels": config.get("ngf", stem.shape[0] // 2),
         "size": size,
         "time_width": config.get("t_emb_dim", embedding.shape[1]),
         "slope": _slope(config.get("act", "LeakyReLU(0.2)")),

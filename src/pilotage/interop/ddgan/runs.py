@@ -18,7 +18,7 @@ from pilotage.interop.imported_run import (
     with_preset,
     write_run,
 )
-from pilotage.models.gan import build_discriminator_network, few_steps
+from pilotage.models.build import build_discriminator_network, few_steps
 from pilotage.models.run_folder import IMPORTED, Card
 from pilotage.models.weights import fill
 from pilotage.networks.discriminator import Discriminator
@@ -110,10 +110,11 @@ def _discriminator(path: Path | None, generator: NCSNpp) -> Discriminator | None
         return None
     tensors = _tensors("discriminator", path, "its netD_dict, saved in a file of its own")
     network = load_discriminator(tensors).float()
-    if network.channels != generator.plan.in_channels:
+    judged, made = network.plan.in_channels, generator.plan.in_channels
+    if judged != made:
         raise PilotageError(
-            f"discriminator is {path}: it judges images of {network.channels} channels, and the "
-            f"generator's have {generator.plan.in_channels}."
+            f"discriminator is {path}: it judges images of {judged} channels, and the generator's "
+            f"have {made}."
         )
     return network
 
@@ -130,7 +131,7 @@ def _recipe(
     levels = {name: getattr(settings, name) for name in _LEVELS}
     recipe = recipe.replace(network=network, **levels)
     if discriminator is not None:
-        own = {**discriminator.settings, "channels": discriminator.settings["width"]}
+        own = discriminator.settings
         recipe = recipe.replace(discriminator=settings_of(DiscriminatorSettings, own))
     return recipe
 

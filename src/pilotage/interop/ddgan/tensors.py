@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from pilotage.interop.ddgan.infer import discriminator_settings, generator_settings
 from pilotage.interop.foreign_weights import SAME, Layout, Pair, Weights, loaded, read_weights
 from pilotage.networks.adaptive import AdaptiveBlock, Norm, PixelAttention
-from pilotage.networks.discriminator import Discriminator
+from pilotage.networks.discriminator import Discriminator, DiscriminatorPlan
+from pilotage.networks.embedding import FourierFeatures
 from pilotage.networks.ncsnpp import NCSNpp
+from pilotage.networks.ncsnpp_plan import NCSNppPlan
 from pilotage.networks.ncsnpp_stages import JoinImage, Resize
 from pilotage.networks.resampling import DownConv, UpConv
-from pilotage.networks.time_class import FourierFeatures
 
 
 def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
@@ -44,7 +45,7 @@ def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
     settings = generator_settings(tensors, config)
     if settings["time_features"] == "none":  # the published blocks keep layers that they never use
         tensors = {name: tensor for name, tensor in tensors.items() if ".Dense_0." not in name}
-    return loaded(lambda: NCSNpp(**settings), tensors, generator_pairs)
+    return loaded(lambda: NCSNpp(NCSNppPlan(**settings)), tensors, generator_pairs)
 
 
 def load_discriminator(
@@ -67,8 +68,8 @@ def load_discriminator(
         PilotageError: as for `load_generator`.
     """
     tensors = stripped(weights)
-    settings = discriminator_settings(tensors, config or {}, size)
-    return loaded(lambda: Discriminator(**settings), tensors, discriminator_pairs)
+    plan = DiscriminatorPlan(**discriminator_settings(tensors, config or {}, size))
+    return loaded(lambda: Discriminator(plan), tensors, discriminator_pairs)
 
 
 def stripped(weights: Weights) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from pilotage.interop.foreign_weights import (
 )
 from pilotage.interop.glide.infer import text_unet_settings
 from pilotage.networks.attention import Attention
-from pilotage.networks.text_unet import TextUNet
+from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 
 
 def load_text_unet(weights: Weights, **flags: Any) -> TextUNet:
@@ -50,7 +50,7 @@ def load_text_unet(weights: Weights, **flags: Any) -> TextUNet:
     """
     tensors = read_weights(weights)
     settings = text_unet_settings(tensors, **flags)
-    return loaded(lambda: TextUNet(**settings), tensors, text_unet_pairs)
+    return loaded(lambda: TextUNet(TextUNetPlan(**settings)), tensors, text_unet_pairs)
 
 
 def export_text_unet(network: TextUNet) -> dict[str, Tensor]:

@@ -6,20 +6,15 @@ needs nothing else, and `stacked_in_domain` applies it to each channel of stacke
 name. Numbers in features of different hashes do not compare.
 """
 
-from pilotage.metrics.extractors.base import Extractor, Features
+from pilotage.metrics.extractors.by_name import load_extractor
 from pilotage.metrics.extractors.dinov2 import dinov2
+from pilotage.metrics.extractors.extractor import Extractor
 from pilotage.metrics.extractors.in_domain import in_domain
-from pilotage.metrics.extractors.inception import inception
-from pilotage.metrics.extractors.registry import load_extractor
-from pilotage.metrics.extractors.resize import resize_tf1_bilinear
-from pilotage.metrics.extractors.rotations import InDomainRotations
-from pilotage.metrics.extractors.stacked_in_domain import StackedInDomain, stacked_in_domain
+from pilotage.metrics.extractors.inception import inception, resize_tf1_bilinear
+from pilotage.metrics.extractors.stacked_in_domain import stacked_in_domain
 
 __all__ = [
     "Extractor",
-    "Features",
-    "InDomainRotations",
-    "StackedInDomain",
     "dinov2",
     "in_domain",
     "inception",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import (
-    Features,
+from pilotage.metrics.extractors.extractor import (
+    Extractor,
     check_images,
     content_hash,
     exact_convolutions,
@@ -18,27 +18,24 @@ from pilotage.metrics.extractors.base import (
     three_channels,
     to_array,
 )
+from pilotage.metrics.features import Features
 
 DEFAULT_MODEL = "facebook/dinov2-base"
 SIDE = 224
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the model's own
 
 
-class Dinov2:
+class Dinov2(Extractor):
     """The model as an `Extractor`; made by `dinov2`."""
 
     name = "dinov2"
     resize = f"Pillow bicubic to {SIDE}x{SIDE}, antialiased, rounded to uint8"
-    accuracy = None
 
-    def __init__(self, model: nn.Module, device: torch.device):
+    def __init__(self, model: nn.Module, dimensions: int, device: torch.device):
         self._model, self._device = model.eval().requires_grad_(False).to(device), device
-        self.dimensions = model.config.hidden_size
+        self.dimensions = dimensions
         facts = {"name": self.name, "resize": self.resize, "mean": MEAN, "spread": SPREAD}
         self.hash = content_hash(model.state_dict(), facts)
-
-    def __repr__(self) -> str:
-        return f"Dinov2({self.hash[:12]})"
 
     def __call__(self, images: Tensor) -> Features:
         """The class token's features of uint8 images (B, 1 or 3, H, W); no spatial, no logits."""
@@ -82,7 +79,7 @@ def dinov2(
             f"extractor=dinov2:{name_or_path} cannot be loaded ({reason}); give a hub id such as "
             f"{DEFAULT_MODEL}, or a folder with config.json and model.safetensors."
         ) from None
-    return Dinov2(model, pick_device(device))
+    return Dinov2(model, model.config.hidden_size, pick_device(device))
 
 
 def resize_bicubic(images: Tensor, side: int) -> Tensor:

@@ -10,19 +10,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from pilotage.data.image_data import ImageData
+from pilotage.data.image_data import LabelledData
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import (
-    Features,
+from pilotage.metrics.extractors.extractor import (
+    Extractor,
+    batches,
     cache_folder,
     check_images,
     content_hash,
@@ -31,8 +33,10 @@ from pilotage.metrics.extractors.base import (
     pick_device,
     to_array,
 )
-from pilotage.metrics.extractors.rotations import InDomainRotations, turned
+from pilotage.metrics.extractors.rotations import NAME as ROTATIONS
+from pilotage.metrics.extractors.rotations import turned
 from pilotage.metrics.extractors.small_resnet import Classifier
+from pilotage.metrics.features import Features, present
 from pilotage.utils.files import read_metadata, read_tensors, write_tensors, write_text
 from pilotage.utils.images import from_uint8
 from pilotage.utils.seeding import derived_generator, derived_seed
@@ -47,7 +51,6 @@ MAX_PASSES = {"cpu": 16, "accelerator": 40}
 PEAK_LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.02
 SHIFT = 8  # images are shifted by up to an eighth of their side
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -69,21 +72,19 @@ class Facts:
         return f"{NAME}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
-class InDomain:
+class InDomain(Extractor):
     """The trained classifier as an `Extractor`; made by `in_domain`."""
 
     name = NAME
-    resize = "none"
 
-    def __init__(self, network: Classifier, facts: Facts, accuracy: float | None, device):
+    def __init__(
+        self, network: Classifier, facts: Facts, accuracy: float | None, device: torch.device
+    ):
         self.shape, self.classes, self.accuracy = facts.shape, facts.classes, accuracy
         self.dimensions = network.dimensions
         self.hash = weights_hash(network.state_dict(), facts.shape)
         self._device = device
         self._network = network.eval().requires_grad_(False).to(device)
-
-    def __repr__(self) -> str:
-        return f"InDomain({self.hash[:12]}, accuracy={self.accuracy})"
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and the norms' running statistics, by name."""
@@ -102,9 +103,48 @@ class InDomain:
         return Features(*map(to_array, seen))
 
 
+class InDomainRotations(Extractor):
+    """The classifier of rotations as an `Extractor`; made by `in_domain`.
+
+    Its features are of images as they are. There are no logits: they would be of angles and not of
+    anything that is in the images, so there is no Inception score.
+
+    Attributes:
+        angles: how many are told apart.
+        accuracy: share of held-out images, each turned by every angle, whose angle is right; None
+            without any.
+    """
+
+    name = ROTATIONS
+
+    def __init__(self, classifier: InDomain):
+        self._classifier, self.angles = classifier, len(classifier.classes)
+        self.dimensions, self.accuracy = classifier.dimensions, classifier.accuracy
+        self.hash = hashlib.sha256(f"{ROTATIONS} {classifier.hash}".encode()).hexdigest()
+
+    def __call__(self, images: Tensor) -> Features:
+        """Features of uint8 images (B, C, H, W) of the training set's shape."""
+        return self._classifier(images)._replace(logits=None)
+
+    def chance(self, classes: int) -> float:
+        """The accuracy of guessing the angle, whatever the data's classes."""
+        return 1 / self.angles
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `in_domain`."""
+
+    seed: int
+    cache: str | Path | None
+    device: torch.device | str | None
+    passes: int | None
+    flip: bool
+    say: Say
+
+
 def in_domain(
-    train: ImageData,
-    held_out: ImageData,
+    train: LabelledData,
+    held_out: LabelledData,
     *,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -146,26 +186,32 @@ def in_domain(
     device = pick_device(device)
     if passes is None:
         passes = suitable_passes(len(train), device)
+    channels, height, width = train.shape
+    shape = (channels, height, width)
     facts = Facts(
-        CODE_VERSION, train.fingerprint, train.shape, train.classes, int(seed), int(passes), flip
+        CODE_VERSION, train.fingerprint, shape, train.classes, int(seed), int(passes), flip
     )
     path = cache_folder(cache) / f"{facts.key}.safetensors"
     with one_at_a_time(path.with_suffix(".lock")):
-        found = read_cache(path, facts, held_out, device, say)
-        if found is None:
+        classifier = read_cache(path, facts, held_out, device, say)
+        if classifier is None:
             kind = "rotated images" if unlabelled else "images"
             say(f"in-domain extractor: training on {len(train)} {kind}, passes: {passes}")
-            found = InDomain(fit(train, facts, device), facts, None, device)
-            found.accuracy = accuracy(found, held_out)
-            write_cache(path, found, facts, held_out)
-    if unlabelled:
-        found = InDomainRotations(found, len(facts.classes))
-    score = "unknown" if found.accuracy is None else f"{found.accuracy:.2%}"
-    say(f"{found.name} extractor {found.hash[:12]}: held-out accuracy {score}")
+            classifier = InDomain(fit(train, facts, device), facts, None, device)
+            classifier.accuracy = accuracy(classifier, held_out)
+            write_cache(path, classifier, facts, held_out)
+    found = InDomainRotations(classifier) if unlabelled else classifier
+    tell(found, say)
     return found
 
 
-def check(train: ImageData, held_out: ImageData, seed: int, passes: int | None) -> None:
+def tell(extractor: Extractor, say: Say) -> None:
+    """Say how good it is."""
+    score = "unknown" if extractor.accuracy is None else f"{extractor.accuracy:.2%}"
+    say(f"{extractor.name} extractor {extractor.hash[:12]}: held-out accuracy {score}")
+
+
+def check(train: LabelledData, held_out: LabelledData, seed: int, passes: int | None) -> None:
     """Raise PilotageError unless these can be trained with."""
     if not len(train):
         raise PilotageError("extractor=in-domain is not allowed without any training images.")
@@ -175,9 +221,9 @@ def check(train: ImageData, held_out: ImageData, seed: int, passes: int | None) 
             f"allowed; the training images are {train.shape} with {len(train.classes)} classes, "
             "and both must agree."
         )
-    for name, value, least in (("seed", seed, 0), ("passes", passes, 1)):
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if not (whole and value >= least) and not (name == "passes" and value is None):
+    for name, value, least in (("seed", seed, 0), ("passes", 1 if passes is None else passes, 1)):
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or value < least:
             raise PilotageError(
                 f"{name}={value!r} is not allowed; give a whole number from {least}."
             )
@@ -189,7 +235,7 @@ def suitable_passes(images: int, device: torch.device) -> int:
     return min(MAX_PASSES[kind], max(1, round(IMAGES_SEEN[kind] / images)))
 
 
-def fit(train: ImageData, facts: Facts, device: torch.device) -> Classifier:
+def fit(train: LabelledData, facts: Facts, device: torch.device) -> Classifier:
     """A classifier trained by AdamW in one cycle of the learning rate (1708.07120)."""
     network = new_network(facts).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
@@ -203,7 +249,7 @@ def fit(train: ImageData, facts: Facts, device: torch.device) -> Classifier:
             labels = torch.from_numpy(train.labels[rows]).to(device)
             loss = cross_entropy(network(from_uint8(images.to(device))).logits, labels)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             cycle.step()
     return network
@@ -216,7 +262,7 @@ def new_network(facts: Facts) -> Classifier:
         return Classifier(facts.shape, len(facts.classes))
 
 
-def batches_of(train: ImageData, facts: Facts) -> Iterator[np.ndarray]:
+def batches_of(train: LabelledData, facts: Facts) -> Iterator[NDArray[np.int64]]:
     """Row numbers of each step; what is left of a pass waits for another shuffle."""
     size = min(len(train), 64 if len(train) < 10_000 else 128)
     for k in range(facts.passes):
@@ -243,14 +289,13 @@ def augmented(images: Tensor, facts: Facts, step: int) -> Tensor:
     return picked.permute(0, 3, 1, 2).contiguous()  # from (B, H, W, C)
 
 
-def accuracy(extractor: InDomain, images: ImageData) -> float | None:
+def accuracy(extractor: InDomain, images: LabelledData) -> float | None:
     """Fraction that is classified as labelled; None without images."""
     if not len(images):
         return None
     right = 0
-    for start in range(0, len(images), EVALUATION_BATCH):
-        rows = np.arange(start, min(start + EVALUATION_BATCH, len(images)))
-        logits = extractor(images.batch(rows)).logits
+    for rows in batches(len(images)):
+        logits = present(extractor(images.batch(rows)).logits, "logits")
         right += int((logits.argmax(1) == images.labels[rows]).sum())
     return right / len(images)
 
@@ -261,7 +306,7 @@ def weights_hash(weights: dict[str, Tensor], shape: tuple[int, int, int]) -> str
     return content_hash(weights, facts)
 
 
-def write_cache(path: Path, extractor: InDomain, facts: Facts, held_out: ImageData) -> None:
+def write_cache(path: Path, extractor: InDomain, facts: Facts, held_out: LabelledData) -> None:
     """Weights and facts as safetensors, and the facts once more as JSON, to be looked at."""
     told = {
         "hash": extractor.hash,
@@ -282,7 +327,7 @@ def write_cache(path: Path, extractor: InDomain, facts: Facts, held_out: ImageDa
 
 
 def read_cache(
-    path: Path, facts: Facts, held_out: ImageData, device: torch.device, say: Say
+    path: Path, facts: Facts, held_out: LabelledData, device: torch.device, say: Say
 ) -> InDomain | None:
     """The cached extractor; None if there is none, or, with a word, if it is damaged."""
     if not path.exists():

@@ -17,11 +17,12 @@ from pathlib import Path
 from shutil import copyfileobj
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import (
-    Features,
+from pilotage.metrics.extractors.extractor import (
+    Extractor,
     cache_folder,
     check_images,
     exact_convolutions,
@@ -31,7 +32,7 @@ from pilotage.metrics.extractors.base import (
     three_channels,
     to_array,
 )
-from pilotage.metrics.extractors.resize import resize_tf1_bilinear
+from pilotage.metrics.features import Features
 from pilotage.utils.files import whole_file
 
 INCEPTION_FILE = "inception-2015-12-05.pt"
@@ -46,11 +47,10 @@ SCALES = ((128.0, 128.0), (127.5, 127.5))  # (u − a)/b
 TIMEOUT = 60
 
 
-class Inception:
+class Inception(Extractor):
     """The script as an `Extractor`; made by `inception`."""
 
     resize = f"TensorFlow 1 bilinear to {SIDE}x{SIDE}, no antialiasing (inside the network)"
-    accuracy = None
 
     def __init__(self, model: nn.Module, sha256: str, device: torch.device, spatial: bool = True):
         # only the published file may be called by its year, and its distance plain FID
@@ -64,9 +64,6 @@ class Inception:
         self.dimensions = pooled.shape[1]
         text = f"{self.name} {sha256} {self.resize} spatial={self._spatial is not None}"
         self.hash = hashlib.sha256(text.encode()).hexdigest()
-
-    def __repr__(self) -> str:
-        return f"Inception({self.hash[:12]})"
 
     def __call__(self, images: Tensor) -> Features:
         """Features of uint8 images (B, 1 or 3, H, W); grey ones are taken as equal channels.
@@ -124,7 +121,7 @@ def inception(
     try:
         with warnings.catch_warnings():  # newer versions advise another format; this one is given
             warnings.simplefilter("ignore", DeprecationWarning)
-            model = torch.jit.load(str(path), map_location="cpu")
+            model: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise PilotageError(
             f"extractor=inception: {path} is not a TorchScript file ({str(error).splitlines()[0]})."
@@ -162,7 +159,8 @@ def check_hash(path: Path, sha256: str, remedy: str) -> None:
 @contextmanager
 def plain_execution() -> Iterator[None]:
     """The script's operations one by one: fused ones would change after the first few calls."""
-    with torch.no_grad(), exact_convolutions(), torch.jit.optimized_execution(False):
+    plain = torch.jit.optimized_execution(False)  # type: ignore[attr-defined] # it is public
+    with torch.no_grad(), exact_convolutions(), plain:
         yield
 
 
@@ -222,3 +220,36 @@ def layers_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Named children of ``layers``, if the script has it."""
     layers = getattr(model, "layers", None)
     return list(layers.named_children()) if isinstance(layers, nn.Module) else []
+
+
+def resize_tf1_bilinear(
+    images: Float[Tensor, "B C H W"], size: tuple[int, int] | int
+) -> Float[Tensor, "B C h w"]:
+    """``tf.image.resize_bilinear`` of TensorFlow 1 with its defaults.
+
+    Output pixel i lies at input position i·in/out (``align_corners=False``,
+    ``half_pixel_centers=False``), between its neighbours below and above, the last one repeated.
+    There is no antialiasing: shrinking skips pixels. The result is not clipped or rounded.
+
+    Args:
+        images: of any number type; computed in float32.
+        size: (h, w), or one number for both.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    x = images.float()
+    upper, lower, down = neighbours(x.shape[2], height, x.device)
+    left, right, across = neighbours(x.shape[3], width, x.device)
+    x = between(x[..., left], x[..., right], across)
+    return between(x[..., upper, :], x[..., lower, :], down[:, None])
+
+
+def between(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    """Not `torch.lerp`, which rounds differently for shares over a half."""
+    return first + (second - first) * share
+
+
+def neighbours(size: int, new_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For each new pixel: its two neighbours and the share of the second."""
+    position = torch.arange(new_size, dtype=torch.float32, device=device) * (size / new_size)
+    first = position.floor().long().clamp(max=size - 1)
+    return first, (first + 1).clamp(max=size - 1), position - first

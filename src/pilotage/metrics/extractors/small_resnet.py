@@ -91,5 +91,5 @@ class Classifier(nn.Module):
 
 def spatial(h: Float[Tensor, "B C H W"]) -> Float[Tensor, "B Ds"]:
     """A map as a vector that still knows where things are, of at most 256 numbers."""
-    size = [min(SPATIAL_SIDE, side) for side in h.shape[2:]]
+    size = min(SPATIAL_SIDE, h.shape[2]), min(SPATIAL_SIDE, h.shape[3])
     return adaptive_avg_pool2d(h[:, :SPATIAL_CHANNELS], size).flatten(1)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from pilotage.data.image_data import LabelledData
 from pilotage.data.stacked import PLANES, StackedData
 from pilotage.errors import PilotageError
-from pilotage.metrics.extractors.base import Features, check_images
-from pilotage.metrics.extractors.in_domain import EVALUATION_BATCH, InDomain, in_domain
+from pilotage.metrics.extractors.extractor import Extractor, batches, check_images
+from pilotage.metrics.extractors.in_domain import InDomain, Settings, in_domain, tell
+from pilotage.metrics.features import Array, Features, Sample, present
 
 NAME = "stacked-in-domain"
 
 
-class StackedInDomain:
+class StackedInDomain(Extractor):
     """The classifier of the planes as an `Extractor` of triples; made by `stacked_in_domain`.
 
     Pooled features are those of the three channels in a row, 3·D. Logits are of the K³ modes: the
@@ -32,33 +34,58 @@ class StackedInDomain:
     """
 
     name = NAME
-    resize = "none"
 
     def __init__(self, planes: InDomain, accuracy: float | None):
         self.planes, self.accuracy = planes, accuracy
         self.dimensions = PLANES * planes.dimensions
         self.hash = hashlib.sha256(f"{NAME} {PLANES} {planes.hash}".encode()).hexdigest()
 
-    def __repr__(self) -> str:
-        return f"StackedInDomain({self.hash[:12]}, accuracy={self.accuracy})"
-
     def __call__(self, images: Tensor) -> Features:
         """Features of uint8 images (B, 3, H, W), H and W being those of the planes."""
         check_images(images, channels=(PLANES,))
         seen = self.planes(images.flatten(0, 1)[:, None])
         triples = np.arange(PLANES * len(images)).reshape(-1, PLANES)
-        return Features(
-            stacked_pooled(seen.pooled, triples), None, stacked_logits(seen.logits, triples)
+        logits = stacked_logits(present(seen.logits, "logits"), triples)
+        return Features(stacked_pooled(seen.pooled, triples), None, logits)
+
+    def sample(self, images: Tensor) -> Sample:
+        """One batch of images; modes stand for logits.
+
+        Thousands of logits an image are too many to keep, and to score within a split.
+        """
+        found = super().sample(images)
+        modes = present(found.features.logits, "logits").argmax(axis=1)
+        return found._replace(features=found.features._replace(logits=None), modes=modes)
+
+    def real_sample(self, data: LabelledData) -> Sample:
+        """Triples, from the features of their planes, each of which is in many.
+
+        Raises:
+            PilotageError: if they are not stacked.
+        """
+        triples = stacked("data", data)
+        planes = self.planes.real_sample(triples.planes)
+        logits = present(planes.features.logits, "logits")
+        return Sample(
+            Features(stacked_pooled(planes.features.pooled, triples.triples), None, None),
+            planes.clipped[triples.triples].mean(axis=1),
+            triples.labels,
+            stacked_modes(logits, triples.triples),
+            triples.mode_shares,
         )
+
+    def manifest(self) -> dict[str, object]:
+        """Which extractor it is, and how good it is on a single channel."""
+        return {**super().manifest(), "digit_accuracy": self.planes.accuracy}
 
 
 def stacked_in_domain(
-    train: StackedData, held_out: StackedData, **settings: Any
+    train: LabelledData, held_out: LabelledData, **settings: Unpack[Settings]
 ) -> StackedInDomain:
     """The classifier of the planes of stacked data: from the cache, else trained and put there.
 
     Args:
-        train: the classifier is trained on its planes.
+        train: stacked; the classifier is trained on its planes.
         held_out: triples for the accuracy, and planes for that of a single channel; may be empty.
         settings: see `in_domain`.
 
@@ -66,31 +93,35 @@ def stacked_in_domain(
         PilotageError: if a setting is not allowed, either set is not stacked, or the training
             images are of one class only.
     """
-    for name, data in (("train", train), ("held_out", held_out)):
-        if not isinstance(data, StackedData):
-            raise PilotageError(
-                f"{name} of shape {data.shape} is not allowed; the stacked in-domain extractor "
-                "takes stacked images, whose planes and labels are known."
-            )
-    if len(np.unique(train.planes.labels)) == 1:
+    triples, held_triples = stacked("train", train), stacked("held_out", held_out)
+    if len(np.unique(triples.planes.labels)) == 1:
         raise PilotageError(
             "extractor=in-domain is not allowed with stacked images of one class: there is one "
             "mode only; give training images of two classes or more."
         )
-    planes = in_domain(train.planes, held_out.planes, **settings)
-    found = StackedInDomain(planes, accuracy(planes, held_out))
-    score = "unknown" if found.accuracy is None else f"{found.accuracy:.2%}"
-    settings.get("say", print)(f"{NAME} extractor {found.hash[:12]}: held-out accuracy {score}")
+    planes = in_domain(triples.planes, held_triples.planes, **settings)
+    assert isinstance(planes, InDomain)  # of two classes or more
+    found = StackedInDomain(planes, accuracy(planes, held_triples))
+    tell(found, settings.get("say", print))
     return found
+
+
+def stacked(name: str, data: LabelledData) -> StackedData:
+    """The data, refused unless they are stacked."""
+    if not isinstance(data, StackedData):
+        raise PilotageError(
+            f"{name} of shape {data.shape} is not allowed; the stacked in-domain extractor "
+            "takes stacked images, whose planes and labels are known."
+        )
+    return data
 
 
 def accuracy(planes: InDomain, triples: StackedData) -> float | None:
     """Share of triples whose three classes are all right; each plane is classified once."""
     if not len(triples):
         return None
-    starts = range(0, len(triples.planes), EVALUATION_BATCH)
-    rows = [np.arange(i, min(i + EVALUATION_BATCH, len(triples.planes))) for i in starts]
-    logits = np.concatenate([planes(triples.planes.batch(part)).logits for part in rows])
+    parts = (planes(triples.planes.batch(rows)).logits for rows in batches(len(triples.planes)))
+    logits = np.concatenate([present(part, "logits") for part in parts])
     return float((stacked_modes(logits, triples.triples) == triples.labels).mean())
 
 
@@ -98,7 +129,8 @@ def stacked_pooled(
     pooled: Float32[np.ndarray, "images D"], triples: Int64[np.ndarray, "N 3"]
 ) -> Float32[np.ndarray, "N dims"]:
     """Features of triples, (N, 3·D), from those of single images."""
-    return pooled[triples].reshape(len(triples), PLANES * pooled.shape[1])
+    found: Array = pooled[triples].reshape(len(triples), PLANES * pooled.shape[1])
+    return found
 
 
 def stacked_modes(
@@ -106,7 +138,8 @@ def stacked_modes(
 ) -> Int64[np.ndarray, " N"]:
     """The likeliest mode of triples, from the logits of single images."""
     K = logits.shape[1]
-    return logits.argmax(1)[triples] @ np.array([K * K, K, 1])
+    modes: Array = logits.argmax(1)[triples] @ np.array([K * K, K, 1])
+    return modes
 
 
 def stacked_logits(
