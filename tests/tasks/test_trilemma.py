@@ -15,7 +15,7 @@ from pilotage.report.compared import Compared, Comparison, comparison_table, rea
 from pilotage.report.content import gather
 from pilotage.report.markdown import markdown
 from pilotage.report.read import read_sources
-from pilotage.settings import SpeedSettings
+from pilotage.settings import AblationsStudy, SeriesSettings, SpeedSettings
 from pilotage.sweep import evaluator
 from pilotage.sweep.speed import Way, measure_speed, time_rows
 from pilotage.sweep.table import read_rows, table_path
@@ -143,8 +143,9 @@ def test_a_study_that_is_stopped_in_training_writes_no_comparison(tmp_path):
     asked = iter([False, True, True])
     small = {"channels": 8, "channel_mult": (1,), "num_res_blocks": 1, "latent_dim": 4}
     recipe = recipe.replace(network=recipe.network.replace(**small), batch_size=8)
-    series = trilemma.SeriesSettings(samples=4, force=True)
-    assert trilemma.study_ablations(recipe, tmp_path / "a", series, lambda: next(asked)) == []
+    series = SeriesSettings(samples=4, force=True)
+    study = AblationsStudy(**dict(recipe), out=tmp_path / "a", sweep=series)
+    assert trilemma.study_ablations(study, lambda: next(asked)) == []
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["full"]
 
 
