@@ -180,7 +180,7 @@ def test_captions_of_a_data_set(tmp_path, monkeypatch):
     run(tmp_path / "run", recipe, data=Captioned(), network=None)
     assert load_run(tmp_path / "run").sample("a bar", steps=2).shape == (1, 3, 8, 8)
     assert "a bar below" in (tmp_path / "run" / "samples" / "captions.txt").read_text()
-    with pytest.raises(PilotageError, match="data has the condition 0: captions are needed"):
+    with pytest.raises(PilotageError, match="data has the condition 0 at 0: it must be a text"):
         run(tmp_path / "labels", recipe, network=None)
 
 
@@ -204,22 +204,28 @@ GREY = -torch.ones(1, 8, 8)
         ({"data": Bars(0)}, "data is empty: at least one pair"),
         ({"data": iter([])}, "data is list_iterator: it must be a data set with a length"),
         ({"data": (Bars(), Bars(), Bars())}, "data has 3 parts"),
-        ({"data": (Bars(), Bars(shape=(1, 4, 4)))}, "of 1x8x8, and of 1x4x4 held out"),
-        ({"data": Wrong((GREY[:, :4], 0))}, "1x4x8 of float32 at 7 and 1x8x8 of float32 at 0"),
+        (
+            {"data": (Bars(), Bars(shape=(1, 4, 4)))},
+            "1x4x4 of float32 at 0, and 1x8x8 of float32 first",
+        ),
+        ({"data": Wrong((GREY[:, :4], 0))}, "1x4x8 of float32 at 7, and 1x8x8 of float32 first"),
         ({"data": Wrong((GREY.to(torch.uint8), 0))}, "1x8x8 of uint8 at 7"),
-        ({"data": Wrong((GREY[0], 0))}, "data has 8x8 of float32 at 7: an image must be"),
-        ({"data": Wrong(("image", 0))}, "data has a str at 7: an image must be"),
-        ({"data": Wrong((255 * GREY, 0))}, "data has values from -255 to -255 at 7"),
-        ({"data": Wrong((GREY * torch.nan, 0))}, "data has values from nan"),
-        ({"data": Wrong(3)}, "data has a int at 7: pairs"),
-        ({"data": Wrong((GREY, "up"))}, "data has the condition 'up' at 7: without a space"),
+        ({"data": Wrong((GREY[0], 0))}, "data has 8x8 of float32 at 7: it must be a pair"),
+        ({"data": Wrong(("image", 0))}, "data has a str at 7: it must be a pair"),
+        ({"data": Wrong((255 * GREY, 0))}, "1x8x8 of float32 from -255 to -255 at 7"),
+        ({"data": Wrong((GREY * torch.nan, 0))}, "of float32 from nan"),
+        ({"data": Wrong(3)}, "data has a int at 7: it must be a pair"),
+        ({"data": Wrong((GREY, "up"))}, "data has the condition 'up' at 7: it must be a label"),
         ({"data": Wrong((GREY, -1))}, "data has the condition -1 at 7"),
         ({"space": Labels(("only",))}, "a condition that the space refuses: labels has 1"),
         ({"data": None, "space": Labels(("a", "b"))}, "space is given: it collates"),
         ({"network": Net(outputs=2)}, r"network gives \(4, 2, 8, 8\)"),
         ({"recipe": Recipe(objective="hybrid", **SMALL)}, r"network gives \(4, 1, 8, 8\)"),
         ({"recipe": Recipe(size=(4, 4), **SMALL)}, r"size is \(4, 4\): it means nothing"),
-        ({"recipe": AdversarialRecipe()}, "network is given: a recipe of the task gan"),
+        (
+            {"recipe": AdversarialRecipe()},
+            "network is given: the networks of the task gan are its own",
+        ),
         (
             {"recipe": Recipe(objective="vdm", schedule="learned", **SMALL)},
             "schedule is learned: it is learned as a part",

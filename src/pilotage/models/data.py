@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import cached_property
 from operator import index
 from typing import Any
@@ -56,7 +55,7 @@ def load_recipe_data(
     return found
 
 
-def facts(train: "Examples", held_out: "Examples", space: Space | None = None) -> DataFacts:
+def facts(train: LabelledData, held_out: LabelledData, space: Space | None = None) -> DataFacts:
     """What a run's card says of its data, and of the vocabulary of its captions."""
     words = space if isinstance(space, CaptionSpace) else None
     return DataFacts(
@@ -71,7 +70,7 @@ def facts(train: "Examples", held_out: "Examples", space: Space | None = None) -
 
 
 class OwnData:
-    """A map-style data set of pairs (image, condition), read as :class:`LabelledData` is.
+    """A map-style data set of pairs (image, condition), read as other data are.
 
     Args:
         dataset: its images are tensors or arrays (C, H, W) of one shape, uint8 or floating-point in
@@ -79,61 +78,68 @@ class OwnData:
             the same again when a run goes on.
         classes: names of the labels that the conditions are. If None, those of the data set's
             attribute ``classes``, or else every number up to the largest label.
+        like: other data, of whose shape the images must be; then there may be none.
 
     Raises:
         PilotageError: if the data set has no length, or what is in it is none of this.
     """
 
-    def __init__(self, dataset: Any, classes: Sequence[str] | None = None) -> None:
+    in_memory = False
+
+    def __init__(
+        self, dataset: Any, classes: Sequence[str] | None = None, like: "OwnData | None" = None
+    ) -> None:
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
             raise PilotageError(
                 f"data is {type(dataset).__name__}: it must be a data set with a length and "
                 "numbered pairs (image, condition)."
             )
-        if not len(dataset):
-            raise PilotageError("data is empty: at least one pair (image, condition) is needed.")
         self._dataset = dataset
-        self._first = self._pair(0)[0]
+        if not len(dataset) and like is None:
+            raise PilotageError("data is empty: at least one pair (image, condition) is needed.")
+        self._first: Tensor = self._pair(0)[0] if like is None else like._first
+        self.batch(range(min(1, len(self))))  # is it of that shape?
         self.shape: tuple[int, ...] = tuple(self._first.shape)
         named = getattr(dataset, "classes", None) if classes is None else classes
-        self.classes = self._numbered() if named is None else tuple(map(str, named))
+        self.classes: tuple[str, ...] = tuple(
+            map(str, range(int(self.labels.max()) + 1) if named is None else named)
+        )
 
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def batch(self, indices: np.ndarray) -> Tensor:
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
         """Images by number, (B, C, H, W), uint8 or float32."""
         return self.pairs(indices)[0]
 
-    def pairs(self, indices: np.ndarray) -> tuple[Tensor, list[Any]]:
+    def pairs(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, list[Any]]:
         """Images by number, (B, C, H, W), and the condition of each.
 
         Raises:
             PilotageError: if one of them is no such pair, or its image of another shape or kind.
         """
-        images, conditions = zip(*(self._pair(int(k)) for k in indices), strict=True)
-        for k, image in zip(indices, images, strict=True):
-            if (image.shape, image.dtype) != (self._first.shape, self._first.dtype):
+        images, conditions = self._first.new_empty((len(indices), *self._first.shape)), []
+        for row, number in enumerate(map(int, indices)):
+            image, condition = self._pair(number)
+            if _kind(image) != _kind(self._first):
                 raise PilotageError(
-                    f"data has {_kind(image)} at {k} and {_kind(self._first)} at 0: all images "
-                    "must have one shape and kind."
+                    f"data has {_kind(image)} at {number}, and {_kind(self._first)} first: all "
+                    "images must have one shape and kind."
                 )
-        return torch.stack(images), list(conditions)
+            images[row] = image
+            conditions.append(condition)
+        return images, conditions
 
-    def emptied(self) -> "OwnData":
-        """None of the images, in place of those that others hold out."""
-        nothing = copy(self)
-        nothing._dataset = ()
-        return nothing
+    @property
+    def labels(self) -> np.ndarray:
+        """The conditions of all, int64 (N,); PilotageError if one is no label."""
+        wanted = "a label, 0, 1 and so on, unless a space is given"
+        return np.array([index(label) for label in self._conditions(_is_label, wanted)])
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
-        """The conditions, all of which must be texts; PilotageError if one is not."""
-        found = [self._pair(k)[1] for k in range(len(self))]
-        for caption in found:
-            if not isinstance(caption, str):
-                raise PilotageError(f"data has the condition {caption!r}: captions are needed.")
-        return tuple(found)
+        """The conditions of all; PilotageError if one is no text."""
+        return tuple(self._conditions(lambda condition: isinstance(condition, str), "a text"))
 
     @property
     def sample(self) -> np.ndarray:
@@ -150,92 +156,59 @@ class OwnData:
         digest.update(images.numpy().tobytes())
         return digest.hexdigest()
 
+    def _conditions(self, fits: Callable[[Any], bool], wanted: str) -> list[Any]:
+        found = [self._pair(k)[1] for k in range(len(self))]
+        for k, condition in enumerate(found):
+            if not fits(condition):
+                raise PilotageError(
+                    f"data has the condition {condition!r} at {k}: it must be {wanted}."
+                )
+        return found
+
     def _pair(self, number: int) -> tuple[Tensor, Any]:
         pair = self._dataset[number]
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        image = pair[0] if isinstance(pair, tuple | list) and len(pair) == 2 else pair
+        image = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
+        if not isinstance(image, Tensor) or image.ndim != 3 or not _in_range(image):
             raise PilotageError(
-                f"data has {_kind(pair)} at {number}: pairs (image, condition) are needed."
+                f"data has {_kind(image)} at {number}: it must be a pair (image, condition), the "
+                "image (C, H, W), uint8 or in [-1, 1]."
             )
-        image = torch.from_numpy(pair[0]) if isinstance(pair[0], np.ndarray) else pair[0]
-        if not isinstance(image, Tensor) or image.ndim != 3:
-            raise PilotageError(
-                f"data has {_kind(image)} at {number}: an image must be a tensor or an array of "
-                "three dimensions (C, H, W)."
-            )
-        if image.dtype == torch.uint8:
-            return image, pair[1]
-        if not image.abs().max() <= 1:
-            raise PilotageError(
-                f"data has values from {image.min():g} to {image.max():g} at {number}: they must "
-                "lie in [-1, 1], or be uint8."
-            )
-        return image.float(), pair[1]
-
-    def _numbered(self) -> tuple[str, ...]:
-        """Names of the labels that all conditions must be."""
-        most = -1
-        for k in range(len(self)):
-            label = self._pair(k)[1]
-            if not hasattr(label, "__index__") or index(label) < 0:
-                raise PilotageError(
-                    f"data has the condition {label!r} at {k}: without a space it must be a label, "
-                    "0, 1, and so on."
-                )
-            most = max(most, index(label))
-        return tuple(map(str, range(most + 1)))
+        return image if image.dtype == torch.uint8 else image.float(), pair[1]
 
 
 def own_data(data: Datasets, classes: Sequence[str] | None) -> tuple[OwnData, OwnData]:
     """A data set, or one to train on and one held out, as a recipe's data.
 
     Raises:
-        PilotageError: as :class:`OwnData`, or if the two differ in their images' shape.
+        PilotageError: as :class:`OwnData`, or if there are more of them.
     """
-    if not isinstance(data, tuple):
-        train = OwnData(data, classes)
-        return train, train.emptied()
-    if len(data) != 2:
-        raise PilotageError(f"data has {len(data)} parts: give one data set, or two as a pair.")
-    train = OwnData(data[0], classes)
-    held_out = OwnData(data[1], train.classes)
-    if held_out.shape != train.shape:
-        raise PilotageError(
-            f"data has images of {shape_text(train.shape)}, and of {shape_text(held_out.shape)} "
-            "held out: all must have one shape."
-        )
-    return train, held_out
+    parts = data if isinstance(data, tuple) else (data, ())
+    if len(parts) != 2:
+        raise PilotageError(f"data has {len(parts)} parts: give one data set, or two as a pair.")
+    train = OwnData(parts[0], classes)
+    return train, OwnData(parts[1], train.classes, like=train)
+
+
+def _in_range(image: Tensor) -> bool:
+    return image.dtype == torch.uint8 or bool(image.abs().max() <= 1)
 
 
 def _kind(image: Any) -> str:
     """What an image is, in a message."""
     if not isinstance(image, Tensor):
         return f"a {type(image).__name__}"
-    return f"{shape_text(image.shape)} of {str(image.dtype).removeprefix('torch.')}"
+    kind = f"{shape_text(image.shape)} of {str(image.dtype).removeprefix('torch.')}"
+    return kind if _in_range(image) else f"{kind} from {image.min():g} to {image.max():g}"
+
+
+def _is_label(condition: Any) -> bool:
+    try:
+        return index(condition) >= 0
+    except TypeError:
+        return False
 
 
 def _plain(condition: Any) -> Any:
     """What stands for a condition, or a part of one, that JSON does not know."""
     return condition.tolist() if hasattr(condition, "tolist") else type(condition).__qualname__
-
-
-Examples = LabelledData | OwnData
-
-
-def captions_of(data: Examples) -> tuple[str, ...]:
-    """The captions of a data set.
-
-    Raises:
-        PilotageError: it has none.
-    """
-    captions: tuple[str, ...] | None = getattr(data, "captions", None)
-    if captions is None:
-        raise PilotageError("data has no captions, which the recipe needs.")
-    return captions
-
-
-def first_conditions(data: Examples, count: int) -> list[Any]:
-    """The first conditions of a data set, one by one."""
-    numbers = np.arange(min(count, len(data)))
-    if isinstance(data, OwnData):
-        return data.pairs(numbers)[1]
-    return list(data.labels[numbers])

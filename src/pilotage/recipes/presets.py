@@ -44,30 +44,24 @@ _SMALL: dict[str, Any] = {  # a U-Net, or an encoder, of 8x8 images
     "attention_resolutions": (2,),
     "norm_groups": 8,
 }
-_MINUTES: dict[str, Any] = {"checkpoint_every": 250, "sample_every": 500}
 _HOURS: dict[str, Any] = {"precision": "bf16", "checkpoint_every": 1000, "sample_every": 5000}
 _DAYS: dict[str, Any] = {"precision": "bf16", "checkpoint_every": 2000, "sample_every": 10_000}
+# what a denoiser and the classifier that guides it share
+_DIGITS: dict[str, Any] = {"data": "digits", "steps": 1000, "batch_size": 64}
+_DIGITS |= {"checkpoint_every": 250, "sample_every": 500}
+_MNIST: dict[str, Any] = {"data": "ylecun/mnist", "batch_size": 128, "warmup_steps": 500, **_HOURS}
+_CIFAR10: dict[str, Any] = {"data": "uoft-cs/cifar10", "flip": True, "batch_size": 256}
+_CIFAR10 |= {"warmup_steps": 2000, **_DAYS}
 
 PRESETS: dict[str, Preset[Recipe]] = {
     "digits": Preset(
-        Recipe(
-            data="digits",
-            network=UNetSettings(**_SMALL),
-            steps=1000,
-            batch_size=64,
-            learning_rate=2e-3,
-            ema_decay=0.995,
-            **_MINUTES,
-        ),
+        Recipe(network=UNetSettings(**_SMALL), learning_rate=2e-3, ema_decay=0.995, **_DIGITS),
         classifier=ClassifierRecipe(
-            data="digits",
             network=EncoderSettings(**_SMALL, dropout=0.1),
-            steps=1000,
-            batch_size=64,
             learning_rate=1e-3,
             weight_decay=0.05,
             ema_decay=0.99,
-            **_MINUTES,
+            **_DIGITS,
         ),
         about="scikit-learn's 8x8 digits, embedded: minutes on two cores",
         score=(
@@ -77,33 +71,26 @@ PRESETS: dict[str, Preset[Recipe]] = {
     ),
     "mnist": Preset(
         Recipe(
-            data="ylecun/mnist",
             network=UNetSettings(channels=64, channel_mult=(1, 2, 2), attention_resolutions=(4,)),
             steps=30_000,
-            batch_size=128,
             learning_rate=5e-4,
-            warmup_steps=500,
             ema_decay=0.9995,
-            **_HOURS,
+            **_MNIST,
         ),
         classifier=ClassifierRecipe(
-            data="ylecun/mnist",
             network=EncoderSettings(
                 channels=32, channel_mult=(1, 2, 2), num_res_blocks=1, attention_resolutions=(4,)
             ),
             steps=10_000,
-            batch_size=128,
             learning_rate=3e-4,
             weight_decay=0.05,
-            warmup_steps=500,
             ema_decay=0.999,
-            **_HOURS,
+            **_MNIST,
         ),
         about="28x28 handwritten digits, from the hub or --data",
     ),
     "cifar10": Preset(
         Recipe(
-            data="uoft-cs/cifar10",
             network=UNetSettings(
                 channels=128,
                 channel_mult=(1, 2, 2),
@@ -112,28 +99,21 @@ PRESETS: dict[str, Preset[Recipe]] = {
                 head_channels=64,
                 dropout=0.1,
             ),
-            flip=True,
             steps=200_000,
-            batch_size=256,
             learning_rate=2e-4,
             betas=(0.9, 0.999),
-            warmup_steps=2000,
             ema_decay=0.9999,
-            **_DAYS,
+            **_CIFAR10,
         ),
         classifier=ClassifierRecipe(
-            data="uoft-cs/cifar10",
             network=EncoderSettings(
                 channels=64, channel_mult=(1, 2, 2), attention_resolutions=(2, 4), dropout=0.1
             ),
-            flip=True,
             steps=60_000,
-            batch_size=256,
             learning_rate=3e-4,
             weight_decay=0.05,
-            warmup_steps=2000,
             ema_decay=0.999,
-            **_DAYS,
+            **_CIFAR10,
         ),
         about="32x32 colour photographs of ten classes, from the hub or --data",
     ),

@@ -14,7 +14,7 @@ from pilotage.settings.architectures import (
     TextUNetSettings,
     UNetSettings,
 )
-from pilotage.settings.base import Positive, Settings
+from pilotage.settings.base import Settings
 from pilotage.settings.gan_recipe import AdversarialRecipe
 from pilotage.settings.importing import (
     ImportDdganSettings,
@@ -25,7 +25,6 @@ from pilotage.settings.measuring import (
     EvaluateSettings,
     GridSettings,
     LikelihoodSettings,
-    MeasureSettings,
     SeriesSettings,
     SpeedSettings,
     SweepSettings,
@@ -62,11 +61,9 @@ __all__ = [
     "ImportSettings",
     "InpaintSettings",
     "LikelihoodSettings",
-    "MeasureSettings",
     "NCSNppOptions",
     "NCSNppSettings",
     "PUncondStudy",
-    "Positive",
     "PromptSettings",
     "Recipe",
     "SampleSettings",

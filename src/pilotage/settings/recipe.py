@@ -133,7 +133,7 @@ class TrainingRecipe(Settings):
     @property
     def learned_variance(self) -> bool:
         """Whether the network also predicts the variance of the ancestral step."""
-        return False
+        return getattr(self, "objective", None) == "hybrid"
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step ``step`` (counted from 1)."""
@@ -248,11 +248,6 @@ class Recipe(NoiseLevelSettings, TrainingRecipe):
     def null_label(self) -> bool:
         """As its network has one."""
         return self.network.null_class
-
-    @property
-    def learned_variance(self) -> bool:
-        """With the objective hybrid."""
-        return self.objective == "hybrid"
 
 
 class ClassifierRecipe(FixedNoiseLevels, TrainingRecipe):

@@ -95,8 +95,3 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
     def caption_settings(self) -> dict[str, Any]:
         """Captions are read, from their column."""
         return {"captions": True, "caption_column": self.caption_column}
-
-    @property
-    def learned_variance(self) -> bool:
-        """With the objective hybrid."""
-        return self.objective == "hybrid"

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from pilotage.conditions import CaptionSpace, Labels, Space
+from pilotage.data import LabelledData
 from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
-from pilotage.models.data import Examples, OwnData, captions_of
+from pilotage.models.data import OwnData
 from pilotage.utils.images import from_uint8
 from pilotage.utils.seeding import derived_generator, seeded
 
@@ -18,7 +19,7 @@ from pilotage.utils.seeding import derived_generator, seeded
 Read = Callable[[np.ndarray], tuple[Tensor, Any]]
 
 
-def reader(data: Examples, space: Space | None = None) -> Read:
+def reader(data: LabelledData, space: Space | None = None) -> Read:
     """How a data set is read by the numbers of its examples.
 
     Every distinct caption of a recipe's data is held in memory once: L tokens of 8 bytes, or with
@@ -36,8 +37,8 @@ def reader(data: Examples, space: Space | None = None) -> Read:
     return lambda indices: (data.batch(indices), torch.from_numpy(data.labels[indices]))
 
 
-def _captioned(data: Examples, space: CaptionSpace) -> Read:
-    captions = np.array(captions_of(data), dtype=object)
+def _captioned(data: LabelledData, space: CaptionSpace) -> Read:
+    captions = np.array(data.captions, dtype=object)
     distinct, places = np.unique(captions, return_inverse=True)
     told = space.collate(distinct.tolist())
 
@@ -91,7 +92,7 @@ class Batches:
 
     def __init__(
         self,
-        data: Examples,
+        data: LabelledData,
         batch_size: int,
         seed: int,
         flip: bool = False,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pilotage.conditions import Labels, Space
-from pilotage.data import PointData
+from pilotage.data import LabelledData, PointData
 from pilotage.metrics.modes import gaussian_modes
 from pilotage.models.build import build_classifier, build_schedule
-from pilotage.models.data import Examples, captions_of, first_conditions
+from pilotage.models.data import OwnData
 from pilotage.models.model import Model
 from pilotage.models.run_folder import Card
 from pilotage.objectives.conditioned import known_mask, shrunk
@@ -70,12 +70,12 @@ class Run(NamedTuple):
 
     card: Card
     out: Path
-    data: tuple[Examples, Examples]
+    data: tuple[LabelledData, LabelledData]
     space: Space
     say: Callable[[str], None]
 
     @property
-    def shown(self) -> Examples:
+    def shown(self) -> LabelledData:
         """The data held out, if there are any."""
         return self.data[1] if len(self.data[1]) else self.data[0]
 
@@ -165,12 +165,13 @@ class SampleGrids(Shown):
 
     def asked(self) -> Asked:
         """The first ten classes, or the first conditions of the data."""
-        space = self.run.space
-        if not isinstance(space, Labels):
-            conditions = first_conditions(self.run.shown, COLUMNS)
+        space, data = self.run.space, self.run.shown
+        if isinstance(data, OwnData) and not isinstance(space, Labels):
+            conditions = data.pairs(range(min(COLUMNS, len(data))))[1]
             return Asked(conditions, len(conditions), _numbers(conditions))
-        count = min(10, len(self.run.card.data.classes))
-        return Asked(range(count) if space.classes else "all", count, space.classes[:count])
+        count = min(10, len(data.classes))
+        names = data.classes if self.run.card.recipe.knows_labels else ()
+        return Asked(range(count) if names else "all", count, names[:count])
 
     def _grid(self, training: Training, name: str, network: nn.Module, asked: Asked) -> Tensor:
         seeds = range(asked.rows * asked.columns)
@@ -191,7 +192,7 @@ class CaptionGrids(SampleGrids):
     def asked(self) -> Asked:
         """The first captions that differ, with the images to enlarge or complete."""
         data = self.run.shown
-        every = captions_of(data)
+        every = data.captions or ()
         first = {caption: k for k, caption in reversed(list(enumerate(every)))}
         places = sorted(first.values())[:COLUMNS]
         captions = [every[k] for k in places]

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from filecmp import dircmp
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -13,9 +14,10 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from pilotage.conditions import CaptionSpace, Labels, Space
+from pilotage.data import LabelledData
 from pilotage.errors import PilotageError
 from pilotage.models.build import build_labels
-from pilotage.models.data import Datasets, Examples, OwnData, facts, load_recipe_data, own_data
+from pilotage.models.data import Datasets, OwnData, facts, load_recipe_data, own_data
 from pilotage.models.run_folder import (
     CONDITIONS,
     OWN_DATA,
@@ -142,8 +144,8 @@ def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], No
     """
     task = TASKS[recipe.task]
     _check_own(recipe, own)
-    train: Examples
-    held_out: Examples
+    train: LabelledData
+    held_out: LabelledData
     if own.data is None:
         train, held_out = load_recipe_data(recipe, say)
     else:
@@ -165,32 +167,26 @@ def _check_own(recipe: TrainingRecipe, own: Own) -> None:
     Raises:
         PilotageError: naming it.
     """
-    task = TASKS[recipe.task]
-    if own.network is not None and not task.own_network:
-        raise PilotageError(
-            f"network is given: a recipe of the task {recipe.task} has its own; only one of the "
-            "task denoiser takes another."
-        )
-    schedule = recipe.noise_levels["schedule"]
-    if own.network is not None and schedule in ("learned", "learned_ends"):
-        raise PilotageError(
-            f"schedule is {schedule}: it is learned as a part of the recipe's network, so with a "
-            "network given it must be another."
-        )
-    if own.space is not None and own.data is None:
-        raise PilotageError("space is given: it collates conditions of data, so give data too.")
-    known = CaptionSpace if task.captions else Labels
-    if own.space is not None and own.network is None and not isinstance(own.space, known):
-        raise PilotageError(
-            f"space is a {type(own.space).__name__}: the recipe's network takes one of "
-            f"{'captions' if task.captions else 'labels'}, so give a network too."
-        )
-    if own.data is not None:
-        for name in ("size", "image_column", "label_column"):
-            if getattr(recipe, name) is not None:
-                raise PilotageError(
-                    f"{name} is {getattr(recipe, name)}: it means nothing to data given in Python."
-                )
+    task, schedule = TASKS[recipe.task], recipe.noise_levels["schedule"]
+    network, space = own.network is not None, own.space is not None
+    known, words = (CaptionSpace, "captions") if task.captions else (Labels, "labels")
+    refused = {
+        f"network is given: the networks of the task {recipe.task} are its own; only those of the "
+        "task denoiser may be others.": network and not task.own_network,
+        f"schedule is {schedule}: it is learned as a part of the recipe's network, so with a "
+        "network given it must be another.": network and schedule in ("learned", "learned_ends"),
+        "space is given: it collates conditions of data, so give data too.": space
+        and own.data is None,
+        f"space is a {type(own.space).__name__}: the recipe's network takes one of {words}, so "
+        "give a network too.": space and not network and not isinstance(own.space, known),
+    }
+    for name in ("size", "image_column", "label_column"):
+        value = getattr(recipe, name)
+        said = f"{name} is {value}: it means nothing to data given in Python."
+        refused[said] = own.data is not None and value is not None
+    for said, is_so in refused.items():
+        if is_so:
+            raise PilotageError(said)
 
 
 def _classes(recipe: TrainingRecipe, space: Space | None) -> tuple[str, ...] | None:
@@ -297,12 +293,8 @@ def _holds(folder: Path, space: Space) -> bool:
     """Whether a folder has just what the space would save."""
     with TemporaryDirectory() as temporary:
         space.save(temporary)
-        return _contents(Path(temporary)) == _contents(folder)
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+        found = dircmp(folder, temporary)
+        return found.left_list == found.right_list and not found.diff_files
 
 
 def _batches(run: Run, accelerator: Accelerator) -> Batches:

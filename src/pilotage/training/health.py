@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pilotage.data import LabelledData
 from pilotage.diffusion import NoisyClassifier, Schedule
 from pilotage.diffusion.logsnr import diffuse
-from pilotage.models.data import Examples
 from pilotage.training.batches import scaled
 from pilotage.utils.seeding import derived_generator
 
@@ -39,7 +39,7 @@ class Limits(NamedTuple):
 class RealImages:
     """What samples are compared with: some training and some held-out images in [−1, 1]."""
 
-    def __init__(self, train: Examples, held_out: Examples) -> None:
+    def __init__(self, train: LabelledData, held_out: LabelledData) -> None:
         self.train = _first(train)
         self.held_out = _first(held_out) if len(held_out) else None
         self.mean = self.train.mean(dim=(0, 2, 3))
@@ -47,7 +47,7 @@ class RealImages:
         self.clipped = _clipped(self.train)
 
 
-def _first(data: Examples) -> Tensor:
+def _first(data: LabelledData) -> Tensor:
     return scaled(data.batch(np.arange(min(COMPARED_IMAGES, len(data)))))
 
 

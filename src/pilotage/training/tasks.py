@@ -15,13 +15,12 @@ from torch import nn
 
 from pilotage.conditions import (
     ByteLevelBPE,
-    CaptionSpace,
     Space,
     Tokens,
     frozen_text,
     load_space,
 )
-from pilotage.data import PointData
+from pilotage.data import LabelledData, PointData
 from pilotage.diffusion import Schedule
 from pilotage.errors import PilotageError
 from pilotage.models.build import (
@@ -32,7 +31,6 @@ from pilotage.models.build import (
     schedule_of,
 )
 from pilotage.models.builders import builder_of
-from pilotage.models.data import Examples, captions_of
 from pilotage.models.run_folder import CONDITIONS, Card, read_card
 from pilotage.objectives import Denoising, Hybrid
 from pilotage.objectives.classification import Classification
@@ -104,7 +102,7 @@ class Task:
                 f"data is {recipe.data}: it has points, which only objective ddgan learns."
             )
 
-    def space(self, recipe: Any, data: Examples, out: Path) -> Space | None:
+    def space(self, recipe: Any, data: LabelledData, out: Path) -> Space | None:
         """The condition space that a run needs beside its labels; None if these are all.
 
         Args:
@@ -165,14 +163,14 @@ class CaptionedTask(Task):
             )
         super().check(card)
 
-    def space(self, recipe: Any, data: Examples, out: Path) -> CaptionSpace:
+    def space(self, recipe: Any, data: LabelledData, out: Path) -> Space:
         """The captions'.
 
         It is the run's own, else that of the run whose weights it starts from, else that of the
         encoder, the file or the captions given.
         """
         if (out / CONDITIONS).exists():
-            return _of_captions(load_space(out / CONDITIONS), out)
+            return load_space(out / CONDITIONS)
         if recipe.start_from is not None:
             return _space_of(Path(recipe.start_from), recipe)
         if recipe.encoder is not None:
@@ -269,7 +267,7 @@ def task_of(card: Card) -> Task:
 # --- the space of captions -----------------------------------------------------------------------
 
 
-def _tokenizer(recipe: Any, data: Examples) -> ByteLevelBPE:
+def _tokenizer(recipe: Any, data: LabelledData) -> ByteLevelBPE:
     """The tokenizer of the file given, or one trained on the captions."""
     if recipe.tokenizer == "bpe":
         if recipe.vocabulary <= 256:
@@ -277,7 +275,7 @@ def _tokenizer(recipe: Any, data: Examples) -> ByteLevelBPE:
                 f"vocabulary is {recipe.vocabulary}: it must be at least 257, all bytes and the "
                 "end of a text."
             )
-        return ByteLevelBPE.train(captions_of(data), recipe.vocabulary, recipe.context)
+        return ByteLevelBPE.train(data.captions or (), recipe.vocabulary, recipe.context)
     if not Path(recipe.tokenizer).is_file():
         raise PilotageError(
             f"tokenizer is {recipe.tokenizer!r}: it must be bpe, or a tokenizer.json that exists."
@@ -285,7 +283,7 @@ def _tokenizer(recipe: Any, data: Examples) -> ByteLevelBPE:
     return ByteLevelBPE.load(recipe.tokenizer, recipe.context)
 
 
-def _space_of(source: Path, recipe: Any) -> CaptionSpace:
+def _space_of(source: Path, recipe: Any) -> Space:
     """The space that another run's weights were trained with."""
     card = read_card(source)
     if card.recipe.task != recipe.task:
@@ -297,15 +295,4 @@ def _space_of(source: Path, recipe: Any) -> CaptionSpace:
                 f"{name} is {asked!r}: it must be {known!r}, that of {source}, whose weights "
                 "training starts from."
             )
-    return _of_captions(builder_of(card).space(card, source), source)
-
-
-def _of_captions(space: Space, folder: Path) -> CaptionSpace:
-    """A run's space.
-
-    Raises:
-        PilotageError: if it is not one of captions.
-    """
-    if not isinstance(space, CaptionSpace):
-        raise PilotageError(f"{folder / CONDITIONS} has no space of captions.")
-    return space
+    return builder_of(card).space(card, source)
