@@ -2,11 +2,12 @@
 
 import re
 
+THIS = "this command"
 _KINDS = {"INT": "whole number", "FLOAT": "number", "STR": "text", "PATH": "path"}
 _NUMBERS = {"int": "a whole number", "float": "a number"}
 
 
-def one_sentence(box: str) -> str:
+def one_sentence(box: str, command: str = "this command") -> str:
     """A parser's complaint without title, advice and box, which is ASCII on some terminals."""
     lines = [line.strip("│ ") for line in box.splitlines() if line.strip() and line[0] not in "╭╰"]
     rules = [k for k, line in enumerate(lines) if set(line) <= set("─-")]
@@ -17,7 +18,7 @@ def one_sentence(box: str) -> str:
     for pattern, sentence in _SENTENCES:
         found = re.match(pattern, said)
         if found:
-            return sentence(found)
+            return sentence(found).replace(THIS, f"`{command}`")
     return said
 
 
@@ -47,7 +48,7 @@ def _unread(found: re.Match[str]) -> str:
 
 def _unknown(found: re.Match[str]) -> str:
     words = re.sub(r" \(applied to [^)]*\)", "", found["words"])
-    return f"{words} is not known to {found['command'] or 'this command'}; --help tells what is."
+    return f"{words} is not known to {found['command'] or THIS}; --help tells what is."
 
 
 def _sentence(name: str, given: str, wanted: str) -> str:

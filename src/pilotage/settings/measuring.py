@@ -89,7 +89,7 @@ class GridSettings(SeriesSettings, SteeringSettings):
         return self
 
 
-class SweepSettings(GridSettings, PromptSteering):
+class SweepSettings(PromptSteering, GridSettings):
     """The same grid for each of some runs."""
 
     runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")

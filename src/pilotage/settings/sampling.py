@@ -99,7 +99,7 @@ class SamplingOptions(TypedDict, total=False):
     batch_size: int
 
 
-class SamplingSpec(SteeringSettings, PromptSteering):
+class SamplingSpec(PromptSteering, SteeringSettings):
     """How images are sampled: guidance, levels, sampler."""
 
     w: float | None = Field(
