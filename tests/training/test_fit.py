@@ -219,6 +219,8 @@ GREY = -torch.ones(1, 8, 8)
         ({"data": Wrong((GREY, -1))}, "data has the condition -1 at 7"),
         ({"space": Labels(("only",))}, "a condition that the space refuses: labels has 1"),
         ({"data": None, "space": Labels(("a", "b"))}, "space is given: it collates"),
+        ({"callbacks": [Steps(every=0)]}, "callbacks has .*: each must be called with"),
+        ({"callbacks": [print]}, "callbacks has <built-in function print>"),
         ({"network": Net(outputs=2)}, r"network gives \(4, 2, 8, 8\)"),
         ({"recipe": Recipe(objective="hybrid", **SMALL)}, r"network gives \(4, 1, 8, 8\)"),
         ({"recipe": Recipe(size=(4, 4), **SMALL)}, r"size is \(4, 4\): it means nothing"),

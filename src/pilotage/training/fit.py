@@ -84,6 +84,7 @@ def fit(
         PilotageError: for bad input, before anything is written.
         TrainingDivergedError: see :func:`pilotage.training.trainer.train`.
     """
+    _check_callbacks(callbacks)
     accelerator = make_accelerator(recipe, Path(out))
     say = say if accelerator.is_main_process else _silent
     with accelerator.main_process_first():  # the others then find the data in the cache
@@ -187,6 +188,20 @@ def _check_own(recipe: TrainingRecipe, own: Own) -> None:
     for said, is_so in refused.items():
         if is_so:
             raise PilotageError(said)
+
+
+def _check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Refuse what is no callback.
+
+    Raises:
+        PilotageError: naming it.
+    """
+    for found in callbacks:
+        if not (callable(found) and hasattr(found, "name") and getattr(found, "every", 0) >= 1):
+            raise PilotageError(
+                f"callbacks has {found!r}: each must be called with (training, record), and have a "
+                "name and every, the steps between calls."
+            )
 
 
 def _classes(recipe: TrainingRecipe, space: Space | None) -> tuple[str, ...] | None:
