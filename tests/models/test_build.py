@@ -8,6 +8,7 @@ from pilotage.models.build import (
     build_encoder,
     build_generator_network,
     build_network,
+    build_text_network,
     plan_of,
 )
 from pilotage.models.run_folder import Card, DataFacts
@@ -88,12 +89,12 @@ def test_every_setting_of_a_unet_arrives():
 
 def test_every_setting_of_a_network_that_reads_arrives():
     how = {"data": "x", "network": TEXT, "context": 7}
-    network = build_network(card(TextRecipe(**how, inpaint=True, low_res=(4, 4))))
+    network = build_text_network(card(TextRecipe(**how, inpaint=True, low_res=(4, 4))))
     arrived(network, TEXT, "head_channels")
     plan = network.plan
     assert (plan.vocabulary, plan.encoder_width, plan.context) == (20, None, 7)
     assert (plan.inpaint, plan.low_res, plan.learned_variance) == (True, True, False)
-    plan = build_network(card(TextRecipe(**how, encoder="e", objective="hybrid"))).plan
+    plan = build_text_network(card(TextRecipe(**how, encoder="e", objective="hybrid"))).plan
     assert (plan.vocabulary, plan.encoder_width) == (None, 20)
     assert (plan.inpaint, plan.low_res, plan.learned_variance) == (False, False, True)
 
