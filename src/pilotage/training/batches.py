@@ -50,11 +50,7 @@ def _captioned(data: LabelledData, space: CaptionSpace) -> Read:
 
 
 def _own(data: OwnData, space: Space | None, indices: np.ndarray) -> tuple[Tensor, Any]:
-    """Pairs of a user's data set.
-
-    Raises:
-        PilotageError: if the space does not take a condition.
-    """
+    """Pairs of a user's data set."""
     images, conditions = data.pairs(indices)
     if space is None:
         raise PilotageError("space is missing: it collates the conditions of data given in Python.")

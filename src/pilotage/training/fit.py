@@ -138,11 +138,7 @@ def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
 
 
 def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], None]) -> Run:
-    """The run with its data and its condition space.
-
-    Raises:
-        PilotageError: if something does not fit.
-    """
+    """The run with its data and its condition space."""
     task = TASKS[recipe.task]
     _check_own(recipe, own)
     train: LabelledData
@@ -163,39 +159,42 @@ def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], No
 
 
 def _check_own(recipe: TrainingRecipe, own: Own) -> None:
-    """Refuse what is given and would not be used.
-
-    Raises:
-        PilotageError: naming it.
-    """
+    """Refuse what is given and would not be used."""
     task, schedule = TASKS[recipe.task], recipe.noise_levels["schedule"]
     network, space = own.network is not None, own.space is not None
     known, words = (CaptionSpace, "captions") if task.captions else (Labels, "labels")
-    refused = {
-        f"network is given: the networks of the task {recipe.task} are its own; only those of the "
-        "task denoiser may be others.": network and not task.own_network,
-        f"schedule is {schedule}: it is learned as a part of the recipe's network, so with a "
-        "network given it must be another.": network and schedule in ("learned", "learned_ends"),
-        "space is given: it collates conditions of data, so give data too.": space
-        and own.data is None,
-        f"space is a {type(own.space).__name__}: the recipe's network takes one of {words}, so "
-        "give a network too.": space and not network and not isinstance(own.space, known),
-    }
+    wrong = [
+        (
+            network and not task.own_network,
+            f"network is given: the networks of the task {recipe.task} are its own; only those of "
+            "the task denoiser may be others.",
+        ),
+        (
+            network and schedule in ("learned", "learned_ends"),
+            f"schedule is {schedule}: it is learned as a part of the recipe's network, so with a "
+            "network given it must be another.",
+        ),
+        (
+            space and own.data is None,
+            "space is given: it collates conditions of data, so give data too.",
+        ),
+        (
+            space and not network and not isinstance(own.space, known),
+            f"space is a {type(own.space).__name__}: the recipe's network takes one of {words}, so "
+            "give a network too.",
+        ),
+    ]
     for name in ("size", "image_column", "label_column"):
-        value = getattr(recipe, name)
-        said = f"{name} is {value}: it means nothing to data given in Python."
-        refused[said] = own.data is not None and value is not None
-    for said, is_so in refused.items():
+        in_vain = own.data is not None and getattr(recipe, name) is not None
+        said = f"{name} is {getattr(recipe, name)}: it means nothing to data given in Python."
+        wrong.append((in_vain, said))
+    for is_so, said in wrong:
         if is_so:
             raise PilotageError(said)
 
 
 def _check_callbacks(callbacks: Sequence[Callback]) -> None:
-    """Refuse what is no callback.
-
-    Raises:
-        PilotageError: naming it.
-    """
+    """Refuse what is no callback."""
     for found in callbacks:
         if not (callable(found) and hasattr(found, "name") and getattr(found, "every", 0) >= 1):
             raise PilotageError(
@@ -212,11 +211,7 @@ def _classes(recipe: TrainingRecipe, space: Space | None) -> tuple[str, ...] | N
 
 
 def _check_output(card: Card, training: Training, batches: Batches) -> None:
-    """Refuse a network whose output cannot be learned from.
-
-    Raises:
-        PilotageError: with its shape.
-    """
+    """Refuse a network whose output cannot be learned from."""
     x, cond = batches.at(1)
     with torch.no_grad(), evaluated(training.network) as network:
         output = network(x, x.new_full((len(x),), 500.0), cond)
@@ -233,11 +228,7 @@ def _silent(_: str) -> None:
 
 
 def _check_folder(run: Run) -> None:
-    """Refuse a folder that is something else, or a run of other settings or data.
-
-    Raises:
-        PilotageError: naming what differs.
-    """
+    """Refuse a folder that is something else, or a run of other settings or data."""
     out, card = run.out, run.card
     if (out / "recipe.yaml").exists():
         _check_same(run, read_card(out))

@@ -161,11 +161,7 @@ def _update(
 
 
 def _check(number: int, turn: Turn, means: dict[str, float], norm: float) -> None:
-    """Refuse to go on from what is not finite, or far off.
-
-    Raises:
-        TrainingDivergedError: naming it.
-    """
+    """Refuse to go on from what is not finite, or far off."""
     who = "" if turn.learner.name == "model" else f" of the {turn.learner.name}"
     if not math.isfinite(means["loss"] + norm):
         raise TrainingDivergedError(
