@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 from torch import nn
 
 from pilotage.errors import PilotageError
-from pilotage.models.builders import builder_of
-from pilotage.models.run_folder import IMPORTED, Card, DataFacts, write_card
-from pilotage.models.weights import fill
+from pilotage.models.build import builder_of
+from pilotage.models.run_folder import IMPORTED, Card, DataFacts, fill, write_card
 from pilotage.settings import ImportDdganSettings, ImportGlideSettings, ImportSettings, Settings
 from pilotage.utils.files import write_tensors
 

@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from pilotage.conditions import Labels, Space
 from pilotage.diffusion import Denoiser, Schedule, SeededNoise, Timesteps, clip_x, sample
 from pilotage.errors import PilotageError
-from pilotage.models.build import schedule_of
-from pilotage.models.builders import Builder, builder_of
+from pilotage.models.build import Builder, builder_of, schedule_of
 from pilotage.models.classifier import Classifier, load_classifier
 from pilotage.models.conditioning import Conditioner, ConditionImages, SpaceConditioner
 from pilotage.models.guidance_spec import Guidance
-from pilotage.models.run_folder import Card, read_card
+from pilotage.models.run_folder import Card, fill, read_card, stored_step
 from pilotage.models.sampling_spec import Batch, ResolvedSpec, SampleOptions, checked_seeds
-from pilotage.models.weights import fill, stored_step
 from pilotage.settings import SamplingSpec
 from pilotage.utils.distributed import process_device
 

@@ -16,8 +16,8 @@ from pilotage.models.classifier import Classifier
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.guidance_spec import CONVENTION
 from pilotage.models.model import Model
+from pilotage.models.run_folder import weights_hash
 from pilotage.models.sampling_spec import ResolvedSpec
-from pilotage.models.weights import weights_hash
 from pilotage.settings import PromptSettings, SamplingSpec
 from pilotage.utils.files import file_hash
 from pilotage.utils.images import shape_text, to_arrays

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pilotage.conditions import Labels, Space
 from pilotage.data import LabelledData, PointData
 from pilotage.metrics.modes import gaussian_modes
-from pilotage.models.build import build_classifier, build_schedule
+from pilotage.models.build import ClassifierBuilder, build_schedule
 from pilotage.models.data import OwnData
 from pilotage.models.model import Model
 from pilotage.models.run_folder import Card
@@ -269,7 +269,7 @@ class NoiseLevels(Shown):
         data, recipe, device = self.run.shown, self.run.card.recipe, training.accelerator.device
         x, labels = reader(data, self.run.space)(np.arange(min(LEVEL_IMAGES, len(data))))
         with evaluated(training.ema.module) as network:
-            classifier = build_classifier(network, recipe)
+            classifier = ClassifierBuilder().around(self.run.card, network)
             schedule = build_schedule(recipe)
             return measure_levels(
                 classifier, schedule, scaled(x.to(device)), labels.to(device), recipe.seed

@@ -10,8 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from pilotage.errors import PilotageError
-from pilotage.models.run_folder import Card, checkpoints, read_card, state_folder
-from pilotage.models.weights import fill, fill_from
+from pilotage.models.run_folder import Card, checkpoints, fill, fill_from, read_card, state_folder
 from pilotage.training.learner import Learner, Trainable, average
 from pilotage.training.tasks import task_of
 from pilotage.training.trainer import Training

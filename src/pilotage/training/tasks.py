@@ -3,7 +3,7 @@
 A recipe names its kind (``recipe.task``), and ``TASKS`` has the task of each; what the networks
 minimise is named by ``recipe.objective``, in ``OBJECTIVES``. A new kind of training is one more
 task, a new objective one more entry. How models are built and sampled is in
-:mod:`pilotage.models.builders`.
+:mod:`pilotage.models.build`.
 """
 
 import math
@@ -22,15 +22,16 @@ from pilotage.conditions import (
 )
 from pilotage.data import LabelledData, PointData
 from pilotage.diffusion import Schedule
+from pilotage.diffusion.latent import NetworkDiscriminator
 from pilotage.errors import PilotageError
 from pilotage.models.build import (
     build_discriminator,
-    build_discriminator_network,
+    builder_of,
     few_steps,
+    gan_time,
     known_classes,
     schedule_of,
 )
-from pilotage.models.builders import builder_of
 from pilotage.models.run_folder import CONDITIONS, Card, read_card
 from pilotage.objectives import Denoising, Hybrid
 from pilotage.objectives.classification import Classification
@@ -203,7 +204,8 @@ class GanTask(Task):
 
     def models(self, card: Card, network: nn.Module | None = None) -> dict[str, Trainable]:
         """The generator, then the discriminator."""
-        judge = build_discriminator(build_discriminator_network(card), card.recipe)
+        opponent = build_discriminator(card)
+        judge = NetworkDiscriminator(opponent, gan_time(opponent, card.recipe))
         return {**super().models(card, network), "discriminator": judge}
 
     def learning_rate(self, recipe: Any, name: str) -> float:
