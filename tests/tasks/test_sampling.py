@@ -59,6 +59,22 @@ def test_folder_of_single_pngs_equals_npz(tiny_run, tmp_path):
     assert json.loads((folder / "samples.json").read_text())["seeds"] == list(range(5, 17))
 
 
+def test_a_rerun_into_a_folder_makes_what_is_missing(tiny_run, tmp_path, capsys):
+    folder, flags = tmp_path / "folder", ["--seeds", "0:12", "--steps", "2", "--batch-size", "5"]
+    command = ["sample", str(tiny_run), *flags, "--out", str(folder)]
+    assert main(command) == 0
+    before = contents(folder)
+    missing = [sorted(folder.glob("*.png"))[k] for k in (0, 7)]
+    for path in missing:
+        path.unlink()
+    assert main([*command, "--batch-size", "4"]) == 0, "images do not depend on it"
+    assert "12 images" in (said := capsys.readouterr().out)
+    assert "(2 made now)" in said
+    assert all(contents(folder)[name] == data for name, data in before.items() if ".png" in name)
+    assert main([*command, "--w", "2"]) == 2
+    assert "made with other settings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
 def test_same_seed_same_image_at_any_batch_size_and_order(tiny_run, sampler):
     run = pilotage.load_run(tiny_run)

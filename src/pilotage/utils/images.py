@@ -28,6 +28,11 @@ def to_arrays(images: Float[Tensor, "N C H W"]) -> np.ndarray:
     return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
+def as_arrays(samples: Float[Tensor, "N *shape"]) -> np.ndarray:
+    """Images as uint8 (N, H, W, C); points (N, D) as they are."""
+    return samples.cpu().numpy() if samples.ndim == 2 else to_arrays(samples)
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """A shape in words, as in 3x32x32."""
     return "x".join(map(str, shape))
