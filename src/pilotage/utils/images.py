@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from pilotage.utils.drawing import figure
 from pilotage.utils.files import whole_file
 
 
@@ -105,8 +106,6 @@ def save_grid(
 
     Columns are at least as wide as their names, and a title is broken into lines that fit.
     """
-    from matplotlib.figure import Figure
-
     images = enlarged(images)
     height, width = (n + GAP for n in images.shape[1:3])
     picture = tile(images, columns)
@@ -117,37 +116,25 @@ def save_grid(
     title = textwrap.fill(title, max(20, int(across / LETTER)))
     more = max(map(len, lines)) - 1 + title.count("\n")
     size = (across, picture.shape[0] * scale + 0.6 + LINE * more)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0, labelsize=7, top=False, labeltop=True, labelbottom=False)
-    axis.set_xticks([width * (k + 0.5) for k in range(len(column_names))], column_names)
-    axis.set_yticks([height * (k + 0.5) for k in range(len(row_names))], row_names)
-    axis.set_title(title, fontsize=8)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png")
+    with figure(path, figsize=size, dpi=DPI, layout="constrained") as drawn:
+        axis = drawn.subplots()
+        axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0, labelsize=7, top=False, labeltop=True, labelbottom=False)
+        axis.set_xticks([width * (k + 0.5) for k in range(len(column_names))], column_names)
+        axis.set_yticks([height * (k + 0.5) for k in range(len(row_names))], row_names)
+        axis.set_title(title, fontsize=8)
 
 
 def save_scatter(
     points: np.ndarray, path: Path, title: str, real: np.ndarray | None = None
 ) -> None:
     """The first two coordinates of points (N, D) as a PNG, real ones in grey behind them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for cloud, colour, name in ((real, "0.8", "data"), (points, "C0", "samples")):
-        if cloud is not None:
-            axes.scatter(
-                cloud[:, 0],
-                cloud[:, min(1, cloud.shape[1] - 1)],
-                s=2,
-                color=colour,
-                linewidths=0,
-                label=name,
-            )
-    axes.set(title=title, aspect="equal")
-    figure.legend(frameon=False, loc="outside lower center", ncols=2, markerscale=3)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    with figure(path, dpi=110, figsize=(4.4, 4.4), layout="constrained") as drawn:
+        axes = drawn.subplots()
+        for cloud, colour, name in ((real, "0.8", "data"), (points, "C0", "samples")):
+            if cloud is not None:
+                second = cloud[:, min(1, cloud.shape[1] - 1)]
+                axes.scatter(cloud[:, 0], second, s=2, color=colour, linewidths=0, label=name)
+        axes.set(title=title, aspect="equal")
+        drawn.legend(frameon=False, loc="outside lower center", ncols=2, markerscale=3)
