@@ -87,6 +87,12 @@ def build_schedule(recipe: TrainingRecipe) -> Schedule:
     return SCHEDULES[recipe.noise_levels["schedule"]](recipe)
 
 
+def at_most_all(steps: int, recipe: TrainingRecipe) -> int:
+    """A number of steps, or that of all levels of a recipe's beta schedule with fewer."""
+    schedule = build_schedule(recipe)
+    return min(steps, schedule.count) if isinstance(schedule, Timesteps) else steps
+
+
 def schedule_of(network: nn.Module, recipe: TrainingRecipe) -> Schedule:
     """The noise schedule of a run's network, as far as it has learned one."""
     return network.schedule if isinstance(network, Scheduled) else build_schedule(recipe)
@@ -205,8 +211,8 @@ class Builder:
         return denoise if conditioned else denoise.around(_unconditional(network))
 
     def default_steps(self, card: Card) -> int:
-        """Network levels where none are asked for."""
-        return DEFAULT_STEPS
+        """Network levels by default: 64, or all of a shorter beta schedule."""
+        return at_most_all(DEFAULT_STEPS, card.recipe)
 
     def sampler(self, card: Card, sampler: Sampler) -> Sampler:
         """The sampler, with nothing left open.

@@ -9,6 +9,7 @@ conditions/         the condition space, unless it is that of labels
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -121,6 +122,11 @@ def _parse(path: Path) -> dict[str, Any]:
     return content
 
 
+def trained(folder: Path) -> bool:
+    """Whether a run folder has weights."""
+    return bool(checkpoints(folder)) or (folder / "model.safetensors").exists()
+
+
 def state_folder(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step is."""
     return folder / "state" / f"step-{step:09d}"
@@ -158,13 +164,31 @@ def weights_hash(folder: Path, weights: str = "ema") -> str:
     return file_hash(folder / f"{weights}.safetensors")
 
 
+def read_finite(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weight file.
+
+    Raises:
+        PilotageError: if the file is missing or damaged, or a number in it is NaN or infinite.
+    """
+    tensors = read_tensors(path)
+    wrong = not_finite(tensors)
+    if wrong is not None:
+        raise PilotageError(f"{path} is damaged: {wrong} has numbers that are not finite.")
+    return tensors
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that has NaN or infinity, or None."""
+    return next((name for name, x in tensors.items() if not bool(torch.isfinite(x).all())), None)
+
+
 def fill(network: nn.Module, path: Path) -> None:
     """Put a file's tensors into a network.
 
     Raises:
-        PilotageError: if they are not exactly the network's.
+        PilotageError: if they are not exactly the network's, or not finite.
     """
-    tensors, own = read_tensors(path), network.state_dict()
+    tensors, own = read_finite(path), network.state_dict()
     wrong = [n for n in own.keys() | tensors.keys() if _shape(own, n) != _shape(tensors, n)]
     if wrong:
         raise PilotageError(
@@ -186,7 +210,7 @@ def fill_from(network: nn.Module, path: Path, kept: dict[int, int]) -> None:
     Raises:
         PilotageError: if any other tensor is missing, unknown or of another shape.
     """
-    tensors, own = read_tensors(path), network.state_dict()
+    tensors, own = read_finite(path), network.state_dict()
     tables = {name for name in own.keys() | tensors.keys() if name.endswith("label.weight")}
     for name in tables:
         old, new = tensors.pop(name, None), own.get(name)
