@@ -134,7 +134,7 @@ def test_too_little_memory_is_one_sentence(tmp_path, capsys, monkeypatch, error)
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["pilotage.training.fit"], "train", failing)
         assert train(out) == 2
-    said = capsys.readouterr().err.splitlines()
+    said = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert said[-1].startswith("error: training ran out of memory: a smaller --batch-size")
     assert len(said) == 2, "the headline and one sentence"
     assert train(out, "--batch-size", "4", steps=2) == 0, "nothing was trained yet"
