@@ -221,3 +221,26 @@ def test_tiny_flags_are_valid_settings():
     from pilotage.cli.main import parse
 
     assert parse(["train", "digits", "--out", "x", *TINY]).network.channels == 8
+
+
+def many_classes(tmp_path, count):
+    for k in range(count):
+        (folder := tmp_path / "data" / f"class {k} {'of a long name ' * 4}").mkdir(parents=True)
+        Image.new("L", (8, 8), k % 256).save(folder / "a.png")
+    out = tmp_path / "run"
+    assert train(out, "--data", str(tmp_path / "data"), steps=1) == 0
+    return out
+
+
+def test_many_classes_make_a_grid_of_bounded_size(tmp_path):
+    run = many_classes(tmp_path, 40)
+    for name, flags, count in (("few", [], 16), ("all", ["--labels", "all"], 320)):
+        out = tmp_path / f"{name}.png"
+        assert main(["sample", str(run), "--steps", "1", *flags, "--out", str(out)]) == 0
+        record = json.loads(out.with_name(f"{out.name}.json").read_text())
+        assert len(record["seeds"]) == count
+        with Image.open(out) as image:
+            assert max(image.size) <= 8000
+    few = ["sample", str(run), "--steps", "1", "--seeds", "5:8", "--out", str(tmp_path / "b.npz")]
+    assert main(few) == 0
+    assert np.load(tmp_path / "b.npz")["labels"].tolist() == [0, 1, 2]

@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -132,7 +132,7 @@ def test_too_little_memory_is_one_sentence(tmp_path, capsys, monkeypatch, error)
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["pilotage.training.fit"], "train", failing)
+        patch.setattr(import_module("pilotage.training.fit"), "train", failing)
         assert train(out) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert said[-1].startswith("error: training ran out of memory: a smaller --batch-size")

@@ -55,11 +55,13 @@ class Grid(NamedTuple):
         columns: images in a row.
         names: heads of the columns.
         title: above all.
+        below: what stands below each image.
     """
 
     columns: int
     names: Sequence[str] = ()
     title: str = ""
+    below: Sequence[str] = ()
 
 
 def prompt_grid(captions: Sequence[str]) -> Grid:
@@ -171,7 +173,7 @@ def _write_file(samples: np.ndarray, output: Output) -> None:
     elif samples.ndim == 2:
         save_scatter(samples, out, grid.title)
     else:
-        save_grid(samples, out, grid.columns, column_names=grid.names, title=grid.title)
+        save_grid(samples, out, grid.columns, grid.names, title=grid.title, names=grid.below)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """``pilotage sample``: images from a run, or a cascade of runs, into files."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,8 @@ from pilotage.utils.distributed import process_state
 from pilotage.version import __version__
 
 IMAGES_PER_LABEL = 8
+COLUMNS = 32  # of classes
+FEW = 16  # classes and images where neither labels nor seeds are given
 
 
 def sample_images(settings: SampleSettings) -> None:
@@ -33,7 +36,7 @@ def sample_images(settings: SampleSettings) -> None:
     if models[0].conditioner.noun != "captions":
         sample_labels(settings, models[0], state)
         return
-    if settings.labels != ("all",):
+    if settings.labels:
         raise PilotageError(f"labels is {settings.labels}: the run reads captions; give a prompt.")
     images = ConditionImages()
     if settings.low_res is not None:
@@ -72,8 +75,7 @@ def sample_labels(settings: SampleSettings, model: Model, state: PartialState) -
     guide = None
     if settings.classifier is not None:
         guide = load_classifier(settings.classifier, device=state.device)
-    labels = model.conditioner_with(guide).values(settings.labels)
-    seeds = settings.seed_numbers or range(IMAGES_PER_LABEL * len(labels))
+    labels, seeds = _dealt(settings, model.conditioner_with(guide).values(settings.labels or "all"))
     dealt = [labels[k % len(labels)] for k in range(max(len(seeds), len(labels)))]
     resolved = model.resolve(dealt, settings.spec, seeds=seeds, classifier=guide)
     output = Output(
@@ -88,6 +90,15 @@ def sample_labels(settings: SampleSettings, model: Model, state: PartialState) -
         noun="points" if points else "images",
     )
     deliver(partial(model.stream, resolved), resolved.batches(), resolved.steps, output, state)
+
+
+def _dealt(settings: SampleSettings, labels: list[Any]) -> tuple[list[Any], Sequence[int]]:
+    """The labels that are shown, and the seeds of all images."""
+    seeds: Sequence[int] = settings.seed_numbers
+    if settings.labels:
+        return labels, seeds or range(IMAGES_PER_LABEL * len(labels))
+    shown = labels[: min(FEW, len(seeds) or FEW)]
+    return shown, seeds or range(len(shown) * math.ceil(FEW / len(shown)))
 
 
 def sample_prompts(
@@ -117,13 +128,18 @@ def sample_prompts(
 
 
 def _grid(resolved: ResolvedSpec, labels: int, points: bool) -> Grid:
-    """Columns of classes, a multiple of them that makes the grid about square."""
+    """Columns of classes, a multiple of them that makes the grid about square.
+
+    Where there are too many classes for columns, each image has its class below it.
+    """
     count = len(resolved.seeds)
-    columns = min(count, labels * max(1, round(math.sqrt(count) / labels)))
-    shown = resolved.conditions[:columns]
-    names = [resolved.classes[k] for k in shown] if resolved.classes else ()
     title = f"{resolved.guidance.label()}, {resolved.steps} {resolved.sampler.name} steps"
-    return Grid(columns, names, f"{count} points" if points else title)
+    title = f"{count} points" if points else title
+    names = [resolved.classes[k] for k in resolved.conditions] if resolved.classes else []
+    if labels > COLUMNS:
+        return Grid(min(count, FEW), title=title, below=names)
+    columns = min(count, labels * max(1, round(math.sqrt(count) / labels)))
+    return Grid(columns, names[:columns], title)
 
 
 def _record(resolved: ResolvedSpec, model: Model, settings: SampleSettings) -> dict[str, Any]:
