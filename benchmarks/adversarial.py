@@ -17,9 +17,9 @@ from torch.nn.functional import softplus
 from pilotage.data import load_data
 from pilotage.diffusion.ddgan_levels import ddgan_betas
 from pilotage.models.build import (
-    build_discriminator_network,
-    build_generator_network,
+    build_discriminator,
     build_labels,
+    builder_of,
     few_steps,
 )
 from pilotage.models.run_folder import Card, DataFacts
@@ -59,9 +59,8 @@ class Plain:
     def __init__(self, recipe: AdversarialRecipe) -> None:
         card = card_of(recipe)
         self.recipe, self.step = recipe, 0
-        self.generator, self.judge = (
-            build(card).train() for build in (build_generator_network, build_discriminator_network)
-        )
+        self.generator = builder_of(card).network(card).train()
+        self.judge = build_discriminator(card).train()
         self.average = [p.detach().clone() for p in self.generator.parameters()]
         self.optimizers = [
             torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.9), fused=True)

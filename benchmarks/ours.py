@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from subject import Subject, W
 
 from pilotage.diffusion import classifier_free, clip_x, ddim, sample
-from pilotage.models.build import build_denoiser, build_labels, build_schedule
+from pilotage.models.build import build_labels, build_schedule, builder_of
 from pilotage.training.batches import Batches
 from pilotage.training.state import start
 from pilotage.training.tasks import task_of
@@ -17,7 +17,8 @@ def guided_ddim(subject: Subject, steps: int) -> Callable[[], None]:
     """Guide, clip, step, repeat: what ``Run.sample`` does."""
     network = subject.network.eval()
     lams = build_schedule(subject.recipe).grid(steps)
-    denoise = clip_x(classifier_free(build_denoiser(network, subject.recipe), W, subject.null))
+    denoise = builder_of(subject.card).around(subject.card, network)
+    denoise = clip_x(classifier_free(denoise, W, subject.null))
 
     def run() -> None:
         for _ in sample(denoise, subject.z, lams, ddim(), subject.labels):

@@ -5,7 +5,7 @@ import torch
 
 from pilotage.data import load_data
 from pilotage.diffusion import SeededNoise
-from pilotage.models.build import build_network
+from pilotage.models.build import builder_of
 from pilotage.models.run_folder import Card, DataFacts
 from pilotage.recipes import PRESETS
 
@@ -32,7 +32,7 @@ class Subject:
                 fingerprint="",
             ),
         )
-        self.network = build_network(self.card).to(self.device)
+        self.network = builder_of(self.card).network(self.card).to(self.device)
         self.null = len(self.data.classes)
         self.labels = torch.arange(batch, device=self.device) % self.null
         self.z = next(SeededNoise(range(batch), self.data.shape, self.device))

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from pilotage.networks import UNet, UNetPlan
-from pilotage.networks.attention import Attention
-from pilotage.networks.blocks import ResBlock
+from pilotage.networks.blocks import Attention, ResBlock
 
 CLASSES = 10
 GROUPS = 32

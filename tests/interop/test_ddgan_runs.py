@@ -25,8 +25,7 @@ from pilotage.interop.ddgan.tensors import (
     load_discriminator,
     load_generator,
 )
-from pilotage.interop.imported_run import imported_data
-from pilotage.models.build import build_generator_network
+from pilotage.interop.imported_run import built_network, imported_data
 from pilotage.models.run_folder import IMPORTED, Card
 from pilotage.networks.discriminator import Discriminator, DiscriminatorPlan
 from pilotage.networks.ncsnpp import NCSNpp
@@ -128,7 +127,7 @@ def test_the_card_rebuilds_exactly_the_network(tmp_path, name):
     path = saved(tmp_path / "netG_5.pth", theirs)
     assert run_import("ddgan", path, tmp_path / "run", *LEFT_OPEN, *flags_of(settings, extra)) == 0
     run = pilotage.load_run(tmp_path / "run")
-    assert run.network.settings == build_generator_network(run.card).settings == theirs.settings
+    assert run.network.settings == built_network(run.card).settings == theirs.settings
     ours = run.network.state_dict()
     assert ours.keys() == theirs.state_dict().keys()
     assert all(torch.equal(ours[key], tensor) for key, tensor in theirs.state_dict().items())
@@ -232,7 +231,7 @@ def test_no_images_no_training(folder, tmp_path, capsys):
 def test_presets(name, millions):
     recipe = PUBLISHED_GANS[name]
     with torch.device("meta"):
-        network = build_generator_network(Card(recipe, imported_data((3, *recipe.size))))
+        network = built_network(Card(recipe, imported_data((3, *recipe.size))))
         tensors = published(network, generator_pairs)
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(millions * 1e6, rel=2e-3)
     bare = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}

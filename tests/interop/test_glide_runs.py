@@ -28,8 +28,7 @@ from pilotage.interop.glide.infer import text_unet_settings
 from pilotage.interop.glide.published import PUBLISHED_FLAGS, PUBLISHED_GLIDE
 from pilotage.interop.glide.tensors import export_text_unet, load_text_unet, text_unet_pairs
 from pilotage.interop.glide.tokenizer import glide_tokenizer
-from pilotage.interop.imported_run import imported_data
-from pilotage.models.build import build_text_network
+from pilotage.interop.imported_run import built_network, imported_data
 from pilotage.models.run_folder import IMPORTED, Card
 from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 from reference.reference import case
@@ -364,7 +363,7 @@ def test_presets(name):
     recipe = PUBLISHED_GLIDE[name]
     data = imported_data((3, *recipe.size), vocabulary=recipe.vocabulary)
     with torch.device("meta"):
-        made = build_text_network(Card(recipe, data))
+        made = built_network(Card(recipe, data))
         own = dict(made.named_parameters())
         tensors = {pair.theirs: pair.export(own[pair.ours]) for pair in text_unet_pairs(made)}
     assert sum(p.numel() for p in made.parameters()) == SIZES[name]

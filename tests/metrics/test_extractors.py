@@ -24,7 +24,7 @@ from pilotage.metrics.extractors import (
     load_extractor,
     resize_tf1_bilinear,
 )
-from pilotage.metrics.extractors.extractor import cache_folder, file_hash
+from pilotage.metrics.extractors.extractor import cache_folder
 from pilotage.metrics.extractors.in_domain import CODE_VERSION, MAX_PASSES, Facts, InDomain
 from pilotage.metrics.extractors.inception import INCEPTION_URL, Inception
 from pilotage.metrics.extractors.rotations import turned
@@ -32,6 +32,7 @@ from pilotage.report.names import with_arrow
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
 from pilotage.tasks.evaluate import evaluate
+from pilotage.utils.files import file_hash
 
 
 @pytest.fixture(scope="module")

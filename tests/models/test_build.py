@@ -3,14 +3,8 @@
 import pytest
 
 from pilotage.errors import PilotageError
-from pilotage.models.build import (
-    build_discriminator_network,
-    build_encoder,
-    build_generator_network,
-    build_network,
-    build_text_network,
-    plan_of,
-)
+from pilotage.interop.imported_run import built_network
+from pilotage.models.build import build_discriminator, plan_of
 from pilotage.models.run_folder import Card, DataFacts
 from pilotage.networks import UNetPlan
 from pilotage.settings import (
@@ -79,29 +73,29 @@ def arrived(network, settings, *apart):
 
 
 def test_every_setting_of_a_unet_arrives():
-    network = build_network(card(Recipe(network=UNET, p_uncond=0.0)))
+    network = built_network(card(Recipe(network=UNET, p_uncond=0.0)))
     arrived(network, UNET, "head_channels")
     assert network.plan.head_channels is None, "heads take its place"
-    plan = build_network(card(Recipe(objective="hybrid", network={"channels": 32}))).plan
+    plan = built_network(card(Recipe(objective="hybrid", network={"channels": 32}))).plan
     assert (plan.head_channels, plan.num_classes, plan.null_class) == (32, 3, True)
     assert plan.learned_variance
 
 
 def test_every_setting_of_a_network_that_reads_arrives():
     how = {"data": "x", "network": TEXT, "context": 7}
-    network = build_text_network(card(TextRecipe(**how, inpaint=True, low_res=(4, 4))))
+    network = built_network(card(TextRecipe(**how, inpaint=True, low_res=(4, 4))))
     arrived(network, TEXT, "head_channels")
     plan = network.plan
     assert (plan.vocabulary, plan.encoder_width, plan.context) == (20, None, 7)
     assert (plan.inpaint, plan.low_res, plan.learned_variance) == (True, True, False)
-    plan = build_text_network(card(TextRecipe(**how, encoder="e", objective="hybrid"))).plan
+    plan = built_network(card(TextRecipe(**how, encoder="e", objective="hybrid"))).plan
     assert (plan.vocabulary, plan.encoder_width) == (None, 20)
     assert (plan.inpaint, plan.low_res, plan.learned_variance) == (False, False, True)
 
 
 def test_every_setting_of_a_classifier_arrives():
     settings = EncoderSettings(**ADM, heads=2, head_channels=16, pool="spatial_v2")
-    network = build_encoder(card(ClassifierRecipe(network=settings)))
+    network = built_network(card(ClassifierRecipe(network=settings)))
     arrived(network, settings, "head_channels")
     assert (network.plan.size, network.plan.classes) == ((8, 8), 3)
 
@@ -112,27 +106,27 @@ def test_every_setting_of_a_classifier_arrives():
 )
 def test_every_setting_of_a_unet_with_a_latent_arrives(changes, tanh):
     settings = GeneratorSettings(**GENERATOR, kind="unet", head_channels=4, norm_groups=4)
-    network = build_generator_network(card(AdversarialRecipe(network=settings, **changes)))
+    network = built_network(card(AdversarialRecipe(network=settings, **changes)))
     arrived(network, settings, "kind", "ncsnpp", "latent_width")
     assert (network.plan.num_classes, network.plan.tanh) == (4, tanh)
 
 
 def test_every_setting_of_an_ncsnpp_arrives():
     settings = GeneratorSettings(**GENERATOR, latent_width=6, ncsnpp=NCSNPP)
-    network = build_generator_network(card(AdversarialRecipe(network=settings, p_uncond=1)))
+    network = built_network(card(AdversarialRecipe(network=settings, p_uncond=1)))
     arrived(network, settings, "kind", "ncsnpp", "head_channels", "norm_groups")
     arrived(network, NCSNPP)
     assert network.plan.num_classes is None
     timed = settings.replace(ncsnpp=NCSNPP.replace(tanh=True))
-    assert build_generator_network(card(AdversarialRecipe(network=timed))).plan.tanh
+    assert built_network(card(AdversarialRecipe(network=timed))).plan.tanh
     drawn = AdversarialRecipe(network=timed, predicts="eps")
-    assert not build_generator_network(card(drawn)).plan.tanh
+    assert not built_network(card(drawn)).plan.tanh
 
 
 def test_every_setting_of_a_discriminator_arrives():
     settings = DiscriminatorSettings(size="tiny", channels=4, layers=2, time_width=8, slope=0.1)
     recipe = AdversarialRecipe(discriminator=settings)
-    network = build_discriminator_network(card(recipe))
+    network = build_discriminator(card(recipe))
     arrived(network, settings, "layers")
     assert (network.plan.in_channels, network.plan.num_classes) == (1, 4)
 
@@ -143,8 +137,8 @@ def test_networks_of_points_have_their_widths_and_depths():
         discriminator={"channels": 4, "layers": 2},
     )
     facts = DataFacts(shape=(2,), classes=("a",), train=1, held_out=0, fingerprint="")
-    g = build_generator_network(Card(recipe, facts)).plan
-    d = build_discriminator_network(Card(recipe, facts)).plan
+    g = built_network(Card(recipe, facts)).plan
+    d = build_discriminator(Card(recipe, facts)).plan
     assert (g.dim, g.hidden, g.layers, g.latent_dim, g.num_classes) == (2, 8, 1, 5, 2)
     assert (d.dim, d.hidden, d.layers, d.num_classes) == (2, 4, 2, 2)
 

@@ -152,7 +152,7 @@ def test_prompts_of_a_file_go_on_where_they_were(tiny_text, tmp_path, capsys):
     assert "3 images" in capsys.readouterr().out
     assert contents(out) == before, "the missing one, bit by bit, and nothing else"
     assert main([*command, "--w", "2", "--out", str(out)]) == 2
-    assert "asked for in another way" in capsys.readouterr().err
+    assert "made with other settings" in capsys.readouterr().err
     assert contents(out) == before
 
 
@@ -209,7 +209,7 @@ def test_in_painting_sees_what_is_known(tmp_path, capsys):
     Image.fromarray(mask.T[::-1]).save(tmp_path / "mask.png")
     capsys.readouterr()
     assert main(folder) == 2
-    assert "asked for in another way" in capsys.readouterr().err
+    assert "made with other settings" in capsys.readouterr().err
     assert contents(tmp_path / "images") == before
     Image.fromarray(0 * mask).save(tmp_path / "mask.png")
     assert main([*command, "--mask", str(tmp_path / "mask.png")]) == 2

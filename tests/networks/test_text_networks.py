@@ -13,7 +13,7 @@ from pilotage.interop.glide.published import PUBLISHED_FLAGS
 from pilotage.interop.glide.tensors import export_text_unet, load_text_unet
 from pilotage.interop.glide.tokenizer import glide_tokenizer
 from pilotage.networks import UNet, UNetPlan
-from pilotage.networks.attention import Attention
+from pilotage.networks.blocks import Attention
 from pilotage.networks.text_cond import EncodedText, TextCond
 from pilotage.networks.text_transformer import TextTransformer, TextTransformerPlan
 from pilotage.networks.text_unet import TextUNet, TextUNetPlan

@@ -31,7 +31,7 @@ from pilotage.diffusion.prediction import from_x
 from pilotage.diffusion.rescaled import exploding, preserving
 from pilotage.errors import PilotageError
 from pilotage.networks import UNet, UNetPlan
-from pilotage.networks.fourier import fourier_features
+from pilotage.networks.embedding import fourier_features
 from pilotage.objectives import Denoising, Draws, vdm_terms
 from pilotage.objectives.vdm import VDM, VDMDraws
 from pilotage.objectives.vdm_terms import (

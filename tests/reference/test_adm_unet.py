@@ -6,7 +6,7 @@ import torch
 from pilotage.errors import PilotageError
 from pilotage.interop import export_unet, infer_config, load_unet, unet_settings
 from pilotage.interop.adm.tensors import pairs
-from pilotage.networks.attention import Attention
+from pilotage.networks.blocks import Attention
 from pilotage.networks.embedding import timestep_embedding
 
 from .reference import distance, every_folder, float32_room, float64_room, largest, state_dict

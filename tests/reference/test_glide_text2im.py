@@ -27,7 +27,7 @@ from pilotage.interop.adm.diffusion import network_time
 from pilotage.interop.glide.infer import text_unet_settings
 from pilotage.interop.glide.tensors import export_text_unet, load_text_unet, text_unet_pairs
 from pilotage.interop.glide.tokenizer import END_OF_TEXT, glide_tokenizer
-from pilotage.networks.attention import Attention
+from pilotage.networks.blocks import Attention
 from pilotage.networks.text_cond import EncodedText, TextCond
 
 from .reference import (

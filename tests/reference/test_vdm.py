@@ -15,8 +15,7 @@ from pilotage.conditions import Labels
 from pilotage.diffusion import NetworkDenoiser, State, ancestral
 from pilotage.diffusion.learned import LinearLam, MonotoneLam, rate
 from pilotage.diffusion.logsnr import alpha, diffuse, sigma, tau
-from pilotage.networks.embedding import sin_cos_features
-from pilotage.networks.fourier import fourier_features
+from pilotage.networks.embedding import fourier_features, sin_cos_features
 from pilotage.objectives.vdm import VDM, VDMDraws, antithetic
 from pilotage.objectives.vdm_terms import level_log_probs, reconstruction_term
 

@@ -59,6 +59,22 @@ def test_folder_of_single_pngs_equals_npz(tiny_run, tmp_path):
     assert json.loads((folder / "samples.json").read_text())["seeds"] == list(range(5, 17))
 
 
+def test_a_rerun_into_a_folder_makes_what_is_missing(tiny_run, tmp_path, capsys):
+    folder, flags = tmp_path / "folder", ["--seeds", "0:12", "--steps", "2", "--batch-size", "5"]
+    command = ["sample", str(tiny_run), *flags, "--out", str(folder)]
+    assert main(command) == 0
+    before = contents(folder)
+    missing = [sorted(folder.glob("*.png"))[k] for k in (0, 7)]
+    for path in missing:
+        path.unlink()
+    assert main([*command, "--batch-size", "4"]) == 0, "images do not depend on it"
+    assert "12 images" in (said := capsys.readouterr().out)
+    assert "(2 made now)" in said
+    assert all(contents(folder)[name] == data for name, data in before.items() if ".png" in name)
+    assert main([*command, "--w", "2"]) == 2
+    assert "made with other settings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
 def test_same_seed_same_image_at_any_batch_size_and_order(tiny_run, sampler):
     run = pilotage.load_run(tiny_run)
@@ -205,3 +221,26 @@ def test_tiny_flags_are_valid_settings():
     from pilotage.cli.main import parse
 
     assert parse(["train", "digits", "--out", "x", *TINY]).network.channels == 8
+
+
+def many_classes(tmp_path, count):
+    for k in range(count):
+        (folder := tmp_path / "data" / f"class {k} {'of a long name ' * 4}").mkdir(parents=True)
+        Image.new("L", (8, 8), k % 256).save(folder / "a.png")
+    out = tmp_path / "run"
+    assert train(out, "--data", str(tmp_path / "data"), steps=1) == 0
+    return out
+
+
+def test_many_classes_make_a_grid_of_bounded_size(tmp_path):
+    run = many_classes(tmp_path, 40)
+    for name, flags, count in (("few", [], 16), ("all", ["--labels", "all"], 320)):
+        out = tmp_path / f"{name}.png"
+        assert main(["sample", str(run), "--steps", "1", *flags, "--out", str(out)]) == 0
+        record = json.loads(out.with_name(f"{out.name}.json").read_text())
+        assert len(record["seeds"]) == count
+        with Image.open(out) as image:
+            assert max(image.size) <= 8000
+    few = ["sample", str(run), "--steps", "1", "--seeds", "5:8", "--out", str(tmp_path / "b.npz")]
+    assert main(few) == 0
+    assert np.load(tmp_path / "b.npz")["labels"].tolist() == [0, 1, 2]

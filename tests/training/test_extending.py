@@ -12,7 +12,7 @@ from pilotage import load_run
 from pilotage.conditions.loading import MAKERS
 from pilotage.conditions.stored import write_facts
 from pilotage.errors import PilotageError
-from pilotage.models.builders import BUILDERS, Builder
+from pilotage.models.build import BUILDERS, Builder
 from pilotage.models.run_folder import read_card
 from pilotage.objectives import Denoising
 from pilotage.settings import Recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import positive_int
+from pilotage.networks.plan import positive_int
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -16,7 +16,7 @@ from pilotage.conditions.stored import write_facts
 from pilotage.conditions.tokens import checked_captions, warn_of_cuts
 from pilotage.conditions.transformers_text import load_encoder
 from pilotage.diffusion import batching
-from pilotage.networks.checks import positive_int
+from pilotage.networks.plan import positive_int
 from pilotage.networks.text_cond import TextCond
 from pilotage.utils.files import usable_folder, usual_folder
 

@@ -12,7 +12,7 @@ from pilotage.conditions.space import single_values
 from pilotage.conditions.stored import write_facts
 from pilotage.diffusion import batching
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import positive_int
+from pilotage.networks.plan import positive_int
 
 
 class Images:

@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 from torch import nn
 
 from pilotage.errors import PilotageError
-from pilotage.models.builders import builder_of
-from pilotage.models.run_folder import IMPORTED, Card, DataFacts, write_card
-from pilotage.models.weights import fill
+from pilotage.models.build import builder_of
+from pilotage.models.run_folder import IMPORTED, Card, DataFacts, fill, not_finite, write_card
 from pilotage.settings import ImportDdganSettings, ImportGlideSettings, ImportSettings, Settings
 from pilotage.utils.files import write_tensors
 
@@ -113,6 +112,11 @@ def write_run(folder: Path, card: Card, network: nn.Module) -> None:
     Raises:
         PilotageError: if the network that the card describes has other weights.
     """
+    wrong = not_finite(network.state_dict())
+    if wrong is not None:
+        raise PilotageError(
+            f"checkpoint has {wrong} with numbers that are not finite: it is damaged, or diverged."
+        )
     write_card(folder, card)
     for name in ("model", "ema"):
         write_tensors(folder / f"{name}.safetensors", network.state_dict(), step="0")

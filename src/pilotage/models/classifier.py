@@ -9,9 +9,8 @@ from torch import nn
 from pilotage.diffusion import NoisyClassifier
 from pilotage.diffusion.guidance import LogProb
 from pilotage.errors import PilotageError
-from pilotage.models.build import build_classifier, build_encoder
-from pilotage.models.run_folder import Card, read_card
-from pilotage.models.weights import fill, stored_step, weights_hash
+from pilotage.models.build import ClassifierBuilder
+from pilotage.models.run_folder import Card, fill, read_card, stored_step, weights_hash
 from pilotage.utils.distributed import process_device
 
 
@@ -41,7 +40,7 @@ class Classifier:
     @property
     def classifier(self) -> NoisyClassifier:
         """The network as p(c | z, λ)."""
-        return build_classifier(self.network, self.card.recipe)
+        return ClassifierBuilder().around(self.card, self.network)
 
     @property
     def log_prob(self) -> LogProb:
@@ -97,7 +96,7 @@ def load_classifier(
     card = read_card(folder)
     if card.recipe.task != "classifier":
         raise PilotageError(f"classifier is {folder}: it holds a denoiser, not a classifier.")
-    network = build_encoder(card)
+    network = ClassifierBuilder().network(card)
     step = stored_step(folder, weights)
     fill(network, folder / f"{weights}.safetensors")
     network = network.eval().requires_grad_(False).to(device or process_device())

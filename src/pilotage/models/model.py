@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from pilotage.conditions import Labels, Space
 from pilotage.diffusion import Denoiser, Schedule, SeededNoise, Timesteps, clip_x, sample
 from pilotage.errors import PilotageError
-from pilotage.models.build import schedule_of
-from pilotage.models.builders import Builder, builder_of
+from pilotage.models.build import Builder, builder_of, schedule_of
 from pilotage.models.classifier import Classifier, load_classifier
 from pilotage.models.conditioning import Conditioner, ConditionImages, SpaceConditioner
 from pilotage.models.guidance_spec import Guidance
-from pilotage.models.run_folder import Card, read_card
+from pilotage.models.run_folder import Card, fill, read_card, stored_step
 from pilotage.models.sampling_spec import Batch, ResolvedSpec, SampleOptions, checked_seeds
-from pilotage.models.weights import fill, stored_step
 from pilotage.settings import SamplingSpec
 from pilotage.utils.distributed import process_device
+from pilotage.utils.memory import bounded_memory
 
 
 @dataclass(frozen=True)
@@ -148,6 +147,9 @@ class Model:
             resolved: from :meth:`resolve`.
             rows: some of ``resolved.batches()``, or all if None.
             on_step: called after every sampling step.
+
+        Raises:
+            PilotageError: if a sample is not finite, or memory runs out.
         """
         guidance, sampler = resolved.guidance, resolved.sampler
         encode = self.conditioner.encode(resolved.conditions, guidance)
@@ -158,9 +160,11 @@ class Model:
             noise = SeededNoise(resolved.seeds[part], self.shape, self.device)
             step = self.builder.step(self.card, sampler, guidance.mean_score(cond))
             draws = noise if sampler.uses_noise else None
-            for state in sample(denoise, next(noise), resolved.lams, step, cond, draws):
-                final = state
-                on_step()
+            with bounded_memory("sampling", "a smaller batch_size needs less"):
+                for state in sample(denoise, next(noise), resolved.lams, step, cond, draws):
+                    final = state
+                    on_step()
+            _check_finite(final.z, resolved, part)
             yield Batch(part, final.z)
 
     def guided(
@@ -372,6 +376,17 @@ def _check_network(card: Card, folder: Path, network: nn.Module | None) -> None:
         )
     if card.network is None and network is not None:
         raise PilotageError(f"network is given: the run in {folder} has the network of its recipe.")
+
+
+def _check_finite(samples: Tensor, resolved: ResolvedSpec, rows: slice) -> None:
+    """Refuse samples that are no images."""
+    finite = torch.isfinite(samples).flatten(1).all(dim=1).tolist()
+    wrong = [seed for seed, fine in zip(resolved.seeds[rows], finite, strict=True) if not fine]
+    if wrong:
+        raise PilotageError(
+            f"samples of seeds {', '.join(map(str, wrong[:5]))} ({len(wrong)} of the batch) are "
+            f"not finite at {resolved.guidance.label()}: the network's output overflows there."
+        )
 
 
 def _nothing() -> None:

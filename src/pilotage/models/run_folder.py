@@ -1,4 +1,4 @@
-"""The run folder: where each file is, and the card that says what the run is.
+"""The run folder: where each file is, the card that says what the run is, and its weights.
 
 recipe.yaml         the card: format, recipe, data facts
 model.safetensors   the latest weights           ema.safetensors   their average
@@ -9,15 +9,18 @@ conditions/         the condition space, unless it is that of labels
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import torch
 import yaml
 from pydantic import Field
+from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
 from pilotage.settings import Settings, TrainingRecipe
-from pilotage.utils.files import write_text
+from pilotage.utils.files import file_hash, read_metadata, read_tensors, write_text
 from pilotage.version import __version__
 
 FORMAT = 2
@@ -119,6 +122,11 @@ def _parse(path: Path) -> dict[str, Any]:
     return content
 
 
+def trained(folder: Path) -> bool:
+    """Whether a run folder has weights."""
+    return bool(checkpoints(folder)) or (folder / "model.safetensors").exists()
+
+
 def state_folder(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step is."""
     return folder / "state" / f"step-{step:09d}"
@@ -132,3 +140,92 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
         if match:
             found.append((int(match[1]), path))
     return sorted(found)
+
+
+# --- weights -------------------------------------------------------------------------------------
+
+
+def stored_step(folder: Path, weights: str) -> int:
+    """The training step of a run's weights; a damaged run is refused whichever are wanted.
+
+    Raises:
+        PilotageError: if either weight file is missing or damaged.
+    """
+    steps = {name: _step(folder / f"{name}.safetensors") for name in ("model", "ema")}
+    return steps[weights]
+
+
+def _step(path: Path) -> int:
+    return int(read_metadata(path).get("step", 0))
+
+
+def weights_hash(folder: Path, weights: str = "ema") -> str:
+    """SHA-256 (hex) of a run's weight file."""
+    return file_hash(folder / f"{weights}.safetensors")
+
+
+def read_finite(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weight file.
+
+    Raises:
+        PilotageError: if the file is missing or damaged, or a number in it is NaN or infinite.
+    """
+    tensors = read_tensors(path)
+    wrong = not_finite(tensors)
+    if wrong is not None:
+        raise PilotageError(f"{path} is damaged: {wrong} has numbers that are not finite.")
+    return tensors
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that has NaN or infinity, or None."""
+    return next((name for name, x in tensors.items() if not bool(torch.isfinite(x).all())), None)
+
+
+def fill(network: nn.Module, path: Path) -> None:
+    """Put a file's tensors into a network.
+
+    Raises:
+        PilotageError: if they are not exactly the network's, or not finite.
+    """
+    tensors, own = read_finite(path), network.state_dict()
+    wrong = [n for n in own.keys() | tensors.keys() if _shape(own, n) != _shape(tensors, n)]
+    if wrong:
+        raise PilotageError(
+            f"{path} does not hold this run's weights: {', '.join(sorted(wrong)[:3])} "
+            f"({len(wrong)} in all) are missing, unknown or of another shape."
+        )
+    network.load_state_dict(tensors)
+
+
+def fill_from(network: nn.Module, path: Path, kept: dict[int, int]) -> None:
+    """Start a network from another run's weights.
+
+    Args:
+        network: any; its labels may be others than that run's.
+        path: a weight file of the run.
+        kept: labels of the network that the run has too, and their number there; the other rows
+            of the table of labels stay as they are.
+
+    Raises:
+        PilotageError: if any other tensor is missing, unknown or of another shape.
+    """
+    tensors, own = read_finite(path), network.state_dict()
+    tables = {name for name in own.keys() | tensors.keys() if name.endswith("label.weight")}
+    for name in tables:
+        old, new = tensors.pop(name, None), own.get(name)
+        if new is not None:
+            tensors[name] = table = new.clone()
+            if old is not None and old.shape[1:] == new.shape[1:]:
+                table[list(kept)] = old[list(kept.values())]
+    wrong = [n for n in own.keys() | tensors.keys() if _shape(own, n) != _shape(tensors, n)]
+    if wrong:
+        raise PilotageError(
+            f"start_from is {path.parent}: {', '.join(sorted(wrong)[:3])} ({len(wrong)} in all) of "
+            "its weights do not fit the recipe's network."
+        )
+    network.load_state_dict(tensors)
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
+    return tensors[name].shape if name in tensors else None

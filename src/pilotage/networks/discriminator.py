@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import class_settings, one_of, positive_int
 from pilotage.networks.embedding import DDGANEmbedding, check_classes, check_time_features
 from pilotage.networks.initial import NEARLY_ZERO, uniform_init
-from pilotage.networks.plan import Network, Plan
+from pilotage.networks.plan import Network, Plan, class_settings, one_of, positive_int
 from pilotage.networks.resampling import BINOMIAL, Resampling, resampling
 
 # of each block: the output's width, in units of the base width, and whether it halves the size

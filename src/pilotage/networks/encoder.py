@@ -14,12 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention, silu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.attention import split_heads
-from pilotage.networks.blocks import GroupNorm
-from pilotage.networks.checks import check_input, one_of, positive_int
+from pilotage.networks.blocks import GroupNorm, split_heads
 from pilotage.networks.embedding import TimeClassEmbedding
 from pilotage.networks.encoder_path import ADMPlan, middle, way_down, zero, zero_branches
-from pilotage.networks.plan import Network
+from pilotage.networks.plan import Network, check_input, one_of, positive_int
 
 POOLS = ("attention", "spatial", "spatial_v2", "adaptive")
 HIDDEN = 2048  # width of the spatial pools

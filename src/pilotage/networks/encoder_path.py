@@ -7,10 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
-from pilotage.networks.attention import Attention
-from pilotage.networks.blocks import Downsample, ResBlock, Stage, halve
-from pilotage.networks.checks import is_number, positive_int
-from pilotage.networks.plan import MultiscalePlan
+from pilotage.networks.blocks import Attention, Downsample, ResBlock, Stage, halve
+from pilotage.networks.plan import MultiscalePlan, is_number, positive_int
 
 HEAD_CHANNELS = 32  # where neither these nor the number of heads is given
 

@@ -7,11 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import check_input, positive_int
-from pilotage.networks.embedding import TimeClassEmbedding
-from pilotage.networks.fourier import with_fourier
+from pilotage.networks.embedding import TimeClassEmbedding, with_fourier
 from pilotage.networks.initial import uniform_init
-from pilotage.networks.plan import Network, Plan
+from pilotage.networks.plan import Network, Plan, check_input, positive_int
 from pilotage.networks.unet import UNetLayers, UNetPlan
 
 

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, silu
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import class_settings, positive_int
-from pilotage.networks.embedding import TimeClassEmbedding
-from pilotage.networks.fourier import check_fourier, input_channels, with_fourier
+from pilotage.networks.embedding import (
+    TimeClassEmbedding,
+    check_fourier,
+    input_channels,
+    with_fourier,
+)
 from pilotage.networks.latent_unet import check_latent
-from pilotage.networks.plan import Network, Plan
+from pilotage.networks.plan import Network, Plan, class_settings, positive_int
 
 _TIME_FEATURES = 32
 _SLOPE = 0.2

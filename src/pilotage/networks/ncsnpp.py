@@ -4,12 +4,11 @@ from torch import Tensor, nn
 
 from pilotage.errors import PilotageError
 from pilotage.networks.adaptive import Embeddings
-from pilotage.networks.checks import check_input
 from pilotage.networks.initial import uniform_init
 from pilotage.networks.latent_unet import LatentMapping, check_latent
 from pilotage.networks.ncsnpp_plan import NCSNppPlan
 from pilotage.networks.ncsnpp_stages import BlockStage, DownStage, Head, UpStage
-from pilotage.networks.plan import Network
+from pilotage.networks.plan import Network, check_input
 
 
 class NCSNpp(Network):

@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 from pilotage.errors import PilotageError
 from pilotage.networks.adaptive import AdaptiveBlock, Block, PixelAttention, Resample
-from pilotage.networks.checks import class_settings, one_of, positive_int
 from pilotage.networks.embedding import DDGANEmbedding, check_time_features
 from pilotage.networks.latent_unet import LatentPlan
-from pilotage.networks.plan import MultiscalePlan
+from pilotage.networks.plan import MultiscalePlan, class_settings, one_of, positive_int
 from pilotage.networks.resampling import BINOMIAL, DownConv, Resampling, UpConv, resampling
 
 _CHOICES = {

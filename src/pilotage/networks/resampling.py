@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad
 
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import is_number
 from pilotage.networks.initial import uniform_init
+from pilotage.networks.plan import is_number
 
 BINOMIAL = (1.0, 3.0, 3.0, 1.0)
 

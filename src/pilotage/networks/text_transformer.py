@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from pilotage.errors import PilotageError
-from pilotage.networks.attention import split_heads
-from pilotage.networks.checks import positive_int
-from pilotage.networks.plan import Network, Plan
+from pilotage.networks.blocks import split_heads
+from pilotage.networks.plan import Network, Plan, positive_int
 
 _WHOLE = (torch.int64, torch.int32)
 # About what a block adds at first: the order of words is lost beside that if they begin smaller.

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pilotage.errors import PilotageError
-from pilotage.networks.attention import Attention
-from pilotage.networks.checks import check_input
+from pilotage.networks.blocks import Attention
 from pilotage.networks.embedding import TimeTextEmbedding
+from pilotage.networks.plan import check_input
 from pilotage.networks.text_cond import EncodedText, TextCond
 from pilotage.networks.text_transformer import TextTransformer, TextTransformerPlan
 from pilotage.networks.unet import UNetLayers, UNetLayersPlan

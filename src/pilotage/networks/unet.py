@@ -9,8 +9,12 @@ from torch.nn.functional import silu
 
 from pilotage.errors import PilotageError
 from pilotage.networks.blocks import GroupNorm, Stage, Upsample, double
-from pilotage.networks.checks import check_input, class_settings, positive_int
-from pilotage.networks.embedding import TimeClassEmbedding
+from pilotage.networks.embedding import (
+    TimeClassEmbedding,
+    check_fourier,
+    input_channels,
+    with_fourier,
+)
 from pilotage.networks.encoder_path import (
     ADMPlan,
     check_split,
@@ -19,8 +23,7 @@ from pilotage.networks.encoder_path import (
     zero,
     zero_branches,
 )
-from pilotage.networks.fourier import check_fourier, input_channels, with_fourier
-from pilotage.networks.plan import Network
+from pilotage.networks.plan import Network, check_input, class_settings, positive_int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -202,7 +202,8 @@ class PromptSettings(SamplingSpec):
         None, description="Their step function; the base's if not given."
     )
     seeds: tuple[str, ...] = Field(
-        (), description="Numbers or ranges a:b, one image each; 8 per label or prompt by default."
+        (),
+        description="Numbers or ranges a:b, one each; 8 per given label or prompt by default.",
     )
     weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
     out: Path = Field(
@@ -270,5 +271,7 @@ class SampleSettings(PromptSettings):
     """Images from a run, and where they go."""
 
     labels: tuple[str, ...] = Field(
-        ("all",), description="all, class names or numbers; dealt to the images in turn."
+        (),
+        description="Class names or numbers, or all, dealt to the images in turn; the first 16 "
+        "classes, and about 16 images, by default.",
     )

@@ -10,8 +10,8 @@ from accelerate import PartialState
 from pilotage.errors import PilotageError
 from pilotage.models.classifier import Classifier, load_classifier
 from pilotage.models.model import Model, load_run
+from pilotage.models.run_folder import weights_hash
 from pilotage.models.sampling_spec import ResolvedSpec
-from pilotage.models.weights import weights_hash
 from pilotage.settings import SweepSettings
 from pilotage.settings.samplers import Sampler
 from pilotage.sweep.baselines import Table, write_bicubic, write_floor

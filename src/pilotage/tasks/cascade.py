@@ -1,26 +1,20 @@
 """Images to be made: by a model, or by several of which each enlarges what the one before made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from accelerate import PartialState
-from accelerate.utils import gather_object
-from torch import Tensor
-
 from pilotage.data import read_prompts
 from pilotage.errors import PilotageError
-from pilotage.models.classifier import Classifier
 from pilotage.models.conditioning import ConditionImages
 from pilotage.models.guidance_spec import CONVENTION
 from pilotage.models.model import Model
-from pilotage.models.sampling_spec import ResolvedSpec
-from pilotage.models.weights import weights_hash
+from pilotage.models.run_folder import weights_hash
+from pilotage.models.sampling_spec import Batch, ResolvedSpec
 from pilotage.settings import PromptSettings, SamplingSpec
 from pilotage.utils.files import file_hash
-from pilotage.utils.images import shape_text, to_arrays
+from pilotage.utils.images import shape_text
 from pilotage.utils.seeding import derived_seed
 from pilotage.version import __version__
 
@@ -33,20 +27,18 @@ class Cascade:
 
     Attributes:
         models: the model, or those of a cascade, in order.
-        conditions: a label or a caption per image.
+        conditions: a caption per image.
         seeds: one per image.
         spec: how the first model is sampled.
         up: how those that enlarge are.
-        classifier: that guides the first, or None.
         images: images that the first sees beside x, by their names; one for all.
     """
 
     models: tuple[Model, ...]
-    conditions: tuple[Any, ...]
+    conditions: tuple[str, ...]
     seeds: tuple[int, ...]
     spec: SamplingSpec
     up: SamplingSpec | None = None
-    classifier: Classifier | None = None
     images: ConditionImages = field(default_factory=ConditionImages)
 
     def check(self) -> ResolvedSpec:
@@ -69,33 +61,33 @@ class Cascade:
                     f"{shape_text(lower.shape[1:])}: they must be the same size."
                 )
             upper.levels(self._steps(upper))
-        return self.models[0].resolve(
-            self.conditions,
-            self.spec,
-            seeds=self.seeds,
-            classifier=self.classifier,
-            **self.images,
-        )
+        return self.models[0].resolve(self.conditions, self.spec, seeds=self.seeds, **self.images)
 
     @property
     def steps(self) -> int:
         """Sampling steps of a batch, over all models."""
         return sum(len(model.levels(self._steps(model))) for model in self.models)
 
-    def make(self, rows: Sequence[int], on_step: Callable[[], None]) -> Tensor:
-        """Some of the images in [−1, 1], at the size of the last model; on_step after each step."""
-        conditions, images = [self.conditions[k] for k in rows], self.images
-        for place, model in enumerate(self.models):
-            made = model.sample(
-                conditions,
-                self._spec(model),
-                seeds=[_seed_of(self.seeds[k], place) for k in rows],
-                classifier=None if place else self.classifier,
-                on_step=on_step,
-                **images,
-            )
-            images = ConditionImages(low_res=made)
-        return made
+    def stream(
+        self, resolved: ResolvedSpec, rows: Iterable[slice], on_step: Callable[[], None]
+    ) -> Iterator[Batch]:
+        """The images, at the size of the last model, batch by batch.
+
+        Args:
+            resolved: from :meth:`check`.
+            rows: some of ``resolved.batches()``.
+            on_step: called after every sampling step.
+        """
+        for part, images in self.models[0].stream(resolved, rows, on_step):
+            for place, model in enumerate(self.models[1:], 1):
+                images = model.sample(
+                    self.conditions[part],
+                    self._spec(model),
+                    seeds=[_seed_of(seed, place) for seed in self.seeds[part]],
+                    on_step=on_step,
+                    low_res=images,
+                )
+            yield Batch(part, images)
 
     def _spec(self, model: Model) -> SamplingSpec:
         return self.spec if self.up is None or model is self.models[0] else self.up
@@ -105,33 +97,11 @@ class Cascade:
 
 
 def _seed_of(seed: int, place: int) -> int:
-    """The seed of an image in one of a cascade's runs.
+    """The seed of an image in a run that enlarges.
 
     One seed would give a run that enlarges the very numbers that made what it enlarges.
     """
-    return derived_seed(seed, "cascade", place) % 2**32 if place else seed
-
-
-def own_batches(rows: Sequence[int], size: int, state: PartialState) -> list[Sequence[int]]:
-    """This process's batches of rows; whole batches are dealt, so that images are the same."""
-    batches = [rows[k : k + size] for k in range(0, len(rows), size)]
-    return batches[state.process_index :: state.num_processes]
-
-
-def gathered(own: Sequence[tuple[int, np.ndarray]], state: PartialState) -> np.ndarray:
-    """All images (N, H, W, C), or points (N, D), in order; whole on every process.
-
-    Args:
-        own: this process's batches, each after the number of its first row.
-        state: of the processes.
-    """
-    parts = gather_object(list(own)) if state.num_processes > 1 else own
-    return np.concatenate([part for _, part in sorted(parts, key=lambda part: part[0])])
-
-
-def as_arrays(batch: Tensor) -> np.ndarray:
-    """Images as uint8 (N, H, W, C), points (N, D) as they are."""
-    return batch.cpu().numpy() if batch.ndim == 2 else to_arrays(batch)
+    return derived_seed(seed, "cascade", place) % 2**32
 
 
 def prompted(

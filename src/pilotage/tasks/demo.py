@@ -16,7 +16,8 @@ from pilotage.recipes import PRESETS
 from pilotage.report import write_report
 from pilotage.settings import GridSettings
 from pilotage.tasks.studies import sweep_runs, train_run
-from pilotage.utils.files import whole_file, write_text
+from pilotage.utils.drawing import figure
+from pilotage.utils.files import write_text
 from pilotage.utils.images import GAP, displayable, enlarged, save_grid, tile, to_arrays
 from pilotage.utils.progress import sampling_bar
 
@@ -161,17 +162,14 @@ def _title(row: Row) -> str:
 
 def save_overview(rows: list[Row], classes: tuple[str, ...], path: Path) -> None:
     """Two images of each class at every w, one panel per sampler, the same seeds throughout."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.7), dpi=130, layout="constrained")
-    figure.suptitle("Classifier-free guidance on 8x8 digits: what the strength w does", fontsize=12)
-    panels = figure.subplots(1, len(SAMPLERS), squeeze=False)[0]
-    for panel, sampler in zip(panels, SAMPLERS, strict=True):
-        shown = [row for row in rows if row.sampler == sampler]
-        images = np.concatenate([row.images[: 2 * len(classes)] for row in shown])
-        _draw_panel(panel, images, classes, shown)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png")
+    title = "Classifier-free guidance on 8x8 digits: what the strength w does"
+    with figure(path, figsize=(11, 4.7), dpi=130, layout="constrained") as drawn:
+        drawn.suptitle(title, fontsize=12)
+        panels = drawn.subplots(1, len(SAMPLERS), squeeze=False)[0]
+        for panel, sampler in zip(panels, SAMPLERS, strict=True):
+            shown = [row for row in rows if row.sampler == sampler]
+            images = np.concatenate([row.images[: 2 * len(classes)] for row in shown])
+            _draw_panel(panel, images, classes, shown)
 
 
 def _draw_panel(panel: Any, images: np.ndarray, classes: tuple[str, ...], rows: list[Row]) -> None:

@@ -18,7 +18,7 @@ def inpaint(settings: InpaintSettings) -> None:
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    check_out(settings.out, goes_on=True)
+    check_out(settings.out)
     state = process_state()
     (run,) = load_models(settings, state, captions=True)
     if not run.card.recipe.inpaint:

@@ -27,6 +27,7 @@ from pilotage.sweep.table import Row
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import write_text
 from pilotage.utils.images import from_uint8, shape_text
+from pilotage.utils.memory import bounded_memory
 from pilotage.version import __version__
 
 PARTS = ("bits_per_dimension", "prior", "reconstruction", "diffusion")
@@ -200,8 +201,11 @@ def _batch(
 ) -> dict[str, np.ndarray]:
     x = from_uint8(images.batch(rows).to(run.device))
     noise = SeededNoise([settings.seed * 2**20 + int(k) for k in rows], run.shape, run.device)
-    with torch.no_grad():
+    with torch.no_grad(), bounded_memory("likelihood", "a smaller --batch-size needs less"):
         found = measure(x, noise, cond)
+    for part, values in found.items():
+        if not bool(torch.isfinite(values).all()):
+            raise PilotageError(f"{part} of images {rows[0]} to {rows[-1]} is not finite.")
     return {part: values.double().cpu().numpy() for part, values in found.items()}
 
 

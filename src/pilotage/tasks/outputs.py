@@ -3,7 +3,8 @@
 import json
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,20 +12,22 @@ import numpy as np
 from accelerate import PartialState
 
 from pilotage.errors import PilotageError
+from pilotage.models.sampling_spec import Batch
+from pilotage.utils.distributed import gathered, own_share
 from pilotage.utils.files import remove_leftovers, write_text
-from pilotage.utils.images import save_grid, save_npz, save_png, save_scatter
+from pilotage.utils.images import as_arrays, save_grid, save_npz, save_png, save_scatter
+from pilotage.utils.progress import sampling_bar
 
 RECORD = "samples.json"
 
 OTHER_ENDINGS = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".pt", ".zip"}
 
 
-def check_out(out: Path, goes_on: bool = False) -> None:
+def check_out(out: Path) -> None:
     """Refuse a name that cannot be written to.
 
     Args:
         out: a grid (.png), arrays (.npz) or a folder (any other name).
-        goes_on: whether a folder may hold something already.
 
     Raises:
         PilotageError: saying why.
@@ -43,8 +46,6 @@ def check_out(out: Path, goes_on: bool = False) -> None:
         raise PilotageError(
             f"out is {out}: that name asks for {kind}, but something else is there."
         )
-    if out.is_dir() and any(out.iterdir()) and not goes_on:
-        raise PilotageError(f"out is {out}: the folder is not empty, and nothing is overwritten.")
 
 
 class Grid(NamedTuple):
@@ -54,11 +55,13 @@ class Grid(NamedTuple):
         columns: images in a row.
         names: heads of the columns.
         title: above all.
+        below: what stands below each image.
     """
 
     columns: int
     names: Sequence[str] = ()
     title: str = ""
+    below: Sequence[str] = ()
 
 
 def prompt_grid(captions: Sequence[str]) -> Grid:
@@ -76,59 +79,122 @@ def _broken(caption: str, width: int = 14) -> str:
     return "\n".join(textwrap.wrap(caption, width)) or "(empty)"
 
 
-def write_all(
-    images: np.ndarray,
-    out: Path,
-    arrays: Mapping[str, np.ndarray],
-    grid: Grid,
-    stems: Sequence[str],
-) -> Path:
-    """Images or points by the name given; where the record of them belongs.
+@dataclass(frozen=True)
+class Output:
+    """Where samples go, and what is written with them.
 
-    Args:
-        images: uint8 (N, H, W, C), or points (N, D).
-        out: a grid (.png), arrays (.npz) or a folder of PNGs.
+    Attributes:
+        path: a grid (.png), arrays (.npz) or a folder of PNGs.
+        record: how they were made, for a JSON file next to them.
         arrays: what each was made of, (N,), for an .npz.
         grid: how they stand in a .png.
         stems: names of single PNGs.
+        noun: what they are.
     """
+
+    path: Path
+    record: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    grid: Grid
+    stems: Sequence[str]
+    noun: str = "images"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether all go into one file."""
+        return self.path.suffix.lower() in (".png", ".npz")
+
+    @property
+    def record_path(self) -> Path:
+        """Where the record belongs."""
+        if self.is_file:
+            return self.path.with_name(f"{self.path.name}.json")
+        return self.path / RECORD
+
+
+Stream = Callable[[Sequence[slice], Callable[[], None]], Iterable[Batch]]
+
+
+def deliver(
+    stream: Stream, batches: Sequence[slice], steps: int, output: Output, state: PartialState
+) -> None:
+    """Sample all batches and write them, on all processes.
+
+    Into a folder every image is written as soon as it is made; a rerun of the same request makes
+    those that are missing.
+
+    Args:
+        stream: samples some of the batches, and calls its second argument after every step.
+        batches: rows of the images.
+        steps: sampling steps of a batch.
+        output: where they go.
+        state: of the processes.
+
+    Raises:
+        PilotageError: if a folder holds something else, before anything is sampled.
+    """
+    count = len(output.stems)
+    missing = list(range(count)) if output.is_file else open_folder(output, state)
+    absent = set(missing)
+    own = own_share([rows for rows in batches if absent & {*_numbers(rows)}], state)
+    with sampling_bar(len(own) * steps, state.is_main_process) as on_step:
+        made = ((batch.rows, as_arrays(batch.images)) for batch in stream(own, on_step))
+        if output.is_file:
+            parts = gathered([(rows.start, images) for rows, images in made], state)
+        else:
+            for rows, images in made:
+                _save_missing(output, absent, rows, images)
+    if state.is_main_process:
+        if output.is_file:
+            _write_file(np.concatenate(parts), output)
+            write_record(output.record_path, output.record)
+        rest = "" if len(missing) == count else f" ({len(missing)} made now)"
+        settings = f"their settings in {output.record_path}"
+        print(f"{count} {output.noun} in {output.path}{rest}, {settings}")
+    state.wait_for_everyone()
+
+
+def _numbers(rows: slice) -> range:
+    return range(rows.start, rows.stop)
+
+
+def _save_missing(output: Output, absent: set[int], rows: slice, images: np.ndarray) -> None:
+    for row, image in zip(_numbers(rows), images, strict=True):
+        if row in absent:
+            save_png(image, output.path / f"{output.stems[row]}.png")
+
+
+def _write_file(samples: np.ndarray, output: Output) -> None:
+    """Images uint8 (N, H, W, C), or points (N, D), as the one file that its name says."""
+    out, grid = output.path, output.grid
     out.parent.mkdir(parents=True, exist_ok=True)
-    points, ending = images.ndim == 2, out.suffix.lower()
-    if ending == ".npz":
-        save_npz(out, **{"points" if points else "images": images}, **arrays)
-    elif points:
-        save_scatter(images, out, grid.title)
-    elif ending == ".png":
-        save_grid(images, out, grid.columns, column_names=grid.names, title=grid.title)
+    if out.suffix.lower() == ".npz":
+        save_npz(out, **{output.noun: samples}, **output.arrays)
+    elif samples.ndim == 2:
+        save_scatter(samples, out, grid.title)
     else:
-        out.mkdir(exist_ok=True)
-        for image, stem in zip(images, stems, strict=True):
-            save_png(image, out / f"{stem}.png")
-        return out / RECORD
-    return out.with_name(f"{out.name}.json")
+        save_grid(samples, out, grid.columns, grid.names, title=grid.title, names=grid.below)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """How images were made, as JSON."""
+    """Write how images were made, as JSON."""
     text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
     write_text(path, text + "\n")
 
 
-def open_folder(
-    folder: Path, names: list[str], record: Mapping[str, Any], state: PartialState
-) -> list[int]:
-    """The rows whose images are not there yet.
+def open_folder(output: Output, state: PartialState) -> list[int]:
+    """The rows whose images are missing in a folder, which from now on has the record.
 
     Raises:
         PilotageError: if the folder holds something else, or images that were made otherwise.
     """
-    beside = folder / RECORD
-    told = json.loads(json.dumps(record, default=str))
-    if beside.is_file():
-        if json.loads(beside.read_text(encoding="utf-8")) != told:
+    folder, record = output.path, json.loads(json.dumps(output.record, default=str))
+    if output.record_path.is_file():
+        earlier = json.loads(output.record_path.read_text(encoding="utf-8"))
+        if {**earlier, "batch_size": None} != {**record, "batch_size": None}:
             raise PilotageError(
-                f"out is {folder}: its images were asked for in another way ({beside}); give "
-                "another folder."
+                f"out is {folder}: its images were made with other settings "
+                f"({output.record_path}); give another folder."
             )
     elif folder.is_dir() and any(folder.iterdir()):
         raise PilotageError(
@@ -138,6 +204,6 @@ def open_folder(
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
-        write_record(beside, told)
+        write_record(output.record_path, record)
     state.wait_for_everyone()
-    return [k for k, name in enumerate(names) if not (folder / name).is_file()]
+    return [k for k, stem in enumerate(output.stems) if not (folder / f"{stem}.png").is_file()]

@@ -1,6 +1,8 @@
 """``pilotage sample``: images from a run, or a cascade of runs, into files."""
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,44 +14,29 @@ from pilotage.models.conditioning import ConditionImages
 from pilotage.models.model import Model, load_run
 from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import PromptSettings, SampleSettings
-from pilotage.tasks.cascade import (
-    Cascade,
-    as_arrays,
-    gathered,
-    own_batches,
-    prompt_record,
-    prompted,
-)
 from pilotage.tasks.inputs import read_image
-from pilotage.tasks.outputs import (
-    Grid,
-    check_out,
-    open_folder,
-    prompt_grid,
-    write_all,
-    write_record,
-)
+from pilotage.tasks.outputs import Grid, Output, check_out, deliver, prompt_grid
 from pilotage.utils.distributed import process_state
-from pilotage.utils.images import save_png
-from pilotage.utils.progress import sampling_bar
 from pilotage.version import __version__
 
 IMAGES_PER_LABEL = 8
+COLUMNS = 32  # of classes
+FEW = 16  # classes and images where neither labels nor seeds are given
 
 
 def sample_images(settings: SampleSettings) -> None:
-    """Sample what the command asks for; the main process writes it.
+    """Sample what the command requests; the main process writes it.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    check_out(settings.out, goes_on=True)
+    check_out(settings.out)
     state = process_state()
     models = load_models(settings, state, captions=bool(settings.cascade))
     if models[0].conditioner.noun != "captions":
-        _sample_labels(settings, models[0], state)
+        sample_labels(settings, models[0], state)
         return
-    if settings.labels != ("all",):
+    if settings.labels:
         raise PilotageError(f"labels is {settings.labels}: the run reads captions; give a prompt.")
     images = ConditionImages()
     if settings.low_res is not None:
@@ -71,100 +58,88 @@ def load_models(settings: PromptSettings, state: PartialState, captions: bool) -
     return models
 
 
-def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) -> None:
+def sample_labels(settings: SampleSettings, model: Model, state: PartialState) -> None:
+    """Sample images, or points, of classes.
+
+    Raises:
+        PilotageError: for bad input, before anything is sampled or written.
+    """
     if settings.for_captions or settings.low_res:
         raise PilotageError(
             f"run is {settings.run_folder}: it has labels, so prompt, prompts, negative and "
             "low_res mean nothing to it; give labels."
         )
-    check_out(settings.out)
     points = model.card.data.points
     if points and settings.out.suffix.lower() not in (".png", ".npz"):
         raise PilotageError(f"out is {settings.out}: points go to a .png (a plot) or an .npz.")
     guide = None
     if settings.classifier is not None:
         guide = load_classifier(settings.classifier, device=state.device)
-    labels = model.conditioner_with(guide).values(settings.labels)
-    seeds = settings.seed_numbers or list(range(IMAGES_PER_LABEL * len(labels)))
+    labels, seeds = _dealt(settings, model.conditioner_with(guide).values(settings.labels or "all"))
     dealt = [labels[k % len(labels)] for k in range(max(len(seeds), len(labels)))]
-    cascade = Cascade((model,), tuple(dealt), tuple(seeds), settings.spec, classifier=guide)
-    resolved = cascade.check()
-    images = _make(cascade, range(len(seeds)), state)
-    if state.is_main_process:
-        columns = min(len(images), _columns(len(images), len(labels)))
-        names = (
-            [resolved.classes[k] for k in resolved.conditions[:columns]] if resolved.classes else ()
-        )
-        title = f"{resolved.guidance.label()}, {resolved.steps} {resolved.sampler.name} steps"
-        told = {"labels": np.array(resolved.conditions), "seeds": np.array(resolved.seeds)}
-        record = _record(resolved, model, settings)
-        what = f"{len(images)} {'points' if points else 'images'}"
-        stems = [
+    resolved = model.resolve(dealt, settings.spec, seeds=seeds, classifier=guide)
+    output = Output(
+        path=settings.out,
+        record=_record(resolved, model, settings),
+        arrays={"labels": np.array(resolved.conditions), "seeds": np.array(resolved.seeds)},
+        grid=_grid(resolved, len(labels), points),
+        stems=[
             f"{k:06d}-seed{seed}-label{label}"
             for k, (seed, label) in enumerate(zip(resolved.seeds, resolved.conditions, strict=True))
-        ]
-        grid = Grid(columns, names, f"{len(images)} points" if points else title)
-        beside = write_all(images, settings.out, told, grid, stems)
-        write_record(beside, record)
-        print(f"{what} in {settings.out}, their settings in {beside}")
-    state.wait_for_everyone()
+        ],
+        noun="points" if points else "images",
+    )
+    deliver(partial(model.stream, resolved), resolved.batches(), resolved.steps, output, state)
+
+
+def _dealt(settings: SampleSettings, labels: list[Any]) -> tuple[list[Any], Sequence[int]]:
+    """The labels that are shown, and the seeds of all images."""
+    seeds: Sequence[int] = settings.seed_numbers
+    if settings.labels:
+        return labels, seeds or range(IMAGES_PER_LABEL * len(labels))
+    shown = labels[: min(FEW, len(seeds) or FEW)]
+    return shown, seeds or range(len(shown) * math.ceil(FEW / len(shown)))
 
 
 def sample_prompts(
     settings: PromptSettings, models: list[Model], images: ConditionImages, state: PartialState
 ) -> None:
-    """Make what prompts ask for.
-
-    Into a folder, every image is written as soon as it is made, and the same command goes on.
+    """Sample images of prompts.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
+    from pilotage.tasks.cascade import prompt_record, prompted
+
     if settings.classifier is not None:
         raise PilotageError("classifier is given: a run on captions is guided by captions only.")
     cascade = prompted(settings, models, settings.seed_numbers, images)
-    cascade.check()
-    record, out = prompt_record(cascade, settings), settings.out
-    if out.suffix.lower() in (".png", ".npz"):
-        made = _make(cascade, range(len(cascade.seeds)), state)
-        missing = len(made)
-        if state.is_main_process:
-            told = {"captions": np.array(cascade.conditions), "seeds": np.array(cascade.seeds)}
-            beside = write_all(made, out, told, prompt_grid(cascade.conditions), ())
-            write_record(beside, record)
-    else:
-        missing = _into_folder(cascade, settings, record, state)
-    state.wait_for_everyone()
-    if state.is_main_process:
-        print(f"{len(cascade.seeds)} images in {out} ({missing} made now)")
+    resolved = cascade.check()
+    captions, seeds = cascade.conditions, cascade.seeds
+    output = Output(
+        path=settings.out,
+        record=prompt_record(cascade, settings),
+        arrays={"captions": np.array(captions), "seeds": np.array(seeds)},
+        grid=prompt_grid(captions),
+        stems=[f"{k:06d}-seed{seed}" for k, seed in enumerate(seeds)],
+    )
+    stream = partial(cascade.stream, resolved)
+    deliver(stream, resolved.batches(), cascade.steps, output, state)
 
 
-def _into_folder(
-    cascade: Cascade, settings: PromptSettings, record: dict[str, Any], state: PartialState
-) -> int:
-    """Write every image as it is made, those that are not there yet; how many these were."""
-    names = [f"{k:06d}-seed{seed}.png" for k, seed in enumerate(cascade.seeds)]
-    missing = open_folder(settings.out, names, record, state)
-    batches = own_batches(missing, settings.batch_size, state)
-    with sampling_bar(len(batches) * cascade.steps, state.is_main_process) as on_step:
-        for rows in batches:
-            images = as_arrays(cascade.make(rows, on_step))
-            for row, image in zip(rows, images, strict=True):
-                save_png(image, settings.out / names[row])
-    return len(missing)
+def _grid(resolved: ResolvedSpec, labels: int, points: bool) -> Grid:
+    """Columns of classes, a multiple of them that makes the grid about square.
 
-
-def _make(cascade: Cascade, rows: range, state: PartialState) -> np.ndarray:
-    """All images, of which each process makes some batches."""
-    batches = own_batches(rows, cascade.spec.batch_size, state)
-    with sampling_bar(len(batches) * cascade.steps, state.is_main_process) as on_step:
-        own = [(part[0], as_arrays(cascade.make(part, on_step))) for part in batches]
-    return gathered(own, state)
-
-
-def _columns(count: int, labels: int) -> int:
-    """Columns of a grid: a multiple of the labels that makes it about square, one row at least."""
-    return labels * max(1, round(math.sqrt(count) / labels))
+    Where there are too many classes for columns, each image has its class below it.
+    """
+    count = len(resolved.seeds)
+    title = f"{resolved.guidance.label()}, {resolved.steps} {resolved.sampler.name} steps"
+    title = f"{count} points" if points else title
+    names = [resolved.classes[k] for k in resolved.conditions] if resolved.classes else []
+    if labels > COLUMNS:
+        return Grid(min(count, FEW), title=title, below=names)
+    columns = min(count, labels * max(1, round(math.sqrt(count) / labels)))
+    return Grid(columns, names[:columns], title)
 
 
 def _record(resolved: ResolvedSpec, model: Model, settings: SampleSettings) -> dict[str, Any]:

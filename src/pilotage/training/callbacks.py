@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pilotage.conditions import Labels, Space
 from pilotage.data import LabelledData, PointData
 from pilotage.metrics.modes import gaussian_modes
-from pilotage.models.build import build_classifier, build_schedule
+from pilotage.models.build import ClassifierBuilder, build_schedule
 from pilotage.models.data import OwnData
 from pilotage.models.model import Model
 from pilotage.models.run_folder import Card
@@ -29,7 +29,7 @@ from pilotage.training.health import (
     plot_levels,
     warnings,
 )
-from pilotage.training.log import append_line
+from pilotage.training.log import append_line, logged_steps
 from pilotage.training.trainer import StepRecord, Training
 from pilotage.utils.files import write_text
 from pilotage.utils.images import save_grid, save_scatter, to_arrays
@@ -103,11 +103,20 @@ class Shown:
         self.run, self.spec = run, spec or SamplingSpec()
         self.every: int = run.card.recipe.sample_every
 
-    def __call__(self, training: Training, record: StepRecord) -> None:
-        """Look, on the main process."""
+    def __call__(self, training: Training, record: StepRecord | None = None) -> None:
+        """Look, on the main process; what cannot be shown is said, and training goes on."""
         if training.accelerator.is_main_process:
-            self.look(training)
+            try:
+                self.look(training)
+            except Exception as error:  # whatever fails to draw: the training must not be lost
+                self.run.say(f"step {training.step} could not be shown: {error}")
         training.accelerator.wait_for_everyone()
+
+    def missed(self, training: Training) -> bool:
+        """Whether the step of a resumed training should have been shown, but was not."""
+        step, last = training.step, training.recipe.steps
+        due = step > 0 and (step == last or step % self.every == 0)
+        return due and step not in logged_steps(self.run.out / f"{self.name}.jsonl")
 
     def look(self, training: Training) -> None:
         """Measure and draw."""
@@ -269,7 +278,7 @@ class NoiseLevels(Shown):
         data, recipe, device = self.run.shown, self.run.card.recipe, training.accelerator.device
         x, labels = reader(data, self.run.space)(np.arange(min(LEVEL_IMAGES, len(data))))
         with evaluated(training.ema.module) as network:
-            classifier = build_classifier(network, recipe)
+            classifier = ClassifierBuilder().around(self.run.card, network)
             schedule = build_schedule(recipe)
             return measure_levels(
                 classifier, schedule, scaled(x.to(device)), labels.to(device), recipe.seed

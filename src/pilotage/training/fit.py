@@ -1,6 +1,7 @@
 """Training into a run folder: start or go on, log, checkpoint, show samples."""
 
 import importlib.util
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from filecmp import dircmp
@@ -24,11 +25,12 @@ from pilotage.models.run_folder import (
     Card,
     checkpoints,
     read_card,
+    trained,
     write_card,
 )
 from pilotage.settings import TrainingRecipe, conflict
 from pilotage.training.batches import Batches, reader
-from pilotage.training.callbacks import Callback, Run, evaluated
+from pilotage.training.callbacks import Callback, Run, Shown, evaluated
 from pilotage.training.log import MetricsLog, forget_after
 from pilotage.training.state import publish, restore_newest, save, set_aside_newer, start
 from pilotage.training.tasks import TASKS, task_of
@@ -36,6 +38,11 @@ from pilotage.training.trainer import StepRecord, Training, train
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import only_writer, remove_leftovers, whole_folder
 from pilotage.utils.images import shape_text
+from pilotage.utils.memory import bounded_memory
+
+TRAINING_REMEDY = (
+    "a smaller --batch-size or --size, a larger --accumulate, or a smaller network needs less"
+)
 
 
 class Own(NamedTuple):
@@ -99,8 +106,12 @@ def fit(
     called = [*task.callbacks(run), *callbacks]
     with _prepared_folder(run, training, called):
         say(_headline(run, training))
+        missed = [shown for shown in called if isinstance(shown, Shown) and shown.missed(training)]
+        accelerator.wait_for_everyone()  # all have seen what is missing
+        for shown in missed:
+            shown(training)
         log = MetricsLog(run.out, recipe.log_every, accelerator)
-        for record in train(training, turns, batches):
+        for record in _within_memory(train(training, turns, batches)):
             stopped = _any_process(accelerator, stop())
             last = record.step == recipe.steps
             log.add(record)
@@ -115,6 +126,16 @@ def fit(
                 break
         accelerator.wait_for_everyone()
         accelerator.end_training()
+
+
+def _within_memory(records: Iterator[StepRecord]) -> Iterator[StepRecord]:
+    """The same records, and one sentence if memory runs out in a step."""
+    while True:
+        with bounded_memory("training", TRAINING_REMEDY):
+            record = next(records, None)
+        if record is None:
+            return
+        yield record
 
 
 def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
@@ -230,16 +251,18 @@ def _silent(_: str) -> None:
 def _check_folder(run: Run) -> None:
     """Refuse a folder that is something else, or a run of other settings or data."""
     out, card = run.out, run.card
-    if (out / "recipe.yaml").exists():
+    found = checkpoints(out)
+    if (out / "recipe.yaml").exists() and trained(out):
         _check_same(run, read_card(out))
+    elif (out / "recipe.yaml").exists():
+        read_card(out)  # nothing was trained yet, so the recipe is free
     elif out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
         raise PilotageError(f"out is {out}: it exists, but is neither empty nor a run folder.")
-    found = checkpoints(out)
     if found and found[-1][0] > card.recipe.steps:
         raise PilotageError(
             f"steps is {card.recipe.steps}: the run in {out} has already done {found[-1][0]}."
         )
-    if not found and (out / "model.safetensors").exists():
+    if not found and trained(out):
         raise PilotageError(
             f"out is {out}: it has weights but no checkpoint in state/ to go on from, and training "
             "from the start would replace them."
@@ -268,6 +291,8 @@ def _prepared_folder(run: Run, training: Training, called: Sequence[Callback]) -
                 publish(checkpoint, out)
             for name in (MetricsLog.name, *(callback.name for callback in called)):
                 forget_after(out / f"{name}.jsonl", training.step)
+            if checkpoint is None and (out / CONDITIONS).exists():
+                shutil.rmtree(out / CONDITIONS)  # of a recipe that was never trained
             if not isinstance(run.space, Labels) and not (out / CONDITIONS).exists():
                 with whole_folder(out / CONDITIONS) as folder:
                     run.space.save(folder)

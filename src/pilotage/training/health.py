@@ -16,6 +16,7 @@ from pilotage.data import LabelledData
 from pilotage.diffusion import NoisyClassifier, Schedule
 from pilotage.diffusion.logsnr import diffuse
 from pilotage.training.batches import scaled
+from pilotage.utils.drawing import figure
 from pilotage.utils.seeding import derived_generator
 
 COMPARED_IMAGES = 2000
@@ -204,15 +205,13 @@ def _calibration_error(confidence: Tensor, right: Tensor) -> float:
 
 def plot_levels(levels: list[Level], classes: int, path: Path, title: str) -> None:
     """Accuracy, confidence and calibration error against λ, with chance as a line."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
     lams = [level.lam for level in levels]
-    axes.plot(lams, [level.accuracy for level in levels], "o-", label="accuracy")
-    axes.plot(lams, [level.confidence for level in levels], "s--", label="confidence")
-    axes.plot(lams, [level.calibration_error for level in levels], "x:", label="calibration error")
-    axes.axhline(1 / classes, color="0.7", linewidth=1, label="chance")
-    axes.set(xlabel="lam, log signal-to-noise ratio", ylim=(0, 1.02), title=title)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=110)
+    with figure(path, dpi=110, figsize=(6, 3.6), layout="constrained") as drawn:
+        axes = drawn.subplots()
+        axes.plot(lams, [level.accuracy for level in levels], "o-", label="accuracy")
+        axes.plot(lams, [level.confidence for level in levels], "s--", label="confidence")
+        errors = [level.calibration_error for level in levels]
+        axes.plot(lams, errors, "x:", label="calibration error")
+        axes.axhline(1 / classes, color="0.7", linewidth=1, label="chance")
+        axes.set(xlabel="lam, log signal-to-noise ratio", ylim=(0, 1.02), title=title)
+        axes.legend(frameon=False)

@@ -17,6 +17,11 @@ def append_line(path: Path, content: Mapping[str, Any]) -> None:
         file.write(json.dumps(content) + "\n")
 
 
+def logged_steps(path: Path) -> set[float]:
+    """The steps that the lines of a file tell of."""
+    return {_step_of(line) for line in path.read_text().splitlines()} if path.exists() else set()
+
+
 def forget_after(path: Path, step: int) -> None:
     """Drop half-written lines, and those of steps that a killed run will take again."""
     if path.exists():

@@ -4,18 +4,33 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from pilotage.errors import PilotageError
-from pilotage.models.run_folder import Card, checkpoints, read_card, state_folder
-from pilotage.models.weights import fill, fill_from
+from pilotage.models.run_folder import (
+    Card,
+    checkpoints,
+    fill,
+    fill_from,
+    not_finite,
+    read_card,
+    state_folder,
+)
 from pilotage.training.learner import Learner, Trainable, average
 from pilotage.training.tasks import task_of
-from pilotage.training.trainer import Training
-from pilotage.utils.files import read_tensors, whole_file, whole_folder, write_tensors, write_text
+from pilotage.training.trainer import Training, TrainingDivergedError
+from pilotage.utils.files import (
+    content_hash,
+    read_tensors,
+    whole_file,
+    whole_folder,
+    write_tensors,
+    write_text,
+)
 
 KEPT_CHECKPOINTS = 2
 DISCRIMINATOR = "discriminator.safetensors"
@@ -90,17 +105,31 @@ def restore(training: Training, checkpoint: Path) -> None:
     Raises:
         PilotageError: naming the file that is damaged.
     """
-    try:
-        state = json.loads((checkpoint / "state.json").read_text())
-        step, updates = int(state["step"]), int(state["ema_updates"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PilotageError(f"{checkpoint / 'state.json'} is damaged ({error!r}).") from None
+    state = _read_state(checkpoint)
     fill(training.ema.module, checkpoint / "ema.safetensors")
     for learner in training.learners:
         fill(learner.network, checkpoint / f"{learner.name}.safetensors")
         _load_optimizer(learner, checkpoint / _optimizer_file(learner))
-    training.ema.n_averaged.fill_(updates)
-    training.step = step
+    training.ema.n_averaged.fill_(state["ema_updates"])
+    training.told = {name: float(value) for name, value in state.get("told", {}).items()}
+    training.step = state["step"]
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    """What ``state.json`` has, checked; that of earlier versions has no checksum."""
+    path = checkpoint / "state.json"
+    try:
+        state = json.loads(path.read_text())
+        checksum = state.pop("sha256", None)
+        if checksum not in (None, content_hash({}, state)):
+            raise ValueError("it no longer holds what was written")
+        if state_folder(Path(), int(state["step"])).name != checkpoint.name:
+            raise ValueError(f"it is of step {state['step']}")
+        int(state["ema_updates"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PilotageError(f"{path} is damaged ({error}).") from None
+    found: dict[str, Any] = state
+    return found
 
 
 def set_aside_newer(out: Path, step: int) -> None:
@@ -111,7 +140,12 @@ def set_aside_newer(out: Path, step: int) -> None:
 
 
 def save(training: Training, out: Path) -> None:
-    """One checkpoint: complete under its name, or not there; then the run's public weights."""
+    """Write one checkpoint, complete under its name or not there; then the public weights.
+
+    Raises:
+        TrainingDivergedError: if a weight is no longer finite; nothing is written.
+    """
+    _check_finite(training)
     if training.accelerator.is_main_process:
         checkpoint = state_folder(out, training.step)
         if not checkpoint.exists():
@@ -121,6 +155,17 @@ def save(training: Training, out: Path) -> None:
         for _, old in checkpoints(out)[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
     training.accelerator.wait_for_everyone()
+
+
+def _check_finite(training: Training) -> None:
+    networks = {learner.name: learner.network for learner in training.learners}
+    for name, network in {**networks, "ema": training.ema.module}.items():
+        wrong = not_finite(network.state_dict())
+        if wrong is not None:
+            raise TrainingDivergedError(
+                f"training diverged at step {training.step}: the weights {wrong} ({name}) are no "
+                "longer finite; the checkpoint before it, if any, stands."
+            )
 
 
 def publish(checkpoint: Path, out: Path) -> None:
@@ -138,8 +183,13 @@ def _write(training: Training, folder: Path) -> None:
         weights = learner.network.state_dict()
         write_tensors(folder / f"{learner.name}.safetensors", weights, step=step)
         write_tensors(folder / _optimizer_file(learner), _optimizer_tensors(learner), step=step)
-    state = {"step": training.step, "ema_updates": int(training.ema.n_averaged)}
-    write_text(folder / "state.json", json.dumps(state))
+    state = {
+        "step": training.step,
+        "ema_updates": int(training.ema.n_averaged),
+        "told": training.told,
+    }
+    text = json.dumps({**state, "sha256": content_hash({}, state)})
+    write_text(folder / "state.json", text)
 
 
 def _optimizer_file(learner: Learner) -> str:

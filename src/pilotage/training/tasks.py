@@ -3,7 +3,7 @@
 A recipe names its kind (``recipe.task``), and ``TASKS`` has the task of each; what the networks
 minimise is named by ``recipe.objective``, in ``OBJECTIVES``. A new kind of training is one more
 task, a new objective one more entry. How models are built and sampled is in
-:mod:`pilotage.models.builders`.
+:mod:`pilotage.models.build`.
 """
 
 import math
@@ -22,16 +22,18 @@ from pilotage.conditions import (
 )
 from pilotage.data import LabelledData, PointData
 from pilotage.diffusion import Schedule
+from pilotage.diffusion.latent import NetworkDiscriminator
 from pilotage.errors import PilotageError
 from pilotage.models.build import (
+    at_most_all,
     build_discriminator,
-    build_discriminator_network,
+    builder_of,
     few_steps,
+    gan_time,
     known_classes,
     schedule_of,
 )
-from pilotage.models.builders import builder_of
-from pilotage.models.run_folder import CONDITIONS, Card, read_card
+from pilotage.models.run_folder import CONDITIONS, Card, read_card, trained
 from pilotage.objectives import Denoising, Hybrid
 from pilotage.objectives.classification import Classification
 from pilotage.objectives.conditioned import ImageConditionedDenoising
@@ -51,6 +53,7 @@ from pilotage.training.learner import Trainable
 from pilotage.training.trainer import Objective, Training, Turn
 from pilotage.utils.distributed import process_device
 
+GRID_STEPS = 32  # of the grids of samples
 LOGIT_LIMITS = {"real_logit": 1e4, "fake_logit": 1e4}  # softplus has long been flat there
 
 
@@ -141,7 +144,7 @@ class Task:
     def spec(self, recipe: Any) -> SamplingSpec:
         """How the grids are sampled: with w = 1, or what the run's dropping rate has trained."""
         w = {0.0: 0.0, 1.0: -1.0}.get(recipe.p_uncond, 1.0)
-        return SamplingSpec(w=w, steps=32, sampler=DDIM())
+        return SamplingSpec(w=w, steps=at_most_all(GRID_STEPS, recipe), sampler=DDIM())
 
     def callbacks(self, run: Run) -> list[Callback]:
         """What the run shows while it trains."""
@@ -169,7 +172,7 @@ class CaptionedTask(Task):
         It is the run's own, else that of the run whose weights it starts from, else that of the
         encoder, the file or the captions given.
         """
-        if (out / CONDITIONS).exists():
+        if (out / CONDITIONS).exists() and trained(out):
             return load_space(out / CONDITIONS)
         if recipe.start_from is not None:
             return _space_of(Path(recipe.start_from), recipe)
@@ -203,7 +206,8 @@ class GanTask(Task):
 
     def models(self, card: Card, network: nn.Module | None = None) -> dict[str, Trainable]:
         """The generator, then the discriminator."""
-        judge = build_discriminator(build_discriminator_network(card), card.recipe)
+        opponent = build_discriminator(card)
+        judge = NetworkDiscriminator(opponent, gan_time(opponent, card.recipe))
         return {**super().models(card, network), "discriminator": judge}
 
     def learning_rate(self, recipe: Any, name: str) -> float:

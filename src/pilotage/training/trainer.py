@@ -75,7 +75,7 @@ class Training:
         ema: the average of the main network.
         random_layers: whether networks draw random numbers as they are called, as dropout does.
         step: steps done.
-        told: the newest mean of every term that was logged since the start of this process.
+        told: the newest mean of every term that was logged.
     """
 
     def __init__(

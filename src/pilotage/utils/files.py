@@ -1,6 +1,7 @@
 """Files that are either whole or absent, tensors that are never unpickled, and the cache."""
 
 import hashlib
+import json
 import os
 import shutil
 import warnings
@@ -8,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pilotage.errors import PilotageError
+
+CONTENT = "content_sha256"  # in the metadata of our safetensors files
 
 
 @contextmanager
@@ -74,10 +78,24 @@ def read_text(path: str | Path, what: str) -> str:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) -> None:
-    """A safetensors file, whole or not at all, with strings as its metadata."""
+    """Write a safetensors file, whole or not at all, with strings as its metadata.
+
+    Its metadata also has the SHA-256 of all that it holds, which :func:`read_tensors` checks.
+    """
+    flat = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+        save_file(flat, temporary, {**metadata, CONTENT: content_hash(flat, metadata)})
         temporary.chmod(0o666 & ~_umask())  # as any other file, not for its owner only
+
+
+def content_hash(tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> str:
+    """SHA-256 (hex) of named tensors and of facts about them, which JSON can write."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(flat.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _umask() -> int:
@@ -90,11 +108,15 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     """All tensors of a safetensors file.
 
     Raises:
-        PilotageError: if the file is missing, cut short, or not safetensors (a pickle, say: nothing
-            is ever unpickled).
+        PilotageError: if the file is missing, cut short, not safetensors (a pickle, say: nothing
+            is ever unpickled), or not as it was written.
     """
     with _opened(path, device) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        metadata = dict(file.metadata() or {})
+    if CONTENT in metadata and metadata.pop(CONTENT) != content_hash(found, metadata):
+        raise PilotageError(f"{path} is damaged: it no longer holds what was written.")
+    return found
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from pilotage.utils.drawing import figure
 from pilotage.utils.files import whole_file
 
 
@@ -26,6 +27,11 @@ def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 def to_arrays(images: Float[Tensor, "N C H W"]) -> np.ndarray:
     """uint8 arrays (N, H, W, C)."""
     return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def as_arrays(samples: Float[Tensor, "N *shape"]) -> np.ndarray:
+    """Images as uint8 (N, H, W, C); points (N, D) as they are."""
+    return samples.cpu().numpy() if samples.ndim == 2 else to_arrays(samples)
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -59,17 +65,29 @@ def save_npz(path: Path, **arrays: np.ndarray) -> None:
 
 GAP = 3
 DPI = 160
+LARGEST = 8000  # pixels of a picture, wide or high
+LONGEST = 24  # letters of a name
 LETTER, LINE = 0.055, 0.13  # inches that a letter and a line of small print take
 
 
-def tile(images: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
-    """Images (N, H, W, C), row by row, as one picture with a white gap between neighbours."""
+def shortened(name: str, most: int = LONGEST) -> str:
+    """A name whose lines have at most so many letters."""
+    lines = name.split("\n")
+    return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in lines)
+
+
+def tile(images: np.ndarray, columns: int, gap: int = GAP, below: int | None = None) -> np.ndarray:
+    """Images (N, H, W, C), row by row, as one picture with a white gap between neighbours.
+
+    With ``below``, so many rows of pixels are white below every image, those of the last row too.
+    """
     count, height, width, channels = images.shape
-    rows = math.ceil(count / columns)
-    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    rows, foot = math.ceil(count / columns), gap if below is None else below
+    end = gap if foot == gap else 0
+    shape = (rows * (height + foot) - end, columns * (width + gap) - gap, channels)
     picture = np.full(shape, 255, dtype=np.uint8)
     for k, image in enumerate(images):
-        top, left = k // columns * (height + gap), k % columns * (width + gap)
+        top, left = k // columns * (height + foot), k % columns * (width + gap)
         picture[top : top + height, left : left + width] = image
     return picture
 
@@ -95,54 +113,58 @@ def save_grid(
     column_names: Sequence[str] = (),
     row_names: Sequence[str] = (),
     title: str = "",
+    names: Sequence[str] = (),
 ) -> None:
-    """Images (N, H, W, C), row by row, as one labelled PNG; small images are enlarged smoothly.
+    """Write images (N, H, W, C), row by row, as one labelled PNG; small ones enlarged smoothly.
 
-    Columns are at least as wide as their names, and a title is broken into lines that fit.
+    Columns are at least as wide as their names, which are shortened, and a title is broken into
+    lines that fit. The picture is at most ``LARGEST`` pixels wide and high.
+
+    Args:
+        images: uint8.
+        path: of the PNG.
+        columns: images in a row.
+        column_names: above the columns.
+        row_names: left of the rows.
+        title: above all.
+        names: below each image.
     """
-    from matplotlib.figure import Figure
-
     images = enlarged(images)
-    height, width = (n + GAP for n in images.shape[1:3])
-    picture = tile(images, columns)
-    lines = [name.split("\n") for name in column_names] or [[""]]
+    column_names, names = ([shortened(name) for name in said] for said in (column_names, names))
+    lines = [name.split("\n") for name in [*column_names, *names]] or [[""]]
     widest = LETTER * max(len(line) + 2 for name in lines for line in name)
+    width = images.shape[2] + GAP
     scale = max(0.4, width / DPI, widest) / width  # inches per pixel; large images keep their size
+    below = GAP + (round(LINE / scale) if names else 0)
+    height = images.shape[1] + below
+    picture = tile(images, columns, below=below)
     across = picture.shape[1] * scale + 0.9
     title = textwrap.fill(title, max(20, int(across / LETTER)))
     more = max(map(len, lines)) - 1 + title.count("\n")
     size = (across, picture.shape[0] * scale + 0.6 + LINE * more)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0, labelsize=7, top=False, labeltop=True, labelbottom=False)
-    axis.set_xticks([width * (k + 0.5) for k in range(len(column_names))], column_names)
-    axis.set_yticks([height * (k + 0.5) for k in range(len(row_names))], row_names)
-    axis.set_title(title, fontsize=8)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png")
+    dpi = min(DPI, LARGEST / max(size))
+    with figure(path, figsize=size, dpi=dpi, layout="constrained") as drawn:
+        axis = drawn.subplots()
+        axis.imshow(displayable(picture), cmap="gray", vmin=0, vmax=255)
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0, labelsize=7, top=False, labeltop=True, labelbottom=False)
+        axis.set_xticks([width * (k + 0.5) for k in range(len(column_names))], column_names)
+        axis.set_yticks([height * (k + 0.5) for k in range(len(row_names))], row_names)
+        axis.set_title(title, fontsize=8)
+        for k, name in enumerate(names):
+            foot = k // columns * height + images.shape[1]
+            axis.text(width * (k % columns + 0.5), foot, name, fontsize=6, ha="center", va="top")
 
 
 def save_scatter(
     points: np.ndarray, path: Path, title: str, real: np.ndarray | None = None
 ) -> None:
     """The first two coordinates of points (N, D) as a PNG, real ones in grey behind them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for cloud, colour, name in ((real, "0.8", "data"), (points, "C0", "samples")):
-        if cloud is not None:
-            axes.scatter(
-                cloud[:, 0],
-                cloud[:, min(1, cloud.shape[1] - 1)],
-                s=2,
-                color=colour,
-                linewidths=0,
-                label=name,
-            )
-    axes.set(title=title, aspect="equal")
-    figure.legend(frameon=False, loc="outside lower center", ncols=2, markerscale=3)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    with figure(path, dpi=110, figsize=(4.4, 4.4), layout="constrained") as drawn:
+        axes = drawn.subplots()
+        for cloud, colour, name in ((real, "0.8", "data"), (points, "C0", "samples")):
+            if cloud is not None:
+                second = cloud[:, min(1, cloud.shape[1] - 1)]
+                axes.scatter(cloud[:, 0], second, s=2, color=colour, linewidths=0, label=name)
+        axes.set(title=title, aspect="equal")
+        drawn.legend(frameon=False, loc="outside lower center", ncols=2, markerscale=3)

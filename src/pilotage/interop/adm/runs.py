@@ -19,8 +19,7 @@ from pilotage.interop.imported_run import (
     write_run,
 )
 from pilotage.models.build import Scheduled
-from pilotage.models.run_folder import IMPORTED, Card, read_card
-from pilotage.models.weights import fill
+from pilotage.models.run_folder import IMPORTED, Card, fill, read_card
 from pilotage.networks import UNet, UNetEncoder
 from pilotage.settings import (
     ClassifierRecipe,

@@ -20,8 +20,7 @@ from pilotage.interop.foreign_weights import (
     read_weights,
 )
 from pilotage.networks import EncoderPlan, UNet, UNetEncoder, UNetPlan
-from pilotage.networks.attention import Attention
-from pilotage.networks.blocks import Downsample, ResBlock, Upsample
+from pilotage.networks.blocks import Attention, Downsample, ResBlock, Upsample
 from pilotage.networks.unet import UNetLayers
 
 

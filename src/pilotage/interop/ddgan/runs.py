@@ -18,9 +18,8 @@ from pilotage.interop.imported_run import (
     with_preset,
     write_run,
 )
-from pilotage.models.build import build_discriminator_network, few_steps
-from pilotage.models.run_folder import IMPORTED, Card
-from pilotage.models.weights import fill
+from pilotage.models.build import build_discriminator, few_steps
+from pilotage.models.run_folder import IMPORTED, Card, fill
 from pilotage.networks.discriminator import Discriminator
 from pilotage.networks.ncsnpp import NCSNpp
 from pilotage.settings import (
@@ -63,7 +62,7 @@ def import_ddgan(settings: ImportDdganSettings) -> Card:
         write_run(folder, card, generator)
         if discriminator is not None:
             write_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), step="0")
-            fill(build_discriminator_network(card), folder / DISCRIMINATOR)
+            fill(build_discriminator(card), folder / DISCRIMINATOR)
     return card
 
 

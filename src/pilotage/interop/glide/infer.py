@@ -10,7 +10,7 @@ from pilotage.errors import PilotageError
 from pilotage.interop.adm.infer import Evidence, infer_config, is_classifier
 from pilotage.interop.adm.published import unet_settings
 from pilotage.interop.foreign_weights import check_known
-from pilotage.networks.checks import positive_int
+from pilotage.networks.plan import positive_int
 
 _UNET_FLAGS = ("heads", "head_channels", "heads_up", "dropout", "num_res_blocks")
 _TEXT_FLAGS = ("text_heads", "in_channels")

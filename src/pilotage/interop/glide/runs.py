@@ -10,6 +10,7 @@ from pilotage.interop.glide.published import PUBLISHED_GLIDE, glide_recipe
 from pilotage.interop.glide.tensors import load_text_unet
 from pilotage.interop.glide.tokenizer import glide_tokenizer
 from pilotage.interop.imported_run import (
+    built_network,
     check_free,
     check_preset,
     imported_data,
@@ -18,7 +19,7 @@ from pilotage.interop.imported_run import (
     with_preset,
     write_run,
 )
-from pilotage.models.build import build_schedule, build_text_network
+from pilotage.models.build import build_schedule
 from pilotage.models.run_folder import CONDITIONS, Card
 from pilotage.networks.text_unet import TextUNet
 from pilotage.settings import ImportGlideSettings, TextRecipe, TextUNetSettings
@@ -69,7 +70,8 @@ def _published_settings(recipe: TextRecipe, size: tuple[int, int]) -> dict[str, 
     """The settings of a published network."""
     data = imported_data((3, *size), vocabulary=recipe.vocabulary)
     with torch.device("meta"):
-        return build_text_network(Card(recipe, data)).settings
+        network: Any = built_network(Card(recipe, data))
+    return dict(network.settings)
 
 
 def _recipe(network: TextUNet, settings: ImportGlideSettings, size: tuple[int, int]) -> TextRecipe:

@@ -26,7 +26,7 @@ from pilotage.interop.foreign_weights import (
     read_weights,
 )
 from pilotage.interop.glide.infer import text_unet_settings
-from pilotage.networks.attention import Attention
+from pilotage.networks.blocks import Attention
 from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 
 

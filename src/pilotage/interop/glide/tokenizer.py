@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pilotage.conditions import ByteLevelBPE
 from pilotage.errors import PilotageError
-from pilotage.networks.checks import positive_int
+from pilotage.networks.plan import positive_int
 
 END_OF_TEXT = "<|endoftext|>"
 

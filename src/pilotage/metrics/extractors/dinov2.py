@@ -12,13 +12,13 @@ from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.extractor import (
     Extractor,
     check_images,
-    content_hash,
     exact_convolutions,
     pick_device,
     three_channels,
     to_array,
 )
 from pilotage.metrics.features import Features
+from pilotage.utils.files import content_hash
 
 DEFAULT_MODEL = "facebook/dinov2-base"
 SIDE = 224

@@ -1,9 +1,7 @@
 """What every extractor gives, and how its content hash and its cache folder come about."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,21 +80,6 @@ class Extractor(ABC):
 def batches(count: int) -> Iterator[NDArray[np.int64]]:
     """Row numbers from 0 to count − 1, at most `BATCH` at a time."""
     return (np.arange(k, min(k + BATCH, count)) for k in range(0, count, BATCH))
-
-
-def content_hash(tensors: Mapping[str, Tensor], preprocessing: Mapping[str, object]) -> str:
-    """SHA-256 (hex) of named tensors and of what is done to an image before they see it."""
-    digest = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -27,7 +27,6 @@ from pilotage.metrics.extractors.extractor import (
     batches,
     cache_folder,
     check_images,
-    content_hash,
     exact_convolutions,
     one_at_a_time,
     pick_device,
@@ -37,7 +36,13 @@ from pilotage.metrics.extractors.rotations import NAME as ROTATIONS
 from pilotage.metrics.extractors.rotations import turned
 from pilotage.metrics.extractors.small_resnet import Classifier
 from pilotage.metrics.features import Features, present
-from pilotage.utils.files import read_metadata, read_tensors, write_tensors, write_text
+from pilotage.utils.files import (
+    content_hash,
+    read_metadata,
+    read_tensors,
+    write_tensors,
+    write_text,
+)
 from pilotage.utils.images import from_uint8
 from pilotage.utils.seeding import derived_generator, derived_seed
 

@@ -26,14 +26,13 @@ from pilotage.metrics.extractors.extractor import (
     cache_folder,
     check_images,
     exact_convolutions,
-    file_hash,
     one_at_a_time,
     pick_device,
     three_channels,
     to_array,
 )
 from pilotage.metrics.features import Features
-from pilotage.utils.files import whole_file
+from pilotage.utils.files import file_hash, whole_file
 
 INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_URL = (
