@@ -31,8 +31,8 @@ from pilotage.metrics.manifold import (
 )
 from pilotage.metrics.modes import GaussianCoverage, ModeCoverage, gaussian_modes, mode_coverage
 from pilotage.metrics.moments import Moments
-from pilotage.metrics.registry import METRICS, Metric, Number, Options, compare, register
-from pilotage.metrics.standard_errors import standard_error
+from pilotage.metrics.registry import METRICS, Metric, Options, compare, register, row_parts
+from pilotage.metrics.standard_errors import Measured, paired_error, standard_error
 
 __all__ = [
     "METRICS",
@@ -41,10 +41,10 @@ __all__ = [
     "GaussianCoverage",
     "InceptionScore",
     "KernelDistance",
+    "Measured",
     "Metric",
     "ModeCoverage",
     "Moments",
-    "Number",
     "Options",
     "PrecisionRecall",
     "Sample",
@@ -58,8 +58,10 @@ __all__ = [
     "kernel_distance",
     "mmd2",
     "mode_coverage",
+    "paired_error",
     "precision_recall",
     "register",
+    "row_parts",
     "squared_radii",
     "standard_error",
 ]

@@ -12,10 +12,10 @@ covariances without full rank need no regularisation.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats, matrix, same_dims
@@ -158,21 +158,43 @@ def _variance(data: Side, own: Moments, other: Moments) -> float:
     """Variance of the distance due to one set: that of the mean of φ; none of one held fixed."""
     if isinstance(data, Moments):
         return 0.0
-    shift = 2 * (own.mean - other.mean)
-    bend = np.eye(own.dims) - _transport(own.covariance, other.covariance)
     if _is_groups(data):
+        shift, bend = _derivative(own, other)
         parts = [part for part in data if part.count]
         phi = np.array([_influence(part, own, shift, bend) for part in parts])
         shares = np.array([part.count for part in parts]) / own.count
         # each group's mean of φ, whose mean over all is 0; the weights allow for unequal groups
         return float(np.sum((shares * phi) ** 2) * len(parts) / (len(parts) - 1))
-    rows = np.asarray(data)
+    phi = _phi(np.asarray(data), own, other)
+    return float(np.var(phi, ddof=1) / len(phi))
+
+
+def frechet_influence(real: Moments, fake: ArrayLike) -> Floats:
+    """φ(x) of `frechet_standard_error` at each sample (M,), but for a constant.
+
+    Args:
+        real: moments of the real set.
+        fake: features (M, D).
+    """
+    rows = matrix(fake, "fake")
+    same_dims(real.dims, rows.shape[1])
+    return _phi(rows, Moments.of(rows), real)
+
+
+def _derivative(own: Moments, other: Moments) -> tuple[Floats, Floats]:
+    """2 (μ−μ'), and I − T."""
+    transport = _transport(own.covariance, other.covariance)
+    return 2 * (own.mean - other.mean), np.eye(own.dims) - transport
+
+
+def _phi(rows: NDArray[Any], own: Moments, other: Moments) -> Floats:
+    shift, bend = _derivative(own, other)
     phi = np.empty(len(rows))
     for start in range(0, len(rows), _ROWS):
         centred = rows[start : start + _ROWS] - own.mean
         phi[start : start + _ROWS] = centred @ shift
         phi[start : start + _ROWS] += np.einsum("nd,nd->n", centred @ bend, centred)
-    return float(np.var(phi, ddof=1) / len(phi))
+    return phi
 
 
 def _influence(part: Moments, own: Moments, shift: Floats, bend: Floats) -> float:

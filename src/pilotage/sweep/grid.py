@@ -7,7 +7,7 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from pilotage.metrics import Sample, compare, join
+from pilotage.metrics import Sample, compare, join, row_parts
 from pilotage.models.model import Model
 from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
@@ -59,7 +59,7 @@ def sweep(
         if state.is_main_process:
             metrics = compare(cell.evaluator.real, sample, force=settings.force)
             row = cell.row | {
-                "metrics": {name: list(pair) for name, pair in metrics.items()},
+                **row_parts(metrics),
                 "network_calls": cell.network_calls,
                 "seconds": round(time.perf_counter() - begin, 3),
                 "preview": _save_preview(cell, preview),

@@ -10,7 +10,7 @@ import torch
 from pilotage.data import LabelledData, load_data
 from pilotage.data.points import PointData
 from pilotage.errors import PilotageError
-from pilotage.metrics import Number, compare, gaussian_modes, join
+from pilotage.metrics import Measured, compare, gaussian_modes, join
 from pilotage.metrics.features import Array, PerSample
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
@@ -48,7 +48,7 @@ def _row(
     settings: EvaluateSettings,
     name: str,
     count: int,
-    metrics: dict[str, Number],
+    metrics: dict[str, Measured],
     manifest: Row,
 ) -> Row:
     """The row of some images or points, written where it is wanted."""
@@ -68,10 +68,10 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
         points = _read_npz(Path(name), "points", np.float32, 2)[0]
     found = gaussian_modes(points, train.modes.means, train.modes.std)
     share = found.within * (1 - found.within) / max(1, len(points) - 1)
-    metrics: dict[str, Number] = {
-        "modes": (found.hit, None),
-        "within_3_std": (found.within, share**0.5),
-        "modes_kl": (found.kl, None),
+    metrics: dict[str, Measured] = {
+        "modes": Measured(found.hit),
+        "within_3_std": Measured(found.within, share**0.5),
+        "modes_kl": Measured(found.kl),
     }
     manifest = {"reference": {"data": settings.data, "hash": train.fingerprint}}
     return _row(settings, name, len(points), metrics, manifest)
