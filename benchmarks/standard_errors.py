@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from run import publish
 
-from pilotage.metrics import Features, Sample, compare, paired_error, registry
+from pilotage.metrics import Features, Sample, compare, inception_score, paired_error, registry
 from pilotage.metrics.manifold import _Set
 
 CLASSES, SPATIAL = 10, 12
@@ -112,6 +112,24 @@ def simulate(
     return {name: _found(name, rows) for name, found in rows[0][0].items() if found.replicates}
 
 
+def earlier(world: World, count: int, draws: int, found: dict[str, Found], in_turn: bool) -> str:
+    """A sentence on the errors of rows without replicates, over the true ones."""
+    real = len(world.real.clipped)
+    binomial = {
+        name: np.sqrt(found[name].value * (1 - found[name].value) / real) / found[name].true
+        for name in ("recall", "coverage")
+    }
+    splits = min(10, max(2, count // registry.IMAGES_PER_SPLIT))
+    samples = (world.draw(count, (0.0,), in_turn)[0] for _ in range(draws))
+    scores = [inception_score(x.features.logits, splits, shuffle_seed=0).std for x in samples]
+    split = size(scores) / splits**0.5 / found["inception_score"].true
+    return (
+        "Rows without replicates have binomial errors over the real images for recall and "
+        f"coverage, {binomial['recall']:.2f} and {binomial['coverage']:.2f} of the true ones here, "
+        f"and the spread over {splits} splits for the Inception score, {split:.2f} of it.\n"
+    )
+
+
 def _found(name: str, rows: list) -> Found:
     values, errors = (np.array([[w[name][k] for w in row] for row in rows]) for k in (0, 1))
     true, ratio = spread(values[:, 0]), size(errors[:, 0]) / spread(values[:, 0])
@@ -161,7 +179,8 @@ def main(
     )
     for in_turn in (True, False):
         for count in counts:
-            found = simulate(World(real, dims), count, draws, ws=(0.0, 0.3), in_turn=in_turn)
+            world = World(real, dims)
+            found = simulate(world, count, draws, ws=(0.0, 0.3), in_turn=in_turn)
             labels = "in turn, as in a sweep" if in_turn else "drawn, and not known"
             text += f"\n## {count} samples, labels {labels}\n\n"
             text += (
@@ -170,6 +189,7 @@ def main(
             for name, row in found.items():
                 ratios = " | ".join(f"{x:.2f}" for x in row[2:])
                 text += f"| {name} | {row.value:.4g} | {row.true:.2g} | {ratios} |\n"
+            text += "\n" + earlier(world, count, draws, found, in_turn)
     publish(text, out)
 
 
