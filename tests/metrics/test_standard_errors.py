@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pilotage.metrics import METRICS, Measured, compare, row_parts
+from pilotage.errors import PilotageError
+from pilotage.metrics import (
+    METRICS,
+    Measured,
+    Moments,
+    compare,
+    frechet_distance,
+    frechet_influence,
+    row_parts,
+)
 from pilotage.metrics.standard_errors import (
     from_groups,
     from_halves,
@@ -121,3 +130,48 @@ def test_small_and_collapsed_samples_have_numbers_all_the_same(simulation, count
         errors = [x.error for x in found.values() if x.error is not None]
         assert np.isfinite(errors).all()
         assert (found["recall"].error is None) == (count < 8)
+
+
+# --- the Fréchet distance ------------------------------------------------------------------------
+
+
+def draw(seed, count=400, dims=16, shift=1.0, scale=1.2):
+    return shift / np.sqrt(dims) + scale * np.random.default_rng(seed).standard_normal(
+        (count, dims)
+    )
+
+
+REAL = np.random.default_rng(77).standard_normal((1000, 16))
+
+
+def frechet_ratio(**settings):
+    """The error of the Fréchet distance over the true one."""
+    real = Moments.of(REAL)
+    fakes = [draw(seed, **settings) for seed in range(100)]
+    true = np.std([frechet_distance(real, fake) for fake in fakes], ddof=1)
+    found = [from_influence(frechet_influence(real, fake)).error for fake in fakes]
+    return np.sqrt(np.mean(np.square(found))) / true
+
+
+@pytest.mark.parametrize("settings", [{}, {"scale": 0.7}, {"shift": 3.0}])
+def test_the_error_of_the_frechet_distance(settings):
+    assert 0.8 < frechet_ratio(**settings) < 1.25
+
+
+def test_the_error_of_the_frechet_distance_is_on_the_safe_side_at_the_floor():
+    assert 1 < frechet_ratio(shift=0.0, scale=1.0) < 1.6
+
+
+def test_the_influence_is_that_of_leaving_a_sample_out():
+    real, fake = Moments.of(REAL), draw(3)
+    left = [frechet_distance(real, np.delete(fake, i, axis=0)) for i in range(400)]
+    phi, moves = frechet_influence(real, fake), -399 * np.array(left)
+    assert np.corrcoef(phi, moves)[0, 1] > 0.99
+    assert np.std(moves) == pytest.approx(np.std(phi), rel=0.05)
+
+
+def test_refusals():
+    with pytest.raises(PilotageError, match="real has 16 features and fake has 3"):
+        frechet_influence(REAL, draw(0)[:, :3])
+    with pytest.raises(PilotageError, match="at least 2"):
+        frechet_influence(REAL, draw(0)[:1])
