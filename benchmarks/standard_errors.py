@@ -153,7 +153,7 @@ def size(values: Sequence[float] | np.ndarray) -> float:
 
 def main(
     out: Path | None = None,
-    draws: int = 200,
+    draws: int = 100,
     counts: tuple[int, ...] = (200, 1000),
     real: int = 5000,
     dims: int = 16,

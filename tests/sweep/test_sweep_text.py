@@ -1,4 +1,4 @@
-"""Sweeps of runs on captions: what is asked for, and what the images have right of it."""
+"""Sweeps of runs on captions: their prompts, and what the images have right of it."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from pilotage.report.grouping import arrange
 from pilotage.report.read import read_sources
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.baselines import bicubic
-from pilotage.sweep.eval_prompts import ask
+from pilotage.sweep.eval_prompts import eval_prompts
 from pilotage.sweep.per_sample import (
     attribute_scores,
     caption_diversity,
@@ -286,12 +286,12 @@ def test_training_captions_where_nothing_is_held_out(beside, held_out):
     data, said = load_shapes(16, count=4, held_out=HELD)[0], []
     empty = ShapesData(16, 0, held_out=True)
     run = load_run(beside)
-    asked = ask(run, range(6), "mine", data, empty, said.append)
+    asked = eval_prompts(run, range(6), "mine", data, empty, said.append)
     assert asked.captions == data.captions + data.captions[:2]
     assert asked.decides["captions"]["split"] == "train"
     assert asked.different == 4
     assert "data is mine: nothing is held out" in said[0]
-    other = ask(run, range(6), "mine", data, held_out, said.append)
+    other = eval_prompts(run, range(6), "mine", data, held_out, said.append)
     assert other.decides["captions"]["hash"] != asked.decides["captions"]["hash"]
     assert len(said) == 1
 
@@ -299,14 +299,15 @@ def test_training_captions_where_nothing_is_held_out(beside, held_out):
 def test_each_image_has_boxes_of_its_seed(beside, held_out):
     run = load_run(beside)
     one, other = (
-        ask(run, seeds, "x", held_out, held_out, print) for seeds in (range(6), range(2, 8))
+        eval_prompts(run, seeds, "x", held_out, held_out, print)
+        for seeds in (range(6), range(2, 8))
     )
-    masks, others = one.beside["known_mask"], other.beside["known_mask"]
+    masks, others = one.condition["known_mask"], other.condition["known_mask"]
     assert torch.equal(masks[2:], others[:4])
     assert len({mask.numpy().tobytes() for mask in masks}) == 6
     real = from_uint8(held_out.batch(range(6)))
-    assert torch.equal(one.beside["known"], real * masks)
-    assert torch.equal(one.beside["low_res"], shrunk(real, (8, 8)))
+    assert torch.equal(one.condition["known"], real * masks)
+    assert torch.equal(one.condition["low_res"], shrunk(real, (8, 8)))
 
 
 def test_no_classifier_guides_captions(base, tmp_path, monkeypatch, capsys):
