@@ -1,4 +1,4 @@
-"""Metrics: features → statistics → number, with a standard error beside it.
+"""Metrics: features → statistics → number, with a standard error.
 
 The functions are of arrays with one row per image, (N, D); where the features came from is the
 business of ``pilotage.metrics.extractors``. All arithmetic is float64, and NumPy is all that is

@@ -29,7 +29,7 @@ def inception_score(
     """exp E_x KL(p(y|x) ‖ p(y)), the mean over splits of the set.
 
     p(y) is the mean of p(y|x) within the split, so small splits score lower: state both the number
-    of samples and the splits beside the score. Two customs are in use: torch-fidelity's
+    of samples and the splits with the score. Two customs are in use: torch-fidelity's
     (``splits=10, by="number", shuffle_seed=2020``) and that of guided-diffusion's evaluator
     (``splits=5000, by="size"``, in order, the last split being what is left).
 

@@ -8,7 +8,7 @@ bound of the distance. A comparison that this bound leaves open, such as those w
 duplicates, is decided by Σ(a−b)² of the two rows as they came. So the answer does not depend on the
 block size, the order of the arguments or the library behind the product.
 
-**Memory.** Beside its input and a float64 copy of both sets, 8 D (N + M) bytes, a call works in
+**Memory.** Besides its input and a float64 copy of both sets, 8 D (N + M) bytes, a call works in
 ``BLOCK_BYTES`` (256 MiB), whatever N and M: a block is as many whole rows of the distance matrix as
 fit at 24 bytes per entry (at least one row). 50,000 × 50,000 at D = 2048 takes
 1.6 GB of copies and 0.27 GB of blocks, in place of 20 GB per distance matrix.

@@ -78,7 +78,7 @@ class Metric:
         label: what it is called in reports; its name in words if not given.
         inception_label: what it is called in the features of the standard Inception network, where
             published numbers are. In all others the label is followed by the features' name.
-        table: of the papers' main numbers, of what captions ask for, or of further numbers.
+        table: of the papers' main numbers, of how far captions are met, or of further numbers.
         column: its place in that table; metrics without one follow in the order of the registry.
     """
 

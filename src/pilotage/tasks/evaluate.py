@@ -22,7 +22,7 @@ BATCH = 256
 
 
 def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> Row:
-    """Measure images against the training images of a data set; the row, also written if asked.
+    """Measure images against the training images of a data set; the row, also written to ``out``.
 
     Raises:
         PilotageError: for bad input, before anything is measured.
@@ -100,7 +100,7 @@ def _scores(given: Given) -> PerSample | None:
 
 
 def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
-    """The images that are asked for."""
+    """The images to be measured."""
     if settings.images == "real":
         if not len(held_out):
             raise PilotageError("images is 'real': this data has no held-out images.")
@@ -108,10 +108,10 @@ def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
         return Given("real", images, held_out.labels, held_out.captions)
     path = Path(settings.images)
     if path.suffix == ".npz":
-        arrays, told = _read_npz(path, "images", np.uint8, 4)
-        captions = told["captions"].astype(str).tolist() if "captions" in told else None
+        arrays, others = _read_npz(path, "images", np.uint8, 4)
+        captions = others["captions"].astype(str).tolist() if "captions" in others else None
         images = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-        return Given(str(path), images, told.get("labels"), captions)
+        return Given(str(path), images, others.get("labels"), captions)
     folder, _ = load_data(
         path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
     )
