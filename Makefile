@@ -26,6 +26,7 @@ bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/run.py --out results/benchmarks.md
 	$(BIN)/python benchmarks/metrics.py --large --out results/benchmarks-metrics.md
+	$(BIN)/python benchmarks/standard_errors.py --out results/standard_errors.md
 	$(BIN)/python benchmarks/measuring.py --out results/benchmarks-sweep.md
 	$(BIN)/python benchmarks/unet.py --out results/benchmarks-unet.md
 	$(BIN)/python benchmarks/objectives.py --out results/benchmarks-objectives.md

@@ -24,6 +24,7 @@ from run import compare, publish, table
 from torch import Tensor, nn
 
 from pilotage.cli.main import main as pilotage
+from pilotage.metrics import Measured
 from pilotage.networks import UNet
 from pilotage.sweep.table import read_rows, table_path
 
@@ -57,7 +58,9 @@ class Sweeps:
 
     def without_numbers(self) -> None:
         """The same, but nothing is computed from the features."""
-        with mock.patch("pilotage.sweep.grid.compare", return_value={"frechet": (0.0, 0.0)}):
+        with mock.patch(
+            "pilotage.sweep.grid.compare", return_value={"frechet": Measured(0.0, 0.0)}
+        ):
             self.whole()
 
     def process(self) -> None:

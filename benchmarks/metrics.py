@@ -22,8 +22,15 @@ from run import Row, compare, publish, table
 from scipy import linalg
 from scipy.spatial.distance import cdist
 
-from pilotage.metrics import Moments, frechet_distance, precision_recall
-from pilotage.metrics.manifold import BLOCK_BYTES
+from pilotage.metrics import (
+    Moments,
+    density_coverage,
+    frechet_distance,
+    precision_recall,
+)
+from pilotage.metrics.frechet import frechet_influence
+from pilotage.metrics.manifold import BLOCK_BYTES, neighbours
+from pilotage.metrics.standard_errors import groups_of, halves_of
 
 
 def features(count: int, dims: int, seed: int) -> np.ndarray:
@@ -93,6 +100,37 @@ def manifold_rows(count: int, dims: int, rounds: int) -> list[Row]:
     return rows
 
 
+def error_rows(counts: tuple[int, int], dims: int, rounds: int) -> list[Row]:
+    """What standard errors add: the numbers with all that these take, against the numbers alone."""
+    real, fake = (features(count, dims, seed) for seed, count in enumerate(counts))
+    moments, size = Moments.of(real), f"{counts[0]} x {counts[1]}, {dims} dims"
+    answers = []
+
+    def with_parts() -> None:
+        found = neighbours(real, fake, groups_of(len(fake)), halves_of(len(fake)))
+        numbers = found.in_real.mean(), found.recall, found.memberships.mean(), found.coverage
+        answers.append(numbers)
+
+    def alone() -> None:
+        answers.append((*precision_recall(real, fake), *density_coverage(real, fake)))
+
+    def frechet_with_influence() -> None:
+        frechet_distance(moments, fake)
+        frechet_influence(moments, fake)
+
+    rows = [
+        compare(f"precision to coverage, {size}: with / without errors", with_parts, alone, rounds),
+        compare(
+            f"Fréchet distance, {size}: with / without error",
+            frechet_with_influence,
+            lambda: frechet_distance(moments, fake),
+            rounds,
+        ),
+    ]
+    np.testing.assert_allclose(answers, [answers[0]] * len(answers))
+    return rows
+
+
 def large_call(count: int, dims: int) -> str:
     """A sentence on precision and recall of many rows: time and memory, against what is promised.
 
@@ -158,6 +196,8 @@ def main(
     rows = [frechet_row(frechet_dims, rounds)]
     for each in dims:
         rows += manifold_rows(count, each, rounds)
+    for fakes in (1000, 5000):
+        rows += error_rows((10_000, fakes), dims[0], rounds)
     text = (
         "# Metrics, as ratios\n\n"
         f"`python benchmarks/metrics.py --rounds {rounds}` with numpy {np.__version__}, scipy "

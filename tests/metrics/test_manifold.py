@@ -7,6 +7,7 @@ import pytest
 
 from pilotage.errors import PilotageError
 from pilotage.metrics import density_coverage, manifold, precision_recall, squared_radii
+from pilotage.metrics.standard_errors import groups_of, halves_of
 
 MODES = 10 * np.random.default_rng(9).standard_normal((10, 6))
 
@@ -61,6 +62,29 @@ def test_blocks_are_the_plain_computation(monkeypatch, real, fake, block, k):
     expected = plain(real, fake, k)
     assert precision_recall(real, fake, k) == pytest.approx(expected[0], abs=1e-15)
     assert density_coverage(real, fake, k) == pytest.approx(expected[1], abs=1e-15)
+
+
+@pytest.mark.parametrize("block", [1, 20_000, None])
+@pytest.mark.parametrize(("real", "fake"), CASES)
+def test_parts_are_computed_as_if_they_were_all(monkeypatch, real, fake, block):
+    if block:
+        monkeypatch.setattr(manifold, "BLOCK_BYTES", block)
+    groups, halves = groups_of(len(fake)), halves_of(len(fake))
+    found = manifold.neighbours(real, fake, groups, halves)
+    assert (found.in_real.mean(), found.recall) == pytest.approx(precision_recall(real, fake))
+    numbers = found.memberships.mean(), found.coverage
+    assert numbers == pytest.approx(density_coverage(real, fake))
+    recall = [precision_recall(real, fake[half]).recall for half in halves]
+    assert found.recall_of_halves == pytest.approx(recall)
+    without = [density_coverage(real, fake[groups != g]).coverage for g in range(20)]
+    distances = np.square(fake[:, None].astype("f8") - real[None]).sum(axis=-1)
+    inside = distances <= squared_radii(real, 5)
+    alone = inside[:, inside.sum(axis=0) == 1].sum(axis=1)
+    two = inside[:, inside.sum(axis=0) == 2].astype(int)
+    first, second = alone.var() * len(fake), np.triu(two @ two.T, 1)
+    factor = max(1 - (second**2).sum() / (2 * first), 0.2) ** 0.5 if first else 1
+    expected = found.coverage - factor * (found.coverage - np.array(without))
+    assert found.coverage_without == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("k", [1, 4])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pilotage.errors import PilotageError
-from pilotage.metrics import Moments, frechet_distance
+from pilotage.metrics import Moments
 
 ROWS = (100 + np.random.default_rng(0).standard_normal((1000, 12)) * np.arange(1, 13)).astype("f4")
 
@@ -60,33 +60,7 @@ def test_a_large_offset_costs_no_digits():
     np.testing.assert_allclose(far.covariance, np.cov(rows.T), rtol=1e-8, atol=1e-9)
 
 
-def test_saved_and_loaded(tmp_path):
-    moments = Moments.of(ROWS)
-    moments.save(tmp_path / "real.moments")
-    loaded = Moments.load(tmp_path / "real.moments")
-    assert loaded.count == moments.count
-    assert (loaded.mean == moments.mean).all()
-    assert (loaded.scatter == moments.scatter).all()
-    assert frechet_distance(loaded, ROWS) < 1e-6
-
-
-@pytest.mark.parametrize("content", [b"", b"no npz", b"PK\x03\x04 cut off"])
-def test_a_broken_file(tmp_path, content):
-    path = tmp_path / "moments.npz"
-    path.write_bytes(content)
-    with pytest.raises(PilotageError, match="not a file of moments"):
-        Moments.load(path)
-
-
-def test_other_refusals(tmp_path):
-    with pytest.raises(PilotageError, match="not a file of moments"):
-        Moments.load(tmp_path / "absent.npz")
-    np.savez(tmp_path / "other.npz", images=ROWS)
-    with pytest.raises(PilotageError, match="without count"):
-        Moments.load(tmp_path / "other.npz")
-    arrays = Moments.of(ROWS).arrays()
-    with pytest.raises(PilotageError, match=r"\(D, D\)"):
-        Moments.from_arrays(arrays | {"mean": np.zeros(3)})
+def test_refusals():
     with pytest.raises(PilotageError, match="12 features and fake has 3"):
         Moments.of(ROWS).update(ROWS[:, :3])
     with pytest.raises(PilotageError, match="12 features and fake has 3"):

@@ -1,7 +1,6 @@
-"""What every metric asks of its input."""
+"""Checks of what every metric takes."""
 
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,9 +60,3 @@ def whole(value: object, name: str, low: int, high: int | None = None, why: str 
             return number
     limit = f"at least {low}" if high is None else f"from {low} to {high}{why}"
     raise PilotageError(f"{name} is {value!r}: it must be a whole number, {limit}.")
-
-
-def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Arrays by name, as an uncompressed ``.npz``."""
-    # its types have no place for a dict beside the keyword allow_pickle
-    np.savez(file, **arrays)  # type: ignore[arg-type]

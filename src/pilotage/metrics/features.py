@@ -34,10 +34,10 @@ class Sample(NamedTuple):
     Attributes:
         features: of all images; without logits where there are modes.
         clipped: share of pixels that are exactly black or white (0 or 255), per image (N,).
-        labels: the class that was asked for, (N,), or None.
+        labels: the class that each should show, (N,), or None.
         modes: of stacked images, the mode that each is counted to, (N,); else None.
         mode_shares: of real stacked images, the probability of each mode, (M,); else None.
-        per_sample: see `PerSample`; None where nothing but labels was asked for.
+        per_sample: see `PerSample`; None where there are but labels.
     """
 
     features: Features

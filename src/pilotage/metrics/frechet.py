@@ -10,9 +10,7 @@ square root of a non-symmetric matrix is taken, so that nothing complex or negat
 covariances without full rank need no regularisation.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,9 +18,6 @@ from numpy.typing import ArrayLike
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats, matrix, same_dims
 from pilotage.metrics.moments import Moments
-
-# features, their moments, or the moments of groups of them
-Side = ArrayLike | Moments | Sequence[Moments]
 
 _ROWS = 4096
 _EPS = float(np.finfo(np.float64).eps)
@@ -103,83 +98,38 @@ def _factor(covariance: Floats) -> Floats:
     return root
 
 
-def frechet_standard_error(real: Side, fake: Side) -> float:
-    """The standard error of the Fréchet distance, for the price of about one more distance.
+def frechet_influence(real: ArrayLike | Moments, fake: ArrayLike) -> Floats:
+    """How the distance moves with each sample (M,), for the price of about one more distance.
 
-    The delta method: near the sampled moments the distance moves by the mean over x of
+    Near the sampled moments it moves by the mean over x of
 
-        φ(x) = 2 (μ−μ')·(x−μ) + (x−μ)ᵀ(I − T)(x−μ) − tr (I − T) C
+        φ(x) = 2 (μ−μ')·(x−μ) + (x−μ)ᵀ(I − T)(x−μ)
 
-    for a set with moments μ, C against μ', C' with C' = AAᵀ; T = A (AᵀCA)^−½ Aᵀ is the optimal
-    transport between the two. So the variance is that of φ over n, and the two sets' add up. It
-    agrees with a jackknife that computes the distance anew without each of 20 groups. The bootstrap
-    is no choice here: repeated samples bias the distance upwards and, with n not far above D, its
-    spread too. Nor is this the bias of the distance itself, which does not average out.
-
-    Against the true spread on Gaussian features it was 0.95 to 1.3 times as large; up to 1.6 times
-    where both sets are of one distribution (the floor), where it errs on the safe side.
+    (but for a constant) for a set with moments μ, C against μ', C' with C' = AAᵀ, held fixed;
+    T = A (AᵀCA)^−½ Aᵀ is the optimal transport between the two. So the standard error is that of
+    the mean of φ (the delta method), which agrees with a jackknife. The bootstrap is no choice
+    here: repeated samples bias the distance upwards and, with n not far above D, its spread too.
+    Where both sets are of one distribution (the floor) the distance is quadratic in the deviations,
+    and the error up to 1.6 times too large.
 
     Args:
-        real: features (N, D); or moments of some 20 groups, at least two, into which the samples
-            fell at random (not i mod 20 where the labels go round in turn); or moments of the whole
-            set, which is then held fixed and adds no error, as the reference set of a sweep.
-        fake: the same for the samples.
+        real: features (N, D), or their moments.
+        fake: features (M, D).
 
     Raises:
-        PilotageError: if both sets are fixed, a set is too small, or the sets differ in D.
+        PilotageError: if a set is too small, or the sets differ in D.
     """
-    a, b = _total(real, "real"), _total(fake, "fake")
-    same_dims(a.dims, b.dims)
-    if isinstance(real, Moments) and isinstance(fake, Moments):
-        raise PilotageError(
-            "real and fake are both moments of whole sets: at least one must be features (N, D) "
-            "or a list of moments of groups, to tell how much it varies."
-        )
-    return float(np.sqrt(_variance(real, a, b) + _variance(fake, b, a)))
-
-
-def _is_groups(data: Side) -> TypeGuard[Sequence[Moments]]:
-    return isinstance(data, (list, tuple)) and all(isinstance(part, Moments) for part in data)
-
-
-def _total(data: Side, name: str) -> Moments:
-    """Moments of the whole set."""
-    if isinstance(data, Moments):
-        return data
-    if _is_groups(data):
-        filled = sum(part.count > 0 for part in data)
-        if filled < 2:
-            raise PilotageError(f"{name} has {filled} groups with samples: at least 2 are needed.")
-        return sum(data, Moments())
-    return Moments.of(matrix(np.asarray(data), name))
-
-
-def _variance(data: Side, own: Moments, other: Moments) -> float:
-    """Variance of the distance due to one set: that of the mean of φ; none of one held fixed."""
-    if isinstance(data, Moments):
-        return 0.0
+    rows = matrix(fake, "fake")
+    own, other = Moments.of(rows), real if isinstance(real, Moments) else Moments.of(real)
+    same_dims(other.dims, own.dims)
     shift = 2 * (own.mean - other.mean)
     bend = np.eye(own.dims) - _transport(own.covariance, other.covariance)
-    if _is_groups(data):
-        parts = [part for part in data if part.count]
-        phi = np.array([_influence(part, own, shift, bend) for part in parts])
-        shares = np.array([part.count for part in parts]) / own.count
-        # each group's mean of φ, whose mean over all is 0; the weights allow for unequal groups
-        return float(np.sum((shares * phi) ** 2) * len(parts) / (len(parts) - 1))
-    rows = np.asarray(data)
     phi = np.empty(len(rows))
     for start in range(0, len(rows), _ROWS):
         centred = rows[start : start + _ROWS] - own.mean
         phi[start : start + _ROWS] = centred @ shift
         phi[start : start + _ROWS] += np.einsum("nd,nd->n", centred @ bend, centred)
-    return float(np.var(phi, ddof=1) / len(phi))
-
-
-def _influence(part: Moments, own: Moments, shift: Floats, bend: Floats) -> float:
-    """The mean of φ over one group."""
-    off = part.mean - own.mean
-    scatter = np.vdot(bend, part.scatter) / part.count - np.vdot(bend, own.scatter) / own.count
-    return float(off @ shift + off @ bend @ off + scatter)
+    return phi
 
 
 def _transport(own: Floats, other: Floats) -> Floats:

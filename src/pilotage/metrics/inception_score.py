@@ -29,7 +29,7 @@ def inception_score(
     """exp E_x KL(p(y|x) ‖ p(y)), the mean over splits of the set.
 
     p(y) is the mean of p(y|x) within the split, so small splits score lower: state both the number
-    of samples and the splits beside the score. Two customs are in use: torch-fidelity's
+    of samples and the splits with the score. Two customs are in use: torch-fidelity's
     (``splits=10, by="number", shuffle_seed=2020``) and that of guided-diffusion's evaluator
     (``splits=5000, by="size"``, in order, the last split being what is left).
 
@@ -52,6 +52,18 @@ def inception_score(
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
 
 
+def score_influence(logits: ArrayLike) -> Floats:
+    """How the score moves with each sample (N,), but for a constant: IS · KL(p(y|x) ‖ p(y)).
+
+    p(y) is the mean over all samples, not over a split: with labels in turn it is what other
+    samples would have too, whereas the splits' deviations from it stay where they are.
+    """
+    log_p = _log_softmax(matrix(logits, "logits"))
+    divergence = _divergence(log_p)
+    found: Floats = np.exp(divergence.mean()) * divergence
+    return found
+
+
 def _bounds(count: int, splits: int | None, by: str) -> list[int]:
     """Where the splits begin, and the end of the last."""
     if by == "number":
@@ -70,8 +82,14 @@ def _log_softmax(logits: Floats) -> Floats:
 
 
 def _score(log_p: Floats) -> float:
+    return float(np.exp(np.mean(_divergence(log_p))))
+
+
+def _divergence(log_p: Floats) -> Floats:
+    """KL(p(y|x) ‖ p(y)) of each sample (N,)."""
     p = np.exp(log_p)
     mean = p.mean(axis=0)
     with np.errstate(divide="ignore"):
         log_mean = np.where(mean > 0, np.log(mean), 0.0)  # a class that underflows counts 0
-    return float(np.exp(np.mean(np.sum(p * (log_p - log_mean), axis=1))))
+    found: Floats = np.sum(p * (log_p - log_mean), axis=1)
+    return found

@@ -48,6 +48,24 @@ def kernel_distance(
     Raises:
         PilotageError: if a set is smaller than ``subset_size``, or the sets differ in D.
     """
+    values, _ = subset_distances(real, fake, subsets, subset_size, seed, indices=indices)
+    return KernelDistance(float(np.mean(values)), float(np.std(values)))
+
+
+def subset_distances(
+    real: ArrayLike,
+    fake: ArrayLike,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 2020,
+    *,
+    indices: tuple[ArrayLike, ArrayLike] | None = None,
+) -> tuple[Floats, Floats]:
+    """MMD² of each subset (S,), and how their mean moves with each fake sample (M,).
+
+    The latter is the influence function up to a constant: with the real set fixed, the mean
+    distance moves as the average of it. Arguments and errors are those of `kernel_distance`.
+    """
     a, b = pair(real, fake)
     if min(len(a), len(b)) < 2:
         raise PilotageError("a set has 1 sample: a kernel distance takes at least 2.")
@@ -56,8 +74,12 @@ def kernel_distance(
         size = whole(subset_size, "subset_size", 2, min(len(a), len(b)), ", the samples of a set")
         indices = _draw(np.random.RandomState(seed), (len(a), len(b)), subsets, size)
     i, j = _checked(indices, (len(a), len(b)))
-    values = [mmd2(a[rows], b[others]) for rows, others in zip(i, j, strict=True)]
-    return KernelDistance(float(np.mean(values)), float(np.std(values)))
+    values, influence = [], np.zeros(len(b))
+    for rows, others in zip(i, j, strict=True):
+        value, moves = _unbiased(*(x.astype(np.float64) for x in (a[rows], b[others])))
+        values.append(value)
+        np.add.at(influence, others, (moves - moves.mean()) * (len(b) / (len(i) * len(others))))
+    return np.array(values), influence
 
 
 def _draw(
@@ -107,21 +129,28 @@ def mmd2(real: ArrayLike, fake: ArrayLike, estimator: Estimator = "unbiased") ->
     """
     a, b = (x.astype(np.float64, copy=False) for x in pair(real, fake))
     n, m = len(a), len(b)
-    within_a, within_b, between = _kernel(a, a), _kernel(b, b), _kernel(a, b)
     if estimator == "biased":
-        return float(within_a.mean() + within_b.mean() - 2 * between.mean())
+        return float(_kernel(a, a).mean() + _kernel(b, b).mean() - 2 * _kernel(a, b).mean())
     if min(n, m) < 2:
         raise PilotageError(f"a set has {min(n, m)} sample: this estimator takes at least 2.")
-    within = _off_diagonal(within_a) + _off_diagonal(within_b)
     if estimator == "unbiased":
-        return float(within - 2 * between.mean())
+        return _unbiased(a, b)[0]
     if estimator == "u-statistic":
         if n != m:
             raise PilotageError(f"sets of {n} and {m}: the u-statistic takes equal sizes.")
-        return float(within - 2 * _off_diagonal(between))
+        kernels = (_kernel(a, a), _kernel(b, b), _kernel(a, b))
+        return float(np.dot((1, 1, -2), [_off_diagonal(k) for k in kernels]))
     raise PilotageError(
         f'estimator is {estimator!r}: it must be "unbiased", "biased" or "u-statistic".'
     )
+
+
+def _unbiased(a: Floats, b: Floats) -> tuple[float, Floats]:
+    """The unbiased MMD², and 2 (E k(y, b) − E k(y, a)) of each row y of b."""
+    within, between = _kernel(b, b), _kernel(a, b)
+    own = (within.sum(axis=1) - np.diag(within)) / (len(b) - 1)
+    value = _off_diagonal(_kernel(a, a)) + own.mean() - 2 * between.mean()
+    return float(value), 2 * (own - between.mean(axis=0))
 
 
 def _kernel(a: Floats, b: Floats) -> Floats:

@@ -8,13 +8,13 @@ bound of the distance. A comparison that this bound leaves open, such as those w
 duplicates, is decided by Σ(a−b)² of the two rows as they came. So the answer does not depend on the
 block size, the order of the arguments or the library behind the product.
 
-**Memory.** Beside its input and a float64 copy of both sets, 8 D (N + M) bytes, a call works in
+**Memory.** Besides its input and a float64 copy of both sets, 8 D (N + M) bytes, a call works in
 ``BLOCK_BYTES`` (256 MiB), whatever N and M: a block is as many whole rows of the distance matrix as
 fit at 24 bytes per entry (at least one row). 50,000 × 50,000 at D = 2048 takes
 1.6 GB of copies and 0.27 GB of blocks, in place of 20 GB per distance matrix.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from pilotage.metrics.arrays import Floats, matrix, pair, whole
 
 BLOCK_BYTES = 256 * 2**20
 _BYTES_PER_ENTRY = 24  # distances, the copy that is partitioned, and masks or pairs
+_NEAR = 32
 _EPS = float(np.finfo(np.float64).eps)
 
 Bools = NDArray[np.bool_]
@@ -60,7 +61,8 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
         PilotageError: if ``k`` does not fit, or the sets differ in D.
     """
     sets = _Pair(*pair(real, fake))
-    real_radii, fake_radii = sets.real.squared_radii(k, "real"), sets.fake.squared_radii(k, "fake")
+    (real_radii,) = sets.real.squared_radii((k,), "real")
+    (fake_radii,) = sets.fake.squared_radii((k,), "fake")
     in_real = np.zeros(len(sets.fake.rows), dtype=bool)
     in_fake = np.zeros(len(sets.real.rows), dtype=bool)
     for rows, distances in sets.blocks():
@@ -85,7 +87,7 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
         PilotageError: if ``k`` does not fit, or the sets differ in D.
     """
     sets = _Pair(*pair(real, fake))
-    radii = sets.real.squared_radii(k, "real")
+    (radii,) = sets.real.squared_radii((k,), "real")
     covered = np.zeros(len(sets.real.rows), dtype=bool)
     memberships = 0
     for rows, distances in sets.blocks():
@@ -95,10 +97,118 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     return DensityCoverage(memberships / (k * len(sets.fake.rows)), float(covered.mean()))
 
 
+class Neighbours(NamedTuple):
+    """What precision, recall, density and coverage are, of fake and of parts of it.
+
+    Attributes:
+        in_real: whether each fake point is within the ball of some real point, (M,).
+        memberships: real balls around each fake point, over k, (M,).
+        recall: see `PrecisionRecall`.
+        recall_of_halves: the same of parts of fake, (P,); NaN where one has no more than k points.
+        coverage: see `DensityCoverage`.
+        coverage_without: the same without each group of fake, (G,), see `_Cover.without`.
+    """
+
+    in_real: Bools
+    memberships: Floats
+    recall: float
+    recall_of_halves: Floats
+    coverage: float
+    coverage_without: Floats
+
+
+def neighbours(
+    real: ArrayLike,
+    fake: ArrayLike,
+    groups: Ints,
+    halves: Bools,
+    k: int = 3,
+    coverage_k: int = 5,
+) -> Neighbours:
+    """`precision_recall` and `density_coverage` from the same distances, with parts of fake.
+
+    The parts' distances are up to rounding, and their points have their neighbours among the 32
+    nearest of fake, as of halves all but one in ten million do.
+
+    Args:
+        real: features (N, D).
+        fake: features (M, D).
+        groups: the group 0..G−1 of each fake point, (M,).
+        halves: which fake points are in each part, (P, M).
+        k: of the balls for precision and recall.
+        coverage_k: of those for density and coverage.
+
+    Raises:
+        PilotageError: as of `precision_recall`.
+    """
+    sets = _Pair(*pair(real, fake))
+    real_radii, wider = sets.real.squared_radii((k, coverage_k), "real")
+    (fake_radii,) = sets.fake.squared_radii((k,), "fake")
+    half_radii = sets.fake.radii_within(halves, k)
+    count = len(sets.real.rows)
+    in_real, memberships = np.zeros(len(sets.fake.rows), dtype=bool), np.zeros(len(sets.fake.rows))
+    in_fake, in_half = np.zeros(count, dtype=bool), np.zeros((len(halves), count), dtype=bool)
+    cover = _Cover(groups, count)
+    for rows, distances in sets.blocks():
+        in_real[rows] = sets.inside(distances, rows, real_radii[None, :]).any(axis=1)
+        in_fake |= sets.inside(distances, rows, fake_radii[rows, None]).any(axis=0)
+        inside = sets.inside(distances, rows, wider[None, :])
+        memberships[rows] = np.count_nonzero(inside, axis=1) / coverage_k
+        for i, j in _entries(inside):
+            cover.add(i + rows.start, j)
+        sets.reach(distances, half_radii[:, rows], in_half)
+    enough = halves.sum(axis=1) > k
+    return Neighbours(
+        in_real,
+        memberships,
+        float(in_fake.mean()),
+        np.where(enough, in_half.mean(axis=1), np.nan),
+        float((cover.counts > 0).mean()),
+        cover.without(),
+    )
+
+
+class _Cover:
+    """By which fake points, and which groups of them, the balls of N real points are covered."""
+
+    def __init__(self, groups: Ints, count: int) -> None:
+        self.groups = groups
+        self.held = np.zeros((groups.max() + 1, count), dtype=bool)
+        self.counts = np.zeros(count, np.intp)
+        self.first, self.last = np.full(count, -1), np.full(count, -1)
+
+    def add(self, i: Ints, j: Ints) -> None:
+        """Fake points i, in order, that are within the balls of j."""
+        self.held[self.groups[i], j] = True
+        self.counts += np.bincount(j, minlength=len(self.counts))
+        fresh = self.first[j] < 0
+        self.first[j[fresh][::-1]] = i[fresh][::-1]
+        self.last[j] = i
+
+    def without(self) -> Floats:
+        """Coverage without each group (G,), nearer to the whole's by a factor of the second order.
+
+        A jackknife counts the balls that one point alone covers, and its variance V₁ is too large
+        the more are covered: the series V₁ − V₂ + V₃ … goes on with the balls of just two points,
+        of three (as Good and Toulmin's of unseen species does), and V₁ − V₂/2 is its Euler sum.
+        """
+        whole_set = (self.counts > 0).mean()
+        kept = (self.held.sum(axis=0) - self.held > 0).mean(axis=1)
+        alone = np.bincount(self.first[self.counts == 1], minlength=len(self.groups))
+        one = np.sum((alone - alone.mean()) ** 2)
+        two = self.counts == 2
+        pairs = np.stack([self.first[two], self.last[two]])
+        second = np.sum(np.unique(pairs, axis=1, return_counts=True)[1] ** 2)
+        factor = np.sqrt(max(1 - second / (2 * one), 0.2)) if one else 1.0
+        found: Floats = whole_set - factor * (whole_set - kept)
+        return found
+
+
 def squared_radii(features: ArrayLike, k: int = 3) -> Floats:
     """Squared distance of each row (N, D) to its k-th nearest neighbour, itself not counted."""
     rows = matrix(features, "features")
-    return _Set(rows, rows.mean(axis=0, dtype=np.float64)).squared_radii(k, "features")
+    (radii,) = _Set(rows, rows.mean(axis=0, dtype=np.float64)).squared_radii((k,), "features")
+    return radii
 
 
 class _Set:
@@ -109,18 +219,46 @@ class _Set:
         self.centred = rows - centre
         self.norms = np.einsum("nd,nd->n", self.centred, self.centred)
 
-    def squared_radii(self, k: int, name: str) -> Floats:
-        """Squared distance to the k-th nearest other row, exact."""
+    def squared_radii(self, ks: Sequence[int], name: str) -> list[Floats]:
+        """Squared distances to the k-th nearest other row for every k, exact."""
         if len(self.rows) < 2:
             raise PilotageError(f"{name} has 1 sample: nearest neighbours take at least 2.")
-        k = whole(k, "k", 1, len(self.rows) - 1, f", less than the samples of {name}")
+        ks = [
+            whole(k, "k", 1, len(self.rows) - 1, f", less than the samples of {name}") for k in ks
+        ]
         error = _error_bound(self, self)
-        radii = np.empty(len(self.rows))
+        radii = [np.empty(len(self.rows)) for _ in ks]
+        for rows, distances in self._to_others(-np.inf):  # itself comes first
+            for k, found in zip(ks, radii, strict=True):
+                found[rows] = self._kth(distances, rows, k, error)
+        return radii
+
+    def radii_within(self, parts: Bools, k: int) -> Floats:
+        """Squared distances to the k-th nearest other row of the same part, (P, N).
+
+        They are −∞ for rows outside the part, and those to the ``_NEAR``-th row of all at most.
+        """
+        near = min(_NEAR, len(self.rows) - 1)
+        radii = np.full(parts.shape, -np.inf)
+        for rows, distances in self._to_others(np.inf):  # itself comes last
+            nearest = np.argpartition(distances, near - 1, axis=1)[:, :near]
+            values = np.take_along_axis(distances, nearest, axis=1)
+            order = np.argsort(values, axis=1)
+            nearest = np.take_along_axis(nearest, order, axis=1)
+            values = np.take_along_axis(values, order, axis=1)
+            for part, found in zip(parts, radii, strict=True):
+                reached = np.cumsum(part[nearest], axis=1) >= k
+                reached[:, -1] = True
+                first = values[np.arange(len(values)), reached.argmax(axis=1)]
+                found[rows] = np.where(part[rows], first, -np.inf)
+        return radii
+
+    def _to_others(self, itself: float) -> Iterator[tuple[slice, Floats]]:
+        """Slices of rows, and their distances to all rows; ``itself`` in the place of 0."""
         for rows, distances in _distance_blocks(self, self):
             within = np.arange(rows.stop - rows.start)
-            distances[within, within + rows.start] = -np.inf  # itself comes first
-            radii[rows] = self._kth(distances, rows, k, error)
-        return radii
+            distances[within, within + rows.start] = itself
+            yield rows, distances
 
     def _kth(self, distances: Floats, rows: slice, k: int, error: float) -> Floats:
         """The k-th smallest (from 0) of each row, recomputed among those that could be it."""
@@ -167,12 +305,22 @@ class _Pair:
         inside = distances <= squared_radii + self.error
         unsure = inside & (distances >= squared_radii - self.error)
         radii = np.broadcast_to(squared_radii, distances.shape)
-        for part in _slices(np.count_nonzero(unsure, axis=1), distances.size // 4):
-            i, j = np.nonzero(unsure[part])
-            i += part.start
+        for i, j in _entries(unsure):
             values = _pairwise(self.fake.rows, self.real.rows, i + rows.start, j)
             inside[i, j] = values <= radii[i, j]
         return inside
+
+    def reach(self, distances: Floats, radii: Floats, reached: Bools) -> None:
+        """Note in ``reached`` (P, N) who lies within the balls of each part, ``radii`` (P, rows).
+
+        Up to rounding: the border belongs to the ball as far as the bound goes.
+        """
+        radii = np.add(radii, self.error)
+        near = distances <= radii.max(axis=0)[:, None]
+        for i, j in _entries(near):
+            values = distances[i, j]
+            for radius, found in zip(radii, reached, strict=True):
+                found[j[values <= radius[i]]] = True
 
 
 def _distance_blocks(a: _Set, b: _Set) -> Iterator[tuple[slice, Floats]]:
@@ -208,6 +356,13 @@ def _pairwise(a: NDArray[Any], b: NDArray[Any], i: Ints, j: Ints) -> Floats:
         np.square(difference, out=difference)
         values[part] = difference.sum(axis=1)
     return values
+
+
+def _entries(mask: Bools) -> Iterator[tuple[Ints, Ints]]:
+    """The rows, in order, and columns of what is true, a quarter of the size at a time."""
+    for part in _slices(np.count_nonzero(mask, axis=1), mask.size // 4):
+        i, j = np.nonzero(mask[part])
+        yield i + part.start, j
 
 
 def _slices(counts: Ints, limit: int) -> Iterator[slice]:

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats, matrix, whole
 from pilotage.metrics.features import Array
-from pilotage.metrics.standard_errors import mean_with_error
 
 
 class ModeCoverage(NamedTuple):
@@ -70,17 +69,17 @@ def mode_coverage(
     return ModeCoverage(int(seen.sum()), max(kl, 0.0))
 
 
-def mode_kl_error(labels: Array, proportions: Array) -> float:
-    """The standard error of the KL divergence of `mode_coverage`.
-
-    It is that of the mean of log(p / q) over the samples (the delta method).
+def mode_kl_influence(labels: Array, proportions: Array) -> Floats:
+    """How the KL divergence of `mode_coverage` moves with each sample (N,): log(p / q).
 
     Args:
         labels: (N,), the mode 0..K−1 of each sample.
         proportions: q, (K,), shares.
     """
     p = np.bincount(labels, minlength=len(proportions)) / len(labels)
-    return mean_with_error(np.log(p[labels] / proportions[labels]))[1]
+    with np.errstate(divide="ignore"):
+        found: Floats = np.log(p[labels] / proportions[labels])
+    return found
 
 
 def gaussian_modes(

@@ -1,15 +1,10 @@
 """Count, mean and covariance of features, streamed and merged without keeping the features."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pilotage.errors import PilotageError
-from pilotage.metrics.arrays import Floats, matrix, same_dims, write_npz
+from pilotage.metrics.arrays import Floats, matrix, same_dims
 
 _ROWS = 4096  # a chunk is widened to float64 and centred this many rows at a time
 
@@ -95,49 +90,3 @@ class Moments:
         self.scatter += np.outer(shift, shift * (self.count * count / total))
         self.mean = self.mean + shift * (count / total)
         self.count = total
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What ``save`` writes: count, mean and scatter by name."""
-        return {"count": np.array(self.count), "mean": self.mean, "scatter": self.scatter}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Moments":
-        """The inverse of ``arrays``.
-
-        Raises:
-            PilotageError: if a name is missing or the shapes do not belong together.
-        """
-        missing = sorted({"count", "mean", "scatter"} - set(arrays))
-        if missing:
-            raise PilotageError(f"moments without {missing[0]}: count, mean, scatter are needed.")
-        count, mean, scatter = (np.asarray(arrays[key]) for key in ("count", "mean", "scatter"))
-        if count.ndim or mean.ndim != 1 or scatter.shape != mean.shape * 2:
-            raise PilotageError(
-                f"moments have count, mean, scatter of shapes {count.shape}, {mean.shape}, "
-                f"{scatter.shape}: they must be (), (D,) and (D, D)."
-            )
-        moments = cls()
-        moments.count = int(count)
-        moments.mean = mean.astype(np.float64)
-        moments.scatter = scatter.astype(np.float64)
-        return moments
-
-    def save(self, path: str | Path) -> None:
-        """Write an ``.npz`` of ``arrays()`` at exactly this path."""
-        with Path(path).open("wb") as file:
-            write_npz(file, self.arrays())
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Moments":
-        """Read what ``save`` wrote.
-
-        Raises:
-            PilotageError: if the file is absent or is not such a file.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls.from_arrays(dict(file))
-        except (OSError, EOFError, ValueError, TypeError, BadZipFile) as error:
-            if isinstance(error, PilotageError):
-                raise
-            raise PilotageError(f"{path} is not a file of moments (.npz): {error}.") from error

@@ -3,18 +3,19 @@
 Sweeps and ``evaluate`` compute every metric whose needs are met (`compare`), reports read labels,
 directions and columns. So a new metric is one entry and one function:
 
-    def median_clipped(real: Sample, fake: Sample, options: Options) -> Number:
-        return float(np.median(fake.clipped)), None
+    def median_clipped(real: Sample, fake: Sample, options: Options) -> Measured:
+        value, halves = np.median(fake.clipped), halves_of(len(fake.clipped), fake.labels)
+        return from_halves(value, [np.median(fake.clipped[half]) for half in halves])
 
 
     register(Metric("median_clipped", -1, median_clipped))
 
-The errors of shares are those of means over images; of distances, those of the samples with the
-real images held fixed; of an Inception score and a kernel distance, the spread over splits and
-subsets. Density and the count of modes have none.
+Errors are those of other samples against the same real images (`standard_errors` says how). A
+metric without one returns ``Measured(value)``, as the count of modes does: how many of them a part
+of the samples hits does not tell how much the whole varies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,20 +23,25 @@ import numpy as np
 
 from pilotage.errors import PilotageError
 from pilotage.metrics.features import Array, Sample, present
-from pilotage.metrics.frechet import frechet_distance, frechet_standard_error
-from pilotage.metrics.inception_score import inception_score
-from pilotage.metrics.kernel import kernel_distance
-from pilotage.metrics.manifold import density_coverage, precision_recall
-from pilotage.metrics.modes import mode_coverage, mode_kl_error
+from pilotage.metrics.frechet import frechet_distance, frechet_influence
+from pilotage.metrics.inception_score import inception_score, score_influence
+from pilotage.metrics.kernel import subset_distances
+from pilotage.metrics.manifold import neighbours
+from pilotage.metrics.modes import mode_coverage, mode_kl_influence
 from pilotage.metrics.moments import Moments
-from pilotage.metrics.standard_errors import mean_with_error, share_with_error
+from pilotage.metrics.standard_errors import (
+    Measured,
+    from_groups,
+    from_halves,
+    from_influence,
+    groups_of,
+    halves_of,
+)
 
 # precision, recall, density and coverage compare every real image with every generated one
 MANIFOLD_REAL = 10_000
 KERNEL_SUBSET = 1000
 IMAGES_PER_SPLIT = 100
-
-Number = tuple[float, float | None]  # a value and its standard error, None where it has none
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,11 @@ class Options:
 
     force: bool = False
     seed: int = 0
-    shared: dict["Several", dict[str, Number]] = field(default_factory=dict, repr=False)
+    shared: dict["Several", dict[str, Measured]] = field(default_factory=dict, repr=False)
 
 
-Measure = Callable[[Sample, Sample, Options], Number]
-Several = Callable[[Sample, Sample, Options], dict[str, Number]]
+Measure = Callable[[Sample, Sample, Options], Measured]
+Several = Callable[[Sample, Sample, Options], dict[str, Measured]]
 Need = Callable[[Sample, Sample, Options], bool]
 Table = Literal["main", "captions", "further"]
 
@@ -72,7 +78,7 @@ class Metric:
         label: what it is called in reports; its name in words if not given.
         inception_label: what it is called in the features of the standard Inception network, where
             published numbers are. In all others the label is followed by the features' name.
-        table: of the papers' main numbers, of what captions ask for, or of further numbers.
+        table: of the papers' main numbers, of how far captions are met, or of further numbers.
         column: its place in that table; metrics without one follow in the order of the registry.
     """
 
@@ -93,7 +99,7 @@ class Metric:
 def part_of(compute: Several, name: str) -> Measure:
     """One of several numbers, by its name, of a function that is called once for all of them."""
 
-    def measure(real: Sample, fake: Sample, options: Options) -> Number:
+    def measure(real: Sample, fake: Sample, options: Options) -> Measured:
         if compute not in options.shared:
             options.shared[compute] = compute(real, fake, options)
         return options.shared[compute][name]
@@ -104,12 +110,12 @@ def part_of(compute: Several, name: str) -> Measure:
 def per_sample_metric(name: str, label: str, table: Table) -> Metric:
     """The entry of a number that each image has, of which more is better.
 
-    It is the mean over the images that have it; its error is that of a mean, for shares binomial.
+    It is the mean over the images that have it.
     """
 
-    def measure(real: Sample, fake: Sample, options: Options) -> Number:
+    def measure(real: Sample, fake: Sample, options: Options) -> Measured:
         values = (fake.per_sample or {})[name]
-        return mean_with_error(values[~np.isnan(values)])
+        return from_influence(values, fake.labels)
 
     def is_there(real: Sample, fake: Sample, options: Options) -> bool:
         values = (fake.per_sample or {}).get(name)
@@ -138,7 +144,9 @@ def columns_of(table: Table) -> list[str]:
     return [metric.name for metric in sorted(found, key=lambda metric: metric.column)]
 
 
-def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -> dict[str, Number]:
+def compare(
+    real: Sample, fake: Sample, *, force: bool = False, seed: int = 0
+) -> dict[str, Measured]:
     """Every metric of the registry whose needs are met, each with its standard error.
 
     Args:
@@ -164,19 +172,29 @@ def compare(real: Sample, fake: Sample, *, force: bool = False, seed: int = 0) -
     }
 
 
-def _frechet(real: Sample, fake: Sample, options: Options) -> Number:
-    return _distance(real.features.pooled, fake.features.pooled, options)
+def row_parts(metrics: Mapping[str, Measured]) -> dict[str, dict[str, list[float | None]]]:
+    """What a row holds of metrics: ``[value, error]`` of each, and replicates where there are."""
+    return {
+        "metrics": {name: [found.value, found.error] for name, found in metrics.items()},
+        "replicates": {
+            n: list(found.replicates) for n, found in metrics.items() if found.error is not None
+        },
+    }
 
 
-def _spatial_frechet(real: Sample, fake: Sample, options: Options) -> Number:
+def _frechet(real: Sample, fake: Sample, options: Options) -> Measured:
+    return _distance(real.features.pooled, fake.features.pooled, fake, options)
+
+
+def _spatial_frechet(real: Sample, fake: Sample, options: Options) -> Measured:
     a, b = (present(side.features.spatial, "spatial features") for side in (real, fake))
-    return _distance(a, b, options)
+    return _distance(a, b, fake, options)
 
 
-def _distance(real: Array, fake: Array, options: Options) -> Number:
+def _distance(real: Array, fake: Array, sample: Sample, options: Options) -> Measured:
     fixed = Moments.of(real)  # the same in every row, so it adds no error between rows
     value = frechet_distance(fixed, fake, force=options.force)
-    return value, frechet_standard_error(fixed, fake)
+    return from_influence(frechet_influence(fixed, fake), sample.labels, value)
 
 
 def _has_spatial(real: Sample, fake: Sample, options: Options) -> bool:
@@ -185,34 +203,35 @@ def _has_spatial(real: Sample, fake: Sample, options: Options) -> bool:
     return a is not None and b is not None and (options.force or len(b) > b.shape[1])
 
 
-def _kernel(real: Sample, fake: Sample, options: Options) -> Number:
+def _kernel(real: Sample, fake: Sample, options: Options) -> Measured:
     a, b = real.features.pooled, fake.features.pooled
     size = min(KERNEL_SUBSET, len(a), len(b))
-    found = kernel_distance(a, b, subset_size=size, seed=options.seed)
-    return found.mean, found.std
+    values, influence = subset_distances(a, b, subset_size=size, seed=options.seed)
+    return from_influence(influence, fake.labels, values.mean())
 
 
-def _neighbours(real: Sample, fake: Sample, options: Options) -> dict[str, Number]:
+def _neighbours(real: Sample, fake: Sample, options: Options) -> dict[str, Measured]:
     """Shares of nearest-neighbour balls, against at most 10,000 of the real images."""
     a, b = real.features.pooled, fake.features.pooled
     if len(a) > MANIFOLD_REAL:
         rows = np.random.default_rng(options.seed).choice(len(a), MANIFOLD_REAL, replace=False)
         a = a[np.sort(rows)]
-    shares, spread = precision_recall(a, b), density_coverage(a, b)
+    how = len(b), fake.labels
+    found = neighbours(a, b, groups_of(*how), halves_of(*how))
     return {
-        "precision": share_with_error(shares.precision, len(b)),
-        "recall": share_with_error(shares.recall, len(a)),
-        "density": (spread.density, None),
-        "coverage": share_with_error(spread.coverage, len(a)),
+        "precision": from_influence(found.in_real, fake.labels),
+        "recall": from_halves(found.recall, found.recall_of_halves),
+        "density": from_influence(found.memberships, fake.labels),
+        "coverage": from_groups(found.coverage, found.coverage_without),
     }
 
 
-def _inception_score(real: Sample, fake: Sample, options: Options) -> Number:
+def _inception_score(real: Sample, fake: Sample, options: Options) -> Measured:
     logits = present(fake.features.logits, "logits")
     splits = min(10, max(2, len(logits) // IMAGES_PER_SPLIT))
     # shuffled: a data set may come class by class, and a split of one class scores 1
     score = inception_score(logits, splits=splits, shuffle_seed=options.seed)
-    return score.mean, score.std / splits**0.5
+    return from_influence(score_influence(logits), fake.labels, score.mean)
 
 
 def _has_logits(real: Sample, fake: Sample, options: Options) -> bool:
@@ -220,22 +239,27 @@ def _has_logits(real: Sample, fake: Sample, options: Options) -> bool:
     return fake.features.logits is not None
 
 
-def _mode_coverage(real: Sample, fake: Sample, options: Options) -> dict[str, Number]:
+def _mode_coverage(real: Sample, fake: Sample, options: Options) -> dict[str, Measured]:
     modes = present(fake.modes, "modes")
     shares = present(real.mode_shares, "shares of modes")
     found = mode_coverage(modes, len(shares), shares)
-    return {"modes": (found.hit, None), "modes_kl": (found.kl, mode_kl_error(modes, shares))}
+    influence = mode_kl_influence(modes, shares)
+    return {
+        "modes": Measured(found.hit),
+        "modes_kl": from_influence(influence, fake.labels, found.kl),
+    }
 
 
 def _has_modes(real: Sample, fake: Sample, options: Options) -> bool:
     return fake.modes is not None and real.mode_shares is not None
 
 
-def _accuracy(real: Sample, fake: Sample, options: Options) -> Number:
+def _accuracy(real: Sample, fake: Sample, options: Options) -> Measured:
     found = fake.modes
     if found is None:
         found = present(fake.features.logits, "logits").argmax(axis=1)
-    return mean_with_error(found == present(fake.labels, "labels"))
+    labels = present(fake.labels, "labels")
+    return from_influence(found == labels, labels)
 
 
 def _has_own_classes(real: Sample, fake: Sample, options: Options) -> bool:
@@ -248,8 +272,8 @@ def _has_own_classes(real: Sample, fake: Sample, options: Options) -> bool:
     return bool(logits.shape[1] == labels.max() + 1)
 
 
-def _clipped_fraction(real: Sample, fake: Sample, options: Options) -> Number:
-    return mean_with_error(fake.clipped)
+def _clipped_fraction(real: Sample, fake: Sample, options: Options) -> Measured:
+    return from_influence(fake.clipped, fake.labels)
 
 
 # the registry is in the order of a row's numbers

@@ -1,76 +1,126 @@
-"""Standard errors: how far a metric would move with other samples of the same size."""
+"""Standard errors: how far a metric would move with other samples of the same size.
 
-from collections.abc import Callable
-from typing import Any, Literal
+The real images are held fixed. The samples are divided at random, decided by their number (and
+their labels, where these go round in turn) alone, so that rows at the same seeds are divided alike.
+A metric gets 20 *replicates* from it, numbers whose mean varies as the metric does: the standard
+error is their standard deviation over √20, known to about 16%, and of the difference of two rows
+that of the replicates' differences (`paired_error`). Which division suits a metric was decided by
+simulation (``benchmarks/standard_errors.py``):
+
+    from_influence  means, and what is nearly one (delta method): groups of samples averaged
+    from_groups     the pseudo-values of a jackknife that leaves out one of 20 groups
+    from_halves     the metric on 20 random halves
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from pilotage.errors import PilotageError
-from pilotage.metrics.arrays import whole
+from pilotage.metrics.arrays import Floats
 from pilotage.metrics.features import Array
 
-
-def mean_with_error(values: Array) -> tuple[float, float]:
-    """The mean over N samples (N,), and its standard error."""
-    return float(values.mean()), float(values.std() / len(values) ** 0.5)
+REPLICATES = 20
+DIGITS = 6  # of a replicate in a row
 
 
-def share_with_error(share: float, count: int) -> tuple[float, float]:
-    """A share of ``count`` samples, and its binomial standard error."""
-    return float(share), float((share * (1 - share) / count) ** 0.5)
+class Measured(NamedTuple):
+    """A metric of some samples.
+
+    Attributes:
+        value: the number.
+        error: its standard error, None where it has none.
+        replicates: what the error comes from, see `paired_error`; empty where there are none.
+    """
+
+    value: float
+    error: float | None = None
+    replicates: tuple[float, ...] = ()
 
 
-def standard_error(
-    metric: Callable[..., Any],
-    *samples: ArrayLike,
-    resamples: int = 20,
-    seed: int = 0,
-    method: Literal["halves", "bootstrap"] = "halves",
-) -> Any:
-    """The standard error of ``metric(*samples)``, by computing it again on parts of the samples.
+def paired_error(one: Sequence[float], other: Sequence[float]) -> float:
+    """The standard error of the difference of two metrics, from their replicates.
 
-    "halves" takes random halves without repetition: for an average, the spread over half samples is
-    that of the mean of the whole, √(2/n − 1/n) = √(1/n). "bootstrap" draws as many rows as there
-    are, with repetition. Halves are the default because repeated rows are not a smaller dose of the
-    same distribution for any of these metrics: they shrink nearest-neighbour balls to nothing, and
-    they lift Fréchet and kernel distances. (Against the true spread on Gaussian features, halves
-    were within 0.9 to 1.4 and the bootstrap within 0.8 to 3.) Either is too large, up to twice,
-    where a distance is near its floor: the change is then quadratic in the deviations, not linear.
+    It is smaller than that of two independent numbers as far as the samples vary together, as those
+    of one model at the same seeds do.
+    """
+    return _error_of(np.subtract(one, other))
 
-    What is to be held fixed stays out of ``samples``, as the reference set of a sweep:
-    ``standard_error(lambda fake: precision_recall(real, fake), fake)``. With 20 resamples the
-    answer itself is known to about 16%. For the Fréchet distance, ``frechet_standard_error`` is
-    much cheaper.
+
+def divide(
+    count: int, labels: Array | None = None, parts: int = REPLICATES, seed: int = 0
+) -> NDArray[np.intp]:
+    """The part 0..parts−1 that each of ``count`` samples falls into, at random; sizes differ by 1.
+
+    Labels that are equally frequent were set, not drawn, and other samples would have as many of
+    each: then so has every part, as far as it can.
+    """
+    random = np.random.default_rng(seed)
+    rounds = np.tile(np.arange(parts), (-(-count // parts), 1))
+    dealt = random.permuted(rounds, axis=1).ravel()[:count]
+    if labels is None or np.ptp(np.unique(labels, return_counts=True)[1]) > 1:
+        return random.permutation(dealt)
+    found = np.empty(count, np.intp)
+    found[np.argsort(labels, kind="stable")] = dealt
+    return found
+
+
+def groups_of(count: int, labels: Array | None = None) -> NDArray[np.intp]:
+    """The group of each sample (N,), of 20, or N if those are fewer."""
+    return divide(count, labels, min(REPLICATES, count))
+
+
+def halves_of(count: int, labels: Array | None = None) -> NDArray[np.bool_]:
+    """Which samples are in each of 20 random halves, (20, N)."""
+    return np.stack([divide(count, labels, 2, seed) == 0 for seed in range(REPLICATES)])
+
+
+def from_influence(
+    values: Array, labels: Array | None = None, value: float | None = None
+) -> Measured:
+    """A mean over samples, or a metric that moves as one does (the delta method).
 
     Args:
-        metric: a function of as many arrays as are given, to a number or a named tuple.
-        samples: arrays of at least 4 rows, each resampled on its own.
-        resamples: how often.
-        seed: of the resampling.
-        method: "halves" or "bootstrap".
-
-    Returns:
-        A float, or a named tuple like the metric's.
-
-    Raises:
-        PilotageError: if an argument does not fit, or the metric refuses half of the samples.
+        values: the metric's influence function at each sample (N,), up to a constant; NaN where a
+            sample has none.
+        labels: of the samples (N,), see `divide`.
+        value: the metric; the mean of ``values`` if not given.
     """
-    if method not in ("halves", "bootstrap"):
-        raise PilotageError(f'method is {method!r}: it must be "halves" or "bootstrap".')
-    whole(resamples, "resamples", 2)
-    arrays = [np.asarray(rows) for rows in samples]
-    if not arrays or min(len(rows) if rows.ndim else 0 for rows in arrays) < 4:
-        raise PilotageError("standard_error takes at least one array, each of at least 4 rows.")
-    random = np.random.default_rng(seed)
+    groups, there = groups_of(len(values), labels), ~np.isnan(values)
+    size = groups.max() + 1
+    left = there.sum() - np.bincount(groups[there], minlength=size)
+    mean = values[there].mean()
+    value = float(mean if value is None else value)
+    with np.errstate(divide="ignore", invalid="ignore"):  # not finite: there will be no error
+        sums = np.bincount(groups[there], values[there] - mean, minlength=size)
+        return from_groups(value, value - sums / left)
 
-    def part(rows: Array) -> Array:
-        if method == "halves":
-            return rows[random.permutation(len(rows))[: len(rows) // 2]]
-        return rows[random.integers(len(rows), size=len(rows))]
 
-    values = [metric(*map(part, arrays)) for _ in range(resamples)]
-    spread = np.std(np.asarray(values, dtype=np.float64), axis=0, ddof=1)
-    if isinstance(values[0], tuple):
-        return type(values[0])(*spread.tolist())
-    return float(spread)
+def from_groups(value: float, without: ArrayLike) -> Measured:
+    """A metric, from what it is without each of the groups (G,), see `groups_of`.
+
+    The replicates are Tukey's pseudo-values, G · value − (G − 1) · without.
+    """
+    kept = np.asarray(without, np.float64)
+    return _measured(value, value + (len(kept) - 1) * (value - kept))
+
+
+def from_halves(value: float, halves: ArrayLike) -> Measured:
+    """A metric, from what it is of each of the halves (20,), see `halves_of`.
+
+    The spread over half samples is that of the mean of the whole, √(2/n − 1/n) = √(1/n).
+    """
+    found = np.asarray(halves, np.float64)
+    return _measured(value, value + len(found) ** 0.5 * (found - found.mean()))
+
+
+def _measured(value: float, replicates: Floats) -> Measured:
+    if len(replicates) < 2 or not np.isfinite(replicates).all():
+        return Measured(float(value))
+    kept = tuple(float(f"{x:.{DIGITS}g}") for x in replicates)
+    return Measured(float(value), _error_of(np.array(kept)), kept)
+
+
+def _error_of(replicates: Floats) -> float:
+    return float(np.std(replicates, ddof=1) / len(replicates) ** 0.5)

@@ -13,7 +13,7 @@ from pilotage.data import LabelledData
 from pilotage.metrics import Sample, compare, join
 from pilotage.metrics.features import PerSample
 from pilotage.settings import SweepSettings
-from pilotage.sweep.eval_prompts import Asked
+from pilotage.sweep.eval_prompts import EvalPrompts
 from pilotage.sweep.evaluator import Evaluator
 from pilotage.sweep.per_sample import attribute_scores, judged_by_pixels
 from pilotage.sweep.table import Row, append_row, new_row, row_id, table_path
@@ -40,7 +40,7 @@ def write_floor(
 def write_bicubic(
     table: Table,
     evaluator: Evaluator,
-    asked: Asked,
+    prompts: EvalPrompts,
     size: tuple[int, int],
     settings: SweepSettings,
 ) -> None:
@@ -49,28 +49,28 @@ def write_bicubic(
     Args:
         table: where the row goes.
         evaluator: what it is measured with.
-        asked: of a run that enlarges.
+        prompts: of a run that enlarges.
         size: height and width to enlarge to.
         settings: those of the sweep.
     """
-    count = asked.different
+    count = prompts.different
     if count < evaluator.extractor.dimensions and not settings.force:
         return
 
-    low_res = asked.beside.get("low_res")
+    low_res = prompts.condition.get("low_res")
     if low_res is None:
         return
 
     def enlarged() -> Sample:
         samples = []
-        for part in asked.once():
+        for part in prompts.once():
             images = to_uint8(bicubic(low_res[part], size))
             sample = evaluator.extractor.sample(images)
-            samples.append(sample._replace(per_sample=asked.per_sample(part, images)))
-        labels = None if asked.labels is None else asked.labels[:: asked.per_caption][:count]
+            samples.append(sample._replace(per_sample=prompts.per_sample(part, images)))
+        labels = None if prompts.labels is None else prompts.labels[:: prompts.per_caption][:count]
         return join(samples)._replace(labels=labels)
 
-    row = {"kind": "bicubic", "n": count, "force": settings.force, **asked.decides}
+    row = {"kind": "bicubic", "n": count, "force": settings.force, **prompts.decides}
     _write(table, row, evaluator, enlarged)
 
 
@@ -87,7 +87,7 @@ def _real_scores(held_out: LabelledData) -> PerSample | None:
 
 
 def _write(table: Table, row: Row, evaluator: Evaluator, sample: Callable[[], Sample]) -> None:
-    """Measure a sample that the table has not yet; ``row`` is what it has beside the evaluator."""
+    """Measure a sample that the table has not yet; ``row`` and the evaluator decide its numbers."""
     decides = {**row, **evaluator.manifest}
     if row_id(decides) not in table.known:
         metrics = compare(evaluator.real, sample(), force=row["force"])

@@ -1,4 +1,4 @@
-"""What a sweep asks of a run on captions: the captions of real images, beside parts of these."""
+"""Evaluation prompts: captions of real images, and parts of these images to start from."""
 
 import hashlib
 import json
@@ -28,31 +28,31 @@ from pilotage.utils.seeding import derived_generator
 BATCH = 256
 
 
-class Asked(NamedTuple):
-    """What each of N images is asked for; the same in every setting.
+class EvalPrompts(NamedTuple):
+    """The prompts of N images, the same in every setting.
 
     Attributes:
         captions: one per image.
         labels: classes of the real images with these captions (N,); None if there is but one.
-        beside: ``low_res``, or ``known`` and ``known_mask``, of each image; empty for a run that
+        condition: ``low_res``, or ``known`` and ``known_mask``, of each image; empty for a run that
             sees captions alone.
         different: how many of the N have a real image, and a condition, of their own.
         judged: whether the captions' attributes can be seen in the pixels.
-        per_caption: images that each caption is asked for in a row.
+        per_caption: images of each caption in a row.
         decides: where all of it comes from, for the rows.
     """
 
     captions: tuple[str, ...]
     labels: np.ndarray | None
-    beside: ConditionImages
+    condition: ConditionImages
     different: int
     judged: bool
     per_caption: int
     decides: Row
 
     def resolve(self, run: Model, seeds: Sequence[int], **how: Any) -> ResolvedSpec:
-        """The images that are asked for; ``how`` are settings of :meth:`Model.sample`."""
-        return run.resolve(self.captions, seeds=seeds, **self.beside, **how)
+        """The request for the images; ``how`` are settings of :meth:`Model.sample`."""
+        return run.resolve(self.captions, seeds=seeds, **self.condition, **how)
 
     def once(self) -> list[slice]:
         """Batches of rows that have every real image, and condition, but once."""
@@ -62,8 +62,8 @@ class Asked(NamedTuple):
     def per_sample(self, rows: slice, images: Tensor) -> PerSample:
         """What some of the images, uint8 (B, C, H, W), have right."""
         found: PerSample = {}
-        low_res, known = self.beside.get("low_res"), self.beside.get("known")
-        mask = self.beside.get("known_mask")
+        low_res, known = self.condition.get("low_res"), self.condition.get("known")
+        mask = self.condition.get("known_mask")
         if self.judged:
             found |= attribute_scores(images, self.captions[rows])
         if low_res is not None:
@@ -73,7 +73,7 @@ class Asked(NamedTuple):
         return found
 
 
-def ask(
+def eval_prompts(
     run: Model,
     seeds: Sequence[int],
     name: str,
@@ -81,21 +81,21 @@ def ask(
     held_out: LabelledData,
     say: Callable[[str], None],
     per_caption: int = 1,
-) -> Asked:
-    """Ask for the held-out captions in turn, beside their own images where the run sees one.
+) -> EvalPrompts:
+    """Take the held-out captions in turn, with their own images where the run sees one.
 
     Args:
         run: on captions.
         seeds: of the images; they also decide what is erased of an image to complete.
         name: what the data are called.
         train: whose captions are taken where nothing is held out.
-        held_out: image i is asked for by caption i // per_caption % len(held_out).
+        held_out: image i has caption i // per_caption % len(held_out).
         say: receives a note on that.
         per_caption: images of each caption in a row.
     """
     data, split = (held_out, "held-out") if len(held_out) else (train, "train")
     if split == "train":
-        say(f"data is {name}: nothing is held out, so images are asked for by training captions")
+        say(f"data is {name}: nothing is held out, so the prompts are training captions")
     rows, known = np.arange(len(seeds)) // per_caption % len(data), data.captions or ()
     decides: Row = {
         "captions": {
@@ -109,19 +109,19 @@ def ask(
     if per_caption > 1:
         decides["per_caption"] = per_caption
     low_res, recipe = run.card.recipe.low_res, run.card.recipe
-    beside = ConditionImages()
+    condition = ConditionImages()
     if low_res:
-        beside["low_res"] = _real(data, len(seeds), low_res)[rows]
+        condition["low_res"] = _real(data, len(seeds), low_res)[rows]
         decides["low_res"] = {"size": list(low_res), "images": data.fingerprint}
     if recipe.inpaint:
         mask = _masks(seeds, (run.shape[1], run.shape[2]))
-        beside["known"], beside["known_mask"] = _real(data, len(seeds))[rows] * mask, mask
+        condition["known"], condition["known_mask"] = _real(data, len(seeds))[rows] * mask, mask
         decides["known"] = {"boxes": BOXES, "images": data.fingerprint}
     captions = tuple(known[row] for row in rows)
-    return Asked(
+    return EvalPrompts(
         captions=captions,
         labels=data.labels[rows] if len(data.classes) > 1 else None,
-        beside=beside,
+        condition=condition,
         different=min(-(-len(seeds) // per_caption), len(data)),
         judged=judged_by_pixels(captions, run.shape),
         per_caption=per_caption,

@@ -7,7 +7,7 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from pilotage.metrics import Sample, compare, join
+from pilotage.metrics import Sample, compare, join, row_parts
 from pilotage.models.model import Model
 from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
@@ -18,7 +18,7 @@ from pilotage.utils.distributed import process_state
 from pilotage.utils.images import save_npz, save_png, tile, to_uint8
 
 PREVIEW_ROWS = 2
-TOLD = {
+IN_HEADLINE = {
     "attribute_all": "caption accuracy",
     "condition_psnr": "PSNR of the condition, in dB,",
 }
@@ -38,7 +38,7 @@ def sweep(
     Args:
         settings: the grid.
         say: receives one-line notes, on the main process.
-        on_start: is told how many sampling steps this process will do in all.
+        on_start: receives how many sampling steps this process will do in all.
         on_step: called after every sampling step.
         on_known: receives each row of the grid that was in the tables already, on the main process.
 
@@ -59,7 +59,7 @@ def sweep(
         if state.is_main_process:
             metrics = compare(cell.evaluator.real, sample, force=settings.force)
             row = cell.row | {
-                "metrics": {name: list(pair) for name, pair in metrics.items()},
+                **row_parts(metrics),
                 "network_calls": cell.network_calls,
                 "seconds": round(time.perf_counter() - begin, 3),
                 "preview": _save_preview(cell, preview),
@@ -75,8 +75,8 @@ def headline(row: Row) -> str:
     where = f"{row['run']}: w {row['w']:g}, {row['steps']} {row['sampler']} steps"
     name = "FID" if row["extractor"]["name"] == "inception-2015" else "Fréchet distance"
     said = [f"{name} ({row['extractor']['name']}) {value:.4g} ± {error:.2g}"]
-    found = {key: row["metrics"][key] for key in TOLD if key in row["metrics"]}
-    said += [f"{TOLD[key]} {pair[0]:.4g} ± {pair[1]:.2g}" for key, pair in found.items()]
+    found = {key: row["metrics"][key] for key in IN_HEADLINE if key in row["metrics"]}
+    said += [f"{IN_HEADLINE[key]} {pair[0]:.4g} ± {pair[1]:.2g}" for key, pair in found.items()]
     return f"{where}: {'; '.join(said)}"
 
 
@@ -89,15 +89,15 @@ def _sample(
 ) -> tuple[Sample, np.ndarray]:
     """Features of all images, and the first few images, on the main process."""
     shown = PREVIEW_ROWS * _preview_columns(cell.run)
-    per_caption = 1 if cell.asked is None else cell.asked.per_caption
+    per_caption = 1 if cell.prompts is None else cell.prompts.per_caption
     own = []
     for batch in cell.run.stream(cell.resolved, _own_batches(cell.resolved, state), on_step):
         images = to_uint8(batch.images)
         wanted = len(images) if keep or per_caption > 1 else max(0, shown - batch.rows.start)
         first = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
         sample = cell.evaluator.extractor.sample(images)
-        if cell.asked is not None:
-            sample = sample._replace(per_sample=cell.asked.per_sample(batch.rows, images))
+        if cell.prompts is not None:
+            sample = sample._replace(per_sample=cell.prompts.per_sample(batch.rows, images))
         own.append((batch.rows.start, sample, first))
     parts = gather_object(own) if state.num_processes > 1 else own
     parts = sorted(parts, key=lambda part: part[0])
@@ -113,20 +113,20 @@ def _sample(
 
 
 def _labels(cell: Cell) -> np.ndarray | None:
-    """The class that each image was asked for: that of its caption, if the data have classes."""
-    if cell.asked is not None:
-        return cell.asked.labels
+    """The class that each image should show: that of its caption, if the data have classes."""
+    if cell.prompts is not None:
+        return cell.prompts.labels
     return np.array(cell.resolved.conditions) if cell.run.classes else None
 
 
 def _save_images(cell: Cell, images: np.ndarray, labels: np.ndarray | None) -> None:
-    """All images of a setting, and what each was asked for by."""
+    """All images of a setting, with their labels and captions."""
     path = cell.folder / "sweep" / "images" / f"{cell.row['id']}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = {} if labels is None else {"labels": labels}
-    if cell.asked is not None:
-        told["captions"] = np.array(cell.asked.captions)
-    save_npz(path, images=images, seeds=np.array(cell.resolved.seeds), **told)
+    conditions = {} if labels is None else {"labels": labels}
+    if cell.prompts is not None:
+        conditions["captions"] = np.array(cell.prompts.captions)
+    save_npz(path, images=images, seeds=np.array(cell.resolved.seeds), **conditions)
 
 
 def _preview_columns(run: Model) -> int:

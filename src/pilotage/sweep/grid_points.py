@@ -15,7 +15,7 @@ from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
 from pilotage.settings.samplers import Sampler
 from pilotage.sweep.baselines import Table, write_bicubic, write_floor
-from pilotage.sweep.eval_prompts import Asked, ask
+from pilotage.sweep.eval_prompts import EvalPrompts, eval_prompts
 from pilotage.sweep.evaluator import Evaluator, check_enough, make_evaluator, real_images
 from pilotage.sweep.table import Row, read_rows, row_id, table_path
 
@@ -28,7 +28,7 @@ class Cell(NamedTuple):
 
     Attributes:
         row: all but its numbers.
-        asked: what a run on captions is asked for; None of any other.
+        prompts: evaluation prompts of a run on captions; None of any other.
         found: the whole row, if the run's table has it already.
     """
 
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
     resolved: ResolvedSpec
     evaluator: Evaluator
     row: Row
-    asked: Asked | None = None
+    prompts: EvalPrompts | None = None
     found: Row | None = None
 
     @property
@@ -76,15 +76,15 @@ def open_cells(
         check_enough(settings, name, len(train), evaluator.extractor.dimensions)
         reads = run.conditioner.noun == "captions"
         how = (name, train, held_out, say, settings.per_caption)
-        asked = ask(run, _seeds(settings), *how) if reads else None
+        prompts = eval_prompts(run, _seeds(settings), *how) if reads else None
         known = {row["id"]: row for row in read_rows(table_path(folder))}
         if state.is_main_process:
             table = Table(folder, known)
             write_floor(table, evaluator, held_out, settings)
-            if asked is not None and "low_res" in asked.beside:
-                write_bicubic(table, evaluator, asked, (run.shape[1], run.shape[2]), settings)
+            if prompts is not None and "low_res" in prompts.condition:
+                write_bicubic(table, evaluator, prompts, (run.shape[1], run.shape[2]), settings)
         cells = [
-            _cell(folder, run, guide, evaluator, asked, settings, place)
+            _cell(folder, run, guide, evaluator, prompts, settings, place)
             for place in _places(settings, run)
         ]
         cells = [cell._replace(found=known.get(cell.row["id"])) for cell in cells]
@@ -131,11 +131,11 @@ def _cell(
     run: Model,
     guide: Classifier | None,
     evaluator: Evaluator,
-    asked: Asked | None,
+    prompts: EvalPrompts | None,
     settings: SweepSettings,
     place: Place,
 ) -> Cell:
-    resolved = _resolve(run, guide, asked, settings, place)
+    resolved = _resolve(run, guide, prompts, settings, place)
     seeds = _seeds(settings)
     decides = {
         "kind": "sample",
@@ -147,24 +147,24 @@ def _cell(
         "n": settings.samples,
         "seeds": [seeds.start, seeds.stop],
         "force": settings.force,
-        **(asked.decides if asked else {}),
+        **(prompts.decides if prompts else {}),
         **resolved.guidance.row(),
         **evaluator.manifest,
     }
-    told = {
+    also = {
         "run": str(folder),
         "p_uncond": run.card.recipe.p_uncond,
-        **({"first_captions": list(asked.captions[:SHOWN_CAPTIONS])} if asked else {}),
+        **({"first_captions": list(prompts.captions[:SHOWN_CAPTIONS])} if prompts else {}),
         **resolved.guidance.record(),
     }
-    row = {"id": row_id(decides), **decides, **told}
-    return Cell(folder, run, resolved, evaluator, row, asked)
+    row = {"id": row_id(decides), **decides, **also}
+    return Cell(folder, run, resolved, evaluator, row, prompts)
 
 
 def _resolve(
     run: Model,
     guide: Classifier | None,
-    asked: Asked | None,
+    prompts: EvalPrompts | None,
     settings: SweepSettings,
     place: Place,
 ) -> ResolvedSpec:
@@ -175,8 +175,8 @@ def _resolve(
         "rule": settings.rule,
         "guidance_interval": settings.guidance_interval,
     }
-    if asked is not None:
-        return asked.resolve(run, _seeds(settings), **_words(settings), **how)
+    if prompts is not None:
+        return prompts.resolve(run, _seeds(settings), **_words(settings), **how)
     return run.resolve(
         seeds=_seeds(settings),
         classifier=guide,

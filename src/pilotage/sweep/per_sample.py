@@ -1,4 +1,4 @@
-"""What an image gets right of what it was asked for: numbers of its own, before any average.
+"""What an image gets right of its caption and condition: numbers of its own, before any average.
 
 Each has the name of the metric that its mean is, an entry of `pilotage.metrics.registry`.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pilotage.errors import PilotageError
-from pilotage.metrics import Number
+from pilotage.metrics import Measured, row_parts
 
 Row = dict[str, Any]
 
@@ -24,7 +24,7 @@ def row_id(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def new_row(decides: Row, name: str, metrics: Mapping[str, Number]) -> Row:
+def new_row(decides: Row, name: str, metrics: Mapping[str, Measured]) -> Row:
     """The row of images that no model has made.
 
     Args:
@@ -32,8 +32,8 @@ def new_row(decides: Row, name: str, metrics: Mapping[str, Number]) -> Row:
         name: where the images are from.
         metrics: the numbers.
     """
-    pairs = {key: list(pair) for key, pair in metrics.items()}
-    return {"id": row_id(decides), **decides, "run": name, "metrics": pairs, "preview": None}
+    parts = row_parts(metrics)
+    return {"id": row_id(decides), **decides, "run": name, **parts, "preview": None}
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -10,7 +10,7 @@ import torch
 from pilotage.data import LabelledData, load_data
 from pilotage.data.points import PointData
 from pilotage.errors import PilotageError
-from pilotage.metrics import Number, compare, gaussian_modes, join
+from pilotage.metrics import Measured, compare, gaussian_modes, join
 from pilotage.metrics.features import Array, PerSample
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
@@ -22,7 +22,7 @@ BATCH = 256
 
 
 def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> Row:
-    """Measure images against the training images of a data set; the row, also written if asked.
+    """Measure images against the training images of a data set; the row, also written to ``out``.
 
     Raises:
         PilotageError: for bad input, before anything is measured.
@@ -48,7 +48,7 @@ def _row(
     settings: EvaluateSettings,
     name: str,
     count: int,
-    metrics: dict[str, Number],
+    metrics: dict[str, Measured],
     manifest: Row,
 ) -> Row:
     """The row of some images or points, written where it is wanted."""
@@ -68,10 +68,10 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
         points = _read_npz(Path(name), "points", np.float32, 2)[0]
     found = gaussian_modes(points, train.modes.means, train.modes.std)
     share = found.within * (1 - found.within) / max(1, len(points) - 1)
-    metrics: dict[str, Number] = {
-        "modes": (found.hit, None),
-        "within_3_std": (found.within, share**0.5),
-        "modes_kl": (found.kl, None),
+    metrics: dict[str, Measured] = {
+        "modes": Measured(found.hit),
+        "within_3_std": Measured(found.within, share**0.5),
+        "modes_kl": Measured(found.kl),
     }
     manifest = {"reference": {"data": settings.data, "hash": train.fingerprint}}
     return _row(settings, name, len(points), metrics, manifest)
@@ -100,7 +100,7 @@ def _scores(given: Given) -> PerSample | None:
 
 
 def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
-    """The images that are asked for."""
+    """The images to be measured."""
     if settings.images == "real":
         if not len(held_out):
             raise PilotageError("images is 'real': this data has no held-out images.")
@@ -108,10 +108,10 @@ def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
         return Given("real", images, held_out.labels, held_out.captions)
     path = Path(settings.images)
     if path.suffix == ".npz":
-        arrays, told = _read_npz(path, "images", np.uint8, 4)
-        captions = told["captions"].astype(str).tolist() if "captions" in told else None
+        arrays, others = _read_npz(path, "images", np.uint8, 4)
+        captions = others["captions"].astype(str).tolist() if "captions" in others else None
         images = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-        return Given(str(path), images, told.get("labels"), captions)
+        return Given(str(path), images, others.get("labels"), captions)
     folder, _ = load_data(
         path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
     )

@@ -22,7 +22,7 @@ from pilotage.models.model import Model, load_run
 from pilotage.objectives.variational import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.settings import LikelihoodSettings
-from pilotage.sweep.eval_prompts import ask
+from pilotage.sweep.eval_prompts import eval_prompts
 from pilotage.sweep.table import Row
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import write_text
@@ -124,10 +124,10 @@ def _conditions(
     """What tells the conditions of images by number, and what else decides them."""
     free = settings.unconditional or run.card.recipe.p_uncond == 1
     if run.conditioner.noun == "captions":
-        asked = ask(run, range(count), name, images, images, print)
-        resolved = asked.resolve(run, range(count), steps=1)
+        prompts = eval_prompts(run, range(count), name, images, images, print)
+        resolved = prompts.resolve(run, range(count), steps=1)
         both = run.conditioner.encode(resolved.conditions, resolved.guidance)
-        return lambda rows: both(slice(rows[0], rows[-1] + 1))[int(free)], asked.decides
+        return lambda rows: both(slice(rows[0], rows[-1] + 1))[int(free)], prompts.decides
     labels = torch.from_numpy(images.labels[:count]).to(run.device)
     if free or not run.classes:
         labels = torch.full_like(labels, run.space.null)

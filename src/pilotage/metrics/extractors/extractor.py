@@ -13,7 +13,6 @@ from torch import Tensor
 
 from pilotage.data.image_data import LabelledData
 from pilotage.errors import PilotageError
-from pilotage.metrics.arrays import write_npz
 from pilotage.metrics.features import Array, Features, Sample, join
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import usable_folder, usual_folder, whole_file
@@ -56,8 +55,9 @@ class Extractor(ABC):
         if not path.exists():
             found = join(self.sample(data.batch(rows)) for rows in batches(len(data)))
             arrays = {k: v for k, v in found.features._asdict().items() if v is not None}
+            arrays["clipped"] = found.clipped
             with whole_file(path) as temporary, temporary.open("wb") as file:
-                write_npz(file, {"clipped": found.clipped, **arrays})
+                np.savez(file, **arrays)
         with np.load(path, allow_pickle=False) as file:
             features = Features(file["pooled"], file.get("spatial"), file.get("logits"))
             return Sample(features, file["clipped"], data.labels)
@@ -92,7 +92,7 @@ def cache_folder(cache: str | Path | None = None) -> Path:
 
 
 def pick_device(device: torch.device | str | None) -> torch.device:
-    """The device asked for, or this process's own."""
+    """A device given, or this process's own."""
     return process_state().device if device is None else torch.device(device)
 
 
@@ -132,7 +132,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     """Wait until no other process is inside with the same lock file.
 
     Raises:
-        PilotageError: if the file cannot be written, and so nothing beside it.
+        PilotageError: if the file cannot be written, and so no other in its folder.
     """
     try:
         file = path.open("w")

@@ -278,7 +278,7 @@ def batches_of(train: LabelledData, facts: Facts) -> Iterator[NDArray[np.int64]]
 
 
 def augmented(images: Tensor, facts: Facts, step: int) -> Tensor:
-    """Each image shifted by its own few pixels, edges repeated, and mirrored if asked for."""
+    """Each image shifted by its own few pixels, edges repeated, and perhaps mirrored."""
     random = derived_generator(facts.seed, NAME, "augment", step)
     B, _, H, W = images.shape
     down, right = (
@@ -313,14 +313,14 @@ def weights_hash(weights: dict[str, Tensor], shape: tuple[int, int, int]) -> str
 
 def write_cache(path: Path, extractor: InDomain, facts: Facts, held_out: LabelledData) -> None:
     """Weights and facts as safetensors, and the facts once more as JSON, to be looked at."""
-    told = {
+    content = {
         "hash": extractor.hash,
         "accuracy": extractor.accuracy,
         "held_out": held_out.fingerprint,
         **asdict(facts),
     }
     weights = {name: tensor.cpu() for name, tensor in extractor.weights().items()}
-    text = json.dumps(told, indent=1)
+    text = json.dumps(content, indent=1)
     try:
         write_tensors(path, weights, facts=text)
         write_text(path.with_suffix(".json"), text + "\n")
@@ -338,13 +338,13 @@ def read_cache(
     if not path.exists():
         return None
     try:
-        told = json.loads(read_metadata(path)["facts"])
+        content = json.loads(read_metadata(path)["facts"])
         network = new_network(facts)
         network.load_state_dict(read_tensors(path))
-        found = InDomain(network, facts, told["accuracy"], device)
-        if found.hash != told["hash"]:
+        found = InDomain(network, facts, content["accuracy"], device)
+        if found.hash != content["hash"]:
             raise ValueError("its weights are not those of its hash")
-        same = told["held_out"] == held_out.fingerprint
+        same = content["held_out"] == held_out.fingerprint
     except (ValueError, KeyError, RuntimeError, TypeError, OSError) as error:  # any kind of damage
         reason = " ".join(str(error).split())[:200]
         say(f"in-domain extractor: {path} is damaged ({reason}); training again")

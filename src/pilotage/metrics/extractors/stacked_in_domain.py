@@ -25,7 +25,7 @@ class StackedInDomain(Extractor):
 
     Pooled features are those of the three channels in a row, 3·D. Logits are of the K³ modes: the
     logarithm of the product of the three channels' probabilities. There are no spatial features:
-    three times 256 would ask for more samples than all other numbers.
+    three times 256 would need more samples than all other numbers.
 
     Attributes:
         planes: the extractor of a single channel; `planes.accuracy` is the share of held-out grey
