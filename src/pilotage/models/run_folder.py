@@ -156,7 +156,10 @@ def stored_step(folder: Path, weights: str) -> int:
 
 
 def _step(path: Path) -> int:
-    return int(read_metadata(path).get("step", 0))
+    step = str(read_metadata(path).get("step"))
+    if not step.isdecimal():
+        raise PilotageError(f"{path} is damaged: it does not say its training step.")
+    return int(step)
 
 
 def weights_hash(folder: Path, weights: str = "ema") -> str:

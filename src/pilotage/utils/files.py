@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pilotage.errors import PilotageError
 
-CONTENT = "content_sha256"  # in the metadata of our safetensors files
+METADATA, CONTENT = "pilotage", "sha256"  # keys in our safetensors files
 
 
 @contextmanager
@@ -80,11 +80,13 @@ def read_text(path: str | Path, what: str) -> str:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) -> None:
     """Write a safetensors file, whole or not at all, with strings as its metadata.
 
-    Its metadata also has the SHA-256 of all that it holds, which :func:`read_tensors` checks.
+    Its metadata also has the SHA-256 of all that it holds, which :func:`read_tensors` checks. They
+    stand under one key, since safetensors writes several in no fixed order.
     """
     flat = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    facts = {**metadata, CONTENT: content_hash(flat, metadata)}
     with whole_file(path) as temporary:
-        save_file(flat, temporary, {**metadata, CONTENT: content_hash(flat, metadata)})
+        save_file(flat, temporary, {METADATA: json.dumps(facts)})
         temporary.chmod(0o666 & ~_umask())  # as any other file, not for its owner only
 
 
@@ -113,7 +115,7 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     """
     with _opened(path, device) as file:
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        metadata = dict(file.metadata() or {})
+        metadata = _metadata(file, path)
     if CONTENT in metadata and metadata.pop(CONTENT) != content_hash(found, metadata):
         raise PilotageError(f"{path} is damaged: it no longer holds what was written.")
     return found
@@ -122,7 +124,20 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
 def read_metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file; raises as :func:`read_tensors` does."""
     with _opened(path, "cpu") as file:
-        return dict(file.metadata() or {})
+        return _metadata(file, path)
+
+
+def _metadata(file: safe_open, path: Path) -> dict[str, str]:
+    """Our metadata, or those of a file of earlier versions or other origin."""
+    metadata: dict[str, str] = dict(file.metadata() or {})
+    if METADATA not in metadata:
+        return metadata
+    try:
+        found: dict[str, str] = json.loads(metadata[METADATA])
+        found[CONTENT]
+    except (ValueError, KeyError, TypeError):
+        raise PilotageError(f"{path} is damaged: its metadata cannot be read.") from None
+    return found
 
 
 @contextmanager
