@@ -414,7 +414,11 @@ def test_a_preset_decides_all(runs, where, tokens, tmp_path, tiny_preset, capsys
         ("upsample", ["--size", 8, 8, *FLAGS, "--low-res", 3, 4], "low_res is (3, 4): it must"),
         ("upsample", ["--size", 8, 8, *FLAGS, "--low-res", 8, 8], "low_res must be the smaller"),
         ("base", ["--size", 8, 8, *FLAGS, "--in-channels", 2], "3 input channels"),
-        ("base", ["--size", 8, 8, *FLAGS, "--schedule", "linear", "--timesteps", 9], "count is 9"),
+        (
+            "base",
+            ["--size", 8, 8, *FLAGS, "--schedule", "linear", "--timesteps", 9],
+            "timesteps is 9",
+        ),
         ("base", ["--preset", "large"], "preset is 'large': it must be one of base, upsample"),
         ("base", ["--preset", "base", "--size", 32, 32], "the preset base has (64, 64)"),
         ("upsample", ["--preset", "base"], "preset is base: its low_res is False, and the ch"),
