@@ -12,7 +12,7 @@ from pilotage.cli.main import main
 from pilotage.errors import PilotageError
 from pilotage.models.run_folder import checkpoints, state_folder
 from pilotage.objectives.gan_losses import DiscriminatorLoss, GeneratorLoss
-from pilotage.training.health import judge_warnings
+from pilotage.training.health import discriminator_warnings
 
 POINTS = ["--network.channels", "16", "--discriminator.channels", "16", "--sample-every", "100"]
 
@@ -136,9 +136,9 @@ def test_health_tells_what_the_discriminator_says(tiny_gan):
     record, last = json.loads(line), log(tiny_gan)[-1]
     assert record["real_logit"] == last["real_logit"]
     assert record["r1"] == log(tiny_gan)[3]["r1"], "the newest that was measured"
-    (warning,) = judge_warnings({"real_logit": 8.0, "fake_logit": -7.0})
+    (warning,) = discriminator_warnings({"real_logit": 8.0, "fake_logit": -7.0})
     assert "15.0 apart: it wins" in warning
-    assert not list(judge_warnings({"real_logit": 0.3, "fake_logit": -0.3}))
+    assert not list(discriminator_warnings({"real_logit": 0.3, "fake_logit": -0.3}))
 
 
 def test_samples_belong_to_their_seeds(tiny_gan):

@@ -1,4 +1,4 @@
-"""Self-attention over the pixels of a feature map, which may also look at a text."""
+"""Self-attention over the pixels of a feature map, optionally extended by text."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ class Attention(nn.Module):
     """Multi-head self-attention with a residual path, as in ADM (2105.05233).
 
     The projection's rows are [all q | all k | all v], each ordered by head. Published weights that
-    interleave the heads are permuted when they are loaded.
+    interleave the heads are permuted on loading.
 
-    With ``text_width``, pixels also attend to a text: its keys and values come before theirs
+    With ``text_width``, pixels also attend to a text: its keys and values precede theirs
     (GLIDE, 2112.10741, section 4.1). The rows of that projection are [all k | all v].
     """
 
@@ -26,7 +26,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
-        """(B, C, H, W), with a text (B, L, text_width) or without, to the same shape."""
+        """Map (B, C, H, W), optionally with a text (B, L, text_width), to the same shape."""
         tokens = self.norm(h).flatten(2).transpose(1, 2)  # (B, HW, C)
         q, k, v = split_heads(self.qkv(tokens), self.heads)
         if self.text_kv is not None and text is not None:
@@ -38,7 +38,7 @@ class Attention(nn.Module):
 
 
 def split_heads(qkv: Tensor, heads: int, parts: int = 3) -> tuple[Tensor, ...]:
-    """(B, L, 3C), the rows as in `Attention`, to q, k and v, each (B, heads, L, C / heads).
+    """Split (B, L, 3C), ordered as in `Attention`, into q, k and v, (B, heads, L, C / heads).
 
     With 2 parts, (B, L, 2C) to k and v.
     """

@@ -1,4 +1,4 @@
-"""What networks refuse: settings out of range, and input of a wrong shape."""
+"""Validation of network settings and of input shapes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -34,13 +34,12 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
 
 
 def class_settings(num_classes: int | None, null_class: bool) -> None:
-    """Raise a `PilotageError` unless the class labels of a network make sense."""
+    """Raise a `PilotageError` unless the class settings of a network are consistent."""
     if num_classes is not None:
         positive_int("num_classes", num_classes)
     elif null_class:
         raise PilotageError(
-            "null_class is True but num_classes is None: a null label needs a class-conditional "
-            "network, with num_classes of at least 1."
+            "null_class is True but num_classes is None: it must be at least 1, for a null label."
         )
 
 

@@ -1,4 +1,4 @@
-"""Time and class embedding: what conditions every block of a network, as one vector."""
+"""Time and class embeddings: the conditioning of every block, as one vector."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def timestep_embedding(time: Tensor, dim: int, dtype: torch.dtype = torch.float3
     """Sinusoidal features of the time, [cos | sin], of Dhariwal & Nichol (2105.05233).
 
     The frequencies e^{−ln(10⁴) i / half} are float32 whatever the result is: published networks
-    were trained with that table, and its rounding is part of them.
+    were trained with its rounding.
 
     Args:
         time: (B,) times, whole or fractional, on the scale that the network was trained with.
@@ -74,7 +74,7 @@ class TimeEmbedding(nn.Module):
 
 
 class TimeClassEmbedding(TimeEmbedding):
-    """Time and class in one vector, passed through SiLU, ready for every block's own projection.
+    """Time and class in one vector, passed through SiLU, for every block's projection.
 
     With ``null_class``, label ``num_classes`` means "no class", and so does ``cond=None``.
 
@@ -111,7 +111,7 @@ class TimeClassEmbedding(TimeEmbedding):
                     "it must be (B,) labels."
                 )
         elif self.label is None:
-            raise _given_in_vain()
+            raise _not_supported()
         elif cond.shape != time.shape:
             raise PilotageError(
                 f"cond has shape {tuple(cond.shape)}: it must be {tuple(time.shape)}, as time is."
@@ -134,7 +134,7 @@ class TimeTextEmbedding(TimeEmbedding):
 
 
 class FourierFeatures(nn.Module):
-    """[sin | cos] of 2π w log(time), with fixed random w ~ N(0, scale²) (2006.10739).
+    """Fourier features [sin | cos] of 2π w log(time), fixed w ~ N(0, scale²) (2006.10739).
 
     The time must be above 0: published networks with these features give NaN at time 0.
     """
@@ -152,7 +152,7 @@ class FourierFeatures(nn.Module):
 class DDGANEmbedding(nn.Module):
     """Time and class embedding of the networks of denoising diffusion GANs (2112.07804).
 
-    One vector, passed through the activation, ready for every block's own projection.
+    One vector, passed through the activation, for every block's projection.
 
     Args:
         channels: features of the time, at least `LEAST_FEATURES`.
@@ -182,7 +182,7 @@ class DDGANEmbedding(nn.Module):
         """Embed ``time`` (B,) and the classes ``cond`` (B,) as (B, width).
 
         Raises:
-            PilotageError: if ``cond`` is missing where a class is needed, or given in vain.
+            PilotageError: if ``cond`` is missing or not supported.
         """
         check_classes(time, cond, self.label is not None)
         if self.fourier is None:
@@ -196,18 +196,19 @@ class DDGANEmbedding(nn.Module):
 LEAST_FEATURES = 4  # the frequencies of `sin_cos_features` need two sines
 
 
-def check_time_features(channels: int) -> None:
-    """Raise a `PilotageError` if a `DDGANEmbedding` would have too few features of the time."""
+def check_time_features(name: str, count: int) -> None:
+    """Raise a `PilotageError` if the time has too few features for a `DDGANEmbedding`."""
     if channels < LEAST_FEATURES:
         raise PilotageError(
-            f"the time has {channels} features: it must have at least {LEAST_FEATURES}."
+            f"channels is {channels}: it must be at least {LEAST_FEATURES}, the features of the "
+            "time."
         )
 
 
 def check_classes(time: Tensor, cond: Tensor | None, conditional: bool) -> None:
-    """Raise a `PilotageError` unless the classes are given where, and only where, they belong."""
+    """Raise a `PilotageError` unless classes are given exactly for conditional networks."""
     if not conditional and cond is not None:
-        raise _given_in_vain()
+        raise _not_supported()
     if conditional and (cond is None or cond.shape != time.shape):
         given = "None" if cond is None else f"of shape {tuple(cond.shape)}"
         raise PilotageError(
@@ -216,7 +217,7 @@ def check_classes(time: Tensor, cond: Tensor | None, conditional: bool) -> None:
         )
 
 
-def _given_in_vain() -> PilotageError:
+def _not_supported() -> PilotageError:
     return PilotageError(
         "cond is given but the network was built with num_classes=None: it must be None."
     )

@@ -1,4 +1,4 @@
-"""Fourier features of a network's input: what tells neighbouring intensities apart."""
+"""Fourier features of a network's input, which separate neighbouring intensities."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,10 @@ from pilotage.errors import PilotageError
 
 
 def fourier_features(x: Tensor, first: int, last: int) -> Tensor:
-    """sin and cos of 2π 2ⁿ x for n = first..last (2107.00630, appendix C).
+    """Return sin and cos of 2π 2ⁿ x for n = first..last (2107.00630, appendix C).
 
-    The paper writes 2ⁿ π: its n_min = 7 and n_max = 8 are 6 and 7 here. Angles are taken in float32
-    at least. 2ⁿ x and its distance to the nearest whole turn are exact, so that high frequencies
-    lose no digits.
+    The paper writes 2ⁿ π: its n_min = 7 and n_max = 8 are 6 and 7 here. Angles are at least
+    float32. 2ⁿ x modulo 1 is exact, so that high frequencies lose no precision.
 
     Args:
         x: (B, C, *size).
@@ -34,7 +33,7 @@ def fourier_features(x: Tensor, first: int, last: int) -> Tensor:
 
 
 def with_fourier(x: Tensor, fourier: Sequence[int] | None) -> Tensor:
-    """x with its Fourier features of n = fourier[0]..fourier[1] after it, or x alone if None."""
+    """Append Fourier features of n = fourier[0]..fourier[1] to x; return x alone if None."""
     return x if fourier is None else torch.cat([x, fourier_features(x, *fourier)], dim=1)
 
 
@@ -44,7 +43,7 @@ def input_channels(channels: int, fourier: Sequence[int] | None) -> int:
 
 
 def check_fourier(fourier: Any) -> None:
-    """Raise a `PilotageError` unless this is None or two whole numbers that do not fall."""
+    """Raise a `PilotageError` unless this is None or two non-decreasing whole numbers."""
     if fourier is None:
         return
     pair = isinstance(fourier, list | tuple) and len(fourier) == 2

@@ -1,4 +1,4 @@
-"""Where images go: the check before any work, and the writing."""
+"""Output files of images: checks before any work, and writing."""
 
 import json
 import os
@@ -19,15 +19,15 @@ RECORD = "samples.json"
 OTHER_ENDINGS = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".pt", ".zip"}
 
 
-def check_out(out: Path, goes_on: bool = False) -> None:
-    """Refuse a name that cannot be written to.
+def check_out(out: Path, resumable: bool = False) -> None:
+    """Refuse a path that cannot be written to.
 
     Args:
         out: a grid (.png), arrays (.npz) or a folder (any other name).
-        goes_on: whether a folder may hold something already.
+        resumable: whether a folder may have images already.
 
     Raises:
-        PilotageError: saying why.
+        PilotageError: giving the reason.
     """
     ending = out.suffix.lower()
     if ending in OTHER_ENDINGS:
@@ -37,23 +37,25 @@ def check_out(out: Path, goes_on: bool = False) -> None:
     is_file = ending in (".png", ".npz")
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise PilotageError(f"out is {out}: {above} is not a folder that can be written to.")
+        raise PilotageError(f"out is {out}: {above} must be a writable folder.")
     if out.exists() and out.is_dir() == is_file:
         kind = "a file" if is_file else "a folder"
         raise PilotageError(
-            f"out is {out}: that name asks for {kind}, but something else is there."
+            f"out is {out}: it must be {kind}, as its name ends, but it exists as another thing."
         )
-    if out.is_dir() and any(out.iterdir()) and not goes_on:
-        raise PilotageError(f"out is {out}: the folder is not empty, and nothing is overwritten.")
+    if out.is_dir() and any(out.iterdir()) and not resumable:
+        raise PilotageError(
+            f"out is {out}: the folder must be empty, since nothing is overwritten."
+        )
 
 
 class Grid(NamedTuple):
-    """How images stand in a grid.
+    """The layout of a grid of images.
 
     Attributes:
         columns: images in a row.
-        names: heads of the columns.
-        title: above all.
+        names: column headings.
+        title: of the grid.
     """
 
     columns: int
@@ -62,7 +64,7 @@ class Grid(NamedTuple):
 
 
 def prompt_grid(captions: Sequence[str]) -> Grid:
-    """A column for each prompt, if there are not too many and they come in turn."""
+    """Return a grid with a column for each prompt, if there are few and they alternate."""
     distinct = list(dict.fromkeys(captions))
     count = len(distinct)
     in_turn = all(caption == distinct[k % count] for k, caption in enumerate(captions))
@@ -72,7 +74,7 @@ def prompt_grid(captions: Sequence[str]) -> Grid:
 
 
 def _broken(caption: str, width: int = 14) -> str:
-    """A caption in short lines, for the head of a column."""
+    """Wrap a caption for a column heading."""
     return "\n".join(textwrap.wrap(caption, width)) or "(empty)"
 
 
@@ -83,13 +85,13 @@ def write_all(
     grid: Grid,
     stems: Sequence[str],
 ) -> Path:
-    """Images or points by the name given; where the record of them belongs.
+    """Write images or points by the file name; return the path of their record.
 
     Args:
         images: uint8 (N, H, W, C), or points (N, D).
         out: a grid (.png), arrays (.npz) or a folder of PNGs.
-        arrays: what each was made of, (N,), for an .npz.
-        grid: how they stand in a .png.
+        arrays: further arrays (N,) for an .npz.
+        grid: the layout of a .png.
         stems: names of single PNGs.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def write_all(
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """How images were made, as JSON."""
+    """Write a record as JSON."""
     text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
     write_text(path, text + "\n")
 
@@ -117,27 +119,27 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 def open_folder(
     folder: Path, names: list[str], record: Mapping[str, Any], state: PartialState
 ) -> list[int]:
-    """The rows whose images are not there yet.
+    """Open or create a folder of images; return the rows that are missing.
 
     Raises:
-        PilotageError: if the folder holds something else, or images that were made otherwise.
+        PilotageError: if the folder has other files, or images of another record.
     """
-    beside = folder / RECORD
-    told = json.loads(json.dumps(record, default=str))
-    if beside.is_file():
-        if json.loads(beside.read_text(encoding="utf-8")) != told:
+    path = folder / RECORD
+    stored = json.loads(json.dumps(record, default=str))
+    if path.is_file():
+        if json.loads(path.read_text(encoding="utf-8")) != stored:
             raise PilotageError(
-                f"out is {folder}: its images were asked for in another way ({beside}); give "
-                "another folder."
+                f"out is {folder}: it must be another folder, since its images were sampled with "
+                f"other settings ({path})."
             )
     elif folder.is_dir() and any(folder.iterdir()):
         raise PilotageError(
-            f"out is {folder}: the folder is not empty, and nothing is overwritten."
+            f"out is {folder}: the folder must be empty, since nothing is overwritten."
         )
     state.wait_for_everyone()
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
-        write_record(beside, told)
+        write_record(path, stored)
     state.wait_for_everyone()
     return [k for k, name in enumerate(names) if not (folder / name).is_file()]

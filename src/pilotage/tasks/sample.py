@@ -1,4 +1,4 @@
-"""``pilotage sample``: images from a run, or a cascade of runs, into files."""
+"""``pilotage sample``: sample images from a run, or a cascade of runs, into files."""
 
 import math
 from typing import Any
@@ -38,19 +38,22 @@ IMAGES_PER_LABEL = 8
 
 
 def sample_images(settings: SampleSettings) -> None:
-    """Sample what the command asks for; the main process writes it.
+    """Sample the images of the command; the main process writes them.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
-    check_out(settings.out, goes_on=True)
+    check_out(settings.out, resumable=True)
     state = process_state()
     models = load_models(settings, state, captions=bool(settings.cascade))
     if models[0].conditioner.noun != "captions":
         _sample_labels(settings, models[0], state)
         return
     if settings.labels != ("all",):
-        raise PilotageError(f"labels is {settings.labels}: the run reads captions; give a prompt.")
+        raise PilotageError(
+            f"labels is {settings.labels}: it must be left out for a run on captions; give a "
+            "prompt."
+        )
     images = ConditionImages()
     if settings.low_res is not None:
         images["low_res"] = read_image(settings.low_res, "low_res", models[0].shape[0])
@@ -58,29 +61,33 @@ def sample_images(settings: SampleSettings) -> None:
 
 
 def load_models(settings: PromptSettings, state: PartialState, captions: bool) -> list[Model]:
-    """The runs of a command, in order; if ``captions``, all must read these.
+    """Load the runs of a command, in order; with ``captions``, all must be runs on captions.
 
     Raises:
-        PilotageError: naming the one that does not.
+        PilotageError: naming the run that is not.
     """
     folders = settings.folders
     models = [load_run(folder, weights=settings.weights, device=state.device) for folder in folders]
     for folder, model in zip(folders, models, strict=True):
         if captions and model.conditioner.noun != "captions":
-            raise PilotageError(f"run is {folder}: it was trained on labels, not on captions.")
+            raise PilotageError(
+                f"run is {folder}: it must be a run on captions, and was trained on labels."
+            )
     return models
 
 
 def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) -> None:
     if settings.for_captions or settings.low_res:
         raise PilotageError(
-            f"run is {settings.run_folder}: it has labels, so prompt, prompts, negative and "
-            "low_res mean nothing to it; give labels."
+            f"run is {settings.run_folder}: it must be a run on captions for prompt, prompts, "
+            "negative, compose, image_w and low_res, and was trained on labels."
         )
     check_out(settings.out)
     points = model.card.data.points
     if points and settings.out.suffix.lower() not in (".png", ".npz"):
-        raise PilotageError(f"out is {settings.out}: points go to a .png (a plot) or an .npz.")
+        raise PilotageError(
+            f"out is {settings.out}: it must be a .png (a plot) or an .npz, for points."
+        )
     guide = None
     if settings.classifier is not None:
         guide = load_classifier(settings.classifier, device=state.device)
@@ -96,7 +103,7 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
             [resolved.classes[k] for k in resolved.conditions[:columns]] if resolved.classes else ()
         )
         title = f"{resolved.guidance.label()}, {resolved.steps} {resolved.sampler.name} steps"
-        told = {"labels": np.array(resolved.conditions), "seeds": np.array(resolved.seeds)}
+        arrays = {"labels": np.array(resolved.conditions), "seeds": np.array(resolved.seeds)}
         record = _record(resolved, model, settings)
         what = f"{len(images)} {'points' if points else 'images'}"
         stems = [
@@ -104,24 +111,24 @@ def _sample_labels(settings: SampleSettings, model: Model, state: PartialState) 
             for k, (seed, label) in enumerate(zip(resolved.seeds, resolved.conditions, strict=True))
         ]
         grid = Grid(columns, names, f"{len(images)} points" if points else title)
-        beside = write_all(images, settings.out, told, grid, stems)
-        write_record(beside, record)
-        print(f"{what} in {settings.out}, their settings in {beside}")
+        path = write_all(images, settings.out, arrays, grid, stems)
+        write_record(path, record)
+        print(f"{what} in {settings.out}, their settings in {path}")
     state.wait_for_everyone()
 
 
 def sample_prompts(
     settings: PromptSettings, models: list[Model], images: ConditionImages, state: PartialState
 ) -> None:
-    """Make what prompts ask for.
+    """Sample the images of prompts.
 
-    Into a folder, every image is written as soon as it is made, and the same command goes on.
+    In a folder, every image is written as soon as it is sampled: rerun to resume.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
     """
     if settings.classifier is not None:
-        raise PilotageError("classifier is given: a run on captions is guided by captions only.")
+        raise PilotageError("classifier is given: it must be left out, for a run on captions.")
     cascade = prompted(settings, models, settings.seed_numbers, images)
     cascade.check()
     record, out = prompt_record(cascade, settings), settings.out
@@ -129,20 +136,20 @@ def sample_prompts(
         made = _make(cascade, range(len(cascade.seeds)), state)
         missing = len(made)
         if state.is_main_process:
-            told = {"captions": np.array(cascade.conditions), "seeds": np.array(cascade.seeds)}
-            beside = write_all(made, out, told, prompt_grid(cascade.conditions), ())
-            write_record(beside, record)
+            arrays = {"captions": np.array(cascade.conditions), "seeds": np.array(cascade.seeds)}
+            path = write_all(made, out, arrays, prompt_grid(cascade.conditions), ())
+            write_record(path, record)
     else:
         missing = _into_folder(cascade, settings, record, state)
     state.wait_for_everyone()
     if state.is_main_process:
-        print(f"{len(cascade.seeds)} images in {out} ({missing} made now)")
+        print(f"{len(cascade.seeds)} images in {out} ({missing} sampled now)")
 
 
 def _into_folder(
     cascade: Cascade, settings: PromptSettings, record: dict[str, Any], state: PartialState
 ) -> int:
-    """Write every image as it is made, those that are not there yet; how many these were."""
+    """Sample and write the missing images one by one; return their number."""
     names = [f"{k:06d}-seed{seed}.png" for k, seed in enumerate(cascade.seeds)]
     missing = open_folder(settings.out, names, record, state)
     batches = own_batches(missing, settings.batch_size, state)
@@ -155,7 +162,7 @@ def _into_folder(
 
 
 def _make(cascade: Cascade, rows: range, state: PartialState) -> np.ndarray:
-    """All images, of which each process makes some batches."""
+    """Sample all images, in batches over all processes."""
     batches = own_batches(rows, cascade.spec.batch_size, state)
     with sampling_bar(len(batches) * cascade.steps, state.is_main_process) as on_step:
         own = [(part[0], as_arrays(cascade.make(part, on_step))) for part in batches]
@@ -163,12 +170,12 @@ def _make(cascade: Cascade, rows: range, state: PartialState) -> np.ndarray:
 
 
 def _columns(count: int, labels: int) -> int:
-    """Columns of a grid: a multiple of the labels that makes it about square, one row at least."""
+    """Return the columns of a nearly square grid: a multiple of the labels."""
     return labels * max(1, round(math.sqrt(count) / labels))
 
 
 def _record(resolved: ResolvedSpec, model: Model, settings: SampleSettings) -> dict[str, Any]:
-    """How the images were made, with the strength in both conventions."""
+    """Return the record of the images, with the strength in both conventions."""
     return {
         "run": str(settings.run_folder),
         "weights": settings.weights,
