@@ -409,7 +409,7 @@ def test_a_preset_decides_all(runs, where, tokens, tmp_path, tiny_preset, capsys
         ("base", ["--size", 8, 8, *FLAGS[2:]], "heads and head_channels are both None"),
         ("base", ["--size", 8, 8, *FLAGS[:2]], "text_heads is None"),
         ("base", ["--size", 8, 8, *FLAGS[:3], 3], "text_heads is 3: it must divide 8"),
-        ("base", ["--size", 8, 8, *FLAGS, "--low-res", 4, 4], "does not enlarge"),
+        ("base", ["--size", 8, 8, *FLAGS, "--low-res", 4, 4], "the network is no upsampler"),
         ("upsample", ["--size", 8, 8, *FLAGS], "low_res is missing"),
         ("upsample", ["--size", 8, 8, *FLAGS, "--low-res", 3, 4], "low_res is (3, 4): it must"),
         ("upsample", ["--size", 8, 8, *FLAGS, "--low-res", 8, 8], "low_res must be the smaller"),

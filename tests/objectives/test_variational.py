@@ -296,7 +296,7 @@ def test_bound_refuses():
     def denoise(z, lam, cond=None):
         return Prediction(z, z)
 
-    with pytest.raises(PilotageError, match="noises has 2 draws: 3 are needed"):
+    with pytest.raises(PilotageError, match="noises has 2 draws: it must have 3"):
         bound(denoise, x, lams, [x] * 2, v=0.0)
     with pytest.raises(PilotageError, match="predicts no variance"):
         bound(denoise, x, lams, [x] * 3)
@@ -396,7 +396,9 @@ def test_hybrid_is_finite_at_the_clean_end(lam_max):
 
 def test_hybrid_needs_twice_the_channels():
     hybrid, _, x, draws, _ = setting(TruncatedCosine())
-    with pytest.raises(PilotageError, match="has 1 channels: with a learned variance it must"):
+    with pytest.raises(
+        PilotageError, match="has 1 channels: it must have 2 with a learned variance"
+    ):
         hybrid.terms(NetworkDenoiser(lambda z, *_: z), x, torch.zeros(6, dtype=torch.long), draws)
 
 

@@ -226,7 +226,7 @@ GREY = -torch.ones(1, 8, 8)
         ({"recipe": Recipe(size=(4, 4), **SMALL)}, r"size is \(4, 4\): it means nothing"),
         (
             {"recipe": AdversarialRecipe()},
-            "network is given: the networks of the task gan are its own",
+            "network is given: it must be None for a denoiser of the task gan",
         ),
         (
             {"recipe": Recipe(objective="vdm", schedule="learned", **SMALL)},
@@ -248,11 +248,18 @@ def test_another_network_or_data_set_does_not_go_on(tmp_path):
     out = tmp_path / "run"
     run(out)
     before = contents(out)
-    with pytest.raises(PilotageError, match=f"network is Other: the run in {out} has Net"):
+    with pytest.raises(
+        PilotageError, match=f"network is Other: it must be Net, as in the run in {out}"
+    ):
         run(out, network=Other())
-    with pytest.raises(PilotageError, match="network is that of the recipe: the run in"):
+    with pytest.raises(
+        PilotageError, match="network is the recipe's: it must be Net, as in the run in"
+    ):
         run(out, network=None)
-    with pytest.raises(PilotageError, match="data is own: its images, classes or captions are not"):
+    with pytest.raises(
+        PilotageError,
+        match="data is own: it must have the images, classes and captions that the run",
+    ):
         run(out, data=Bars(21))
     assert contents(out) == before
 

@@ -198,10 +198,9 @@ LEAST_FEATURES = 4  # the frequencies of `sin_cos_features` need two sines
 
 def check_time_features(name: str, count: int) -> None:
     """Raise a `PilotageError` if the time has too few features for a `DDGANEmbedding`."""
-    if channels < LEAST_FEATURES:
+    if count < LEAST_FEATURES:
         raise PilotageError(
-            f"channels is {channels}: it must be at least {LEAST_FEATURES}, the features of the "
-            "time."
+            f"{name} is {count}: it must be at least {LEAST_FEATURES}, for features of the time."
         )
 
 
