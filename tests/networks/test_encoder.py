@@ -44,11 +44,12 @@ def test_any_size(pool, size):
     for updown, conv in [(True, True), (False, True), (False, False)]:
         encoder = small(
             **{"size": size, "pool": pool, "channel_mult": (1, 1, 2), "in_channels": 1},
-            **{"resblock_updown": updown, "conv_resample": conv, "dropout": 0.1},
+            **{"resblock_updown": updown, "conv_resample": conv, "dropout": 0.1, "norm_groups": 8},
         )
         x, time = batch((2, 1, *size))
-        x.requires_grad_()
-        logits = perturbed(encoder)(x, time)
+        x = x.double().requires_grad_()
+        encoder = perturbed(encoder).double()
+        logits = encoder(x, time)
         alone = torch.cat([encoder(x[k : k + 1], time[k : k + 1]) for k in range(2)])
         torch.testing.assert_close(logits, alone, msg="an example depends on its neighbours")
         (gradient,) = torch.autograd.grad(logits.square().sum(), x)

@@ -353,7 +353,7 @@ def test_files_that_are_not_weights_are_refused(tmp_path, weights, capsys):
     for path in (pickled, broken, held, other, tmp_path / "absent.pt"):
         with pytest.raises(PilotageError, match="weights"):
             load_unet(path, config=CONFIG)
-    with pytest.raises(PilotageError, match="more than tensors, in step"):
+    with pytest.raises(PilotageError, match="other things than tensors, in step"):
         load_unet({**weights, "step": 3}, config=CONFIG)
     assert "unpickled" not in capsys.readouterr().out
 
@@ -364,10 +364,9 @@ def test_files_that_are_not_weights_are_refused(tmp_path, weights, capsys):
 @pytest.mark.parametrize("size", [(27, 33), (8, 8), (5, 2), (1, 1)])
 @pytest.mark.parametrize(("updown", "conv"), [(True, True), (False, True), (False, False)])
 def test_any_size(size, updown, conv):
-    unet = perturbed(
-        small(channel_mult=(1, 1, 2), resblock_updown=updown, conv_resample=conv, dropout=0.1)
-    )
-    x, time = batch((2, 3, *size))
+    how = {"resblock_updown": updown, "conv_resample": conv, "dropout": 0.1, "norm_groups": 8}
+    unet = perturbed(small(channel_mult=(1, 1, 2), **how)).double()
+    x, time = batch((2, 3, *size), torch.float64)
     x.requires_grad_()
     out = unet(x, time)
     assert out.shape == x.shape

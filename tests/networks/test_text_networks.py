@@ -446,7 +446,7 @@ def test_wrong_files_and_captions_are_named(files, tmp_path):
         (b"{", "must be JSON"),
         (b"[1]", "tokens and their ids"),
         (b"\xff\xfe", "must be UTF-8"),
-        (b"\x1f\x8b\x08broken", "must be UTF-8 text, as it is or gzipped"),
+        (b"\x1f\x8b\x08broken", "must be UTF-8 text, plain or gzipped"),
     ]:
         broken.write_bytes(content)
         with pytest.raises(PilotageError, match=words):

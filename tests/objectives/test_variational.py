@@ -408,7 +408,7 @@ def test_hybrid_needs_twice_the_channels():
         ({"steps": 1}, "steps is 1"),
         ({"vlb_weight": -0.1}, "vlb_weight is -0.1"),
         ({"vlb_weight": math.nan}, "vlb_weight is nan"),
-        ({"schedule": Timesteps("cosine", 50)}, "steps is 1000: a schedule of 50 timesteps"),
+        ({"schedule": Timesteps("cosine", 50)}, "timesteps is 1000: it must be 50"),
     ],
 )
 def test_wrong_settings(options, message):
