@@ -93,15 +93,15 @@ def test_dropping_puts_the_null_in_the_dropped_rows_only(bpe, kind):
 def test_the_null_is_what_guidance_takes(bpe, kind):
     """The branch without a condition is told what training told for a dropped one."""
     space, values = spaces(bpe)[kind]
-    batch, asked = space.collate(values), []
+    batch, called = space.collate(values), []
 
     def network(z, lam, cond):
-        asked.append(cond)
+        called.append(cond)
         return z
 
     z, lam = torch.zeros(4, 1), torch.zeros(4)
     classifier_free(NetworkDenoiser(network), -1.0, space.null)(z, lam, batch)
-    assert same_batch(asked[0], space.drop(batch, torch.ones(4, dtype=torch.bool)))
+    assert same_batch(called[0], space.drop(batch, torch.ones(4, dtype=torch.bool)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -497,13 +497,13 @@ class Letters:
     name, hash, width, context = "letters", "00ff", 2, 5
 
     def __init__(self):
-        self.asked = []
+        self.encoded = []
 
     def lengths(self, captions):
         return [len(caption) + 1 for caption in captions]
 
     def __call__(self, captions):
-        self.asked += captions
+        self.encoded += captions
         points = [torch.tensor([0, *map(ord, caption)])[: self.context] for caption in captions]
         return [torch.stack([p, p + 0.5], dim=1) for p in points]
 
@@ -515,9 +515,9 @@ def test_features_are_encoded_once(tmp_path):
     assert batch.tokens.shape == (3, 5, 2)
     assert batch.tokens[0, :, 0].tolist() == [0, 97, 98, 0, 0]
     assert batch.mask.sum(1).tolist() == [3, 0, 3]
-    assert encoder.asked == ["ab"]
+    assert encoder.encoded == ["ab"]
     again = FrozenText(encoder, cache=tmp_path / "cache").collate([" ", "ab", None])
-    assert encoder.asked == ["ab"]
+    assert encoder.encoded == ["ab"]
     assert torch.equal(again.tokens[1], batch.tokens[0])
     assert not again.tokens[::2].any(), "the empty caption is all padding"
     assert same_batch(
@@ -534,7 +534,7 @@ def test_other_encoders_have_other_features(tmp_path):
     second.hash = "another"
     for encoder in (first, second):
         FrozenText(encoder, cache=tmp_path).collate(["a"])
-    assert second.asked == ["a"]
+    assert second.encoded == ["a"]
 
 
 def test_the_usual_cache_is_the_users(tmp_path, monkeypatch):

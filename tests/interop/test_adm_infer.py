@@ -216,7 +216,7 @@ def test_heads_of_an_attention_pool():
     by_heads = {**SMALL, "head_channels": None, "heads": 4}
     encoder = UNetEncoder(EncoderPlan(**by_heads))
     assert export_config(encoder)["num_head_channels"] == 16
-    with pytest.raises(PilotageError, match="heads is 4: head_channels must be given instead for the pool 'attention'"):
+    with pytest.raises(PilotageError, match="heads is 4: head_channels must be given instead"):
         load_classifier(export_classifier(encoder), heads=4)
     two_widths = UNetEncoder(EncoderPlan(**{**by_heads, "attention_resolutions": (1, 2)}))
     with pytest.raises(PilotageError, match="heads is 4"):

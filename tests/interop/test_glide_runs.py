@@ -275,7 +275,7 @@ def nothing_shown(monkeypatch):
     """The grids of a run that trains take most of the time of these short trainings."""
     from pilotage.training.callbacks import CaptionGrids
 
-    monkeypatch.setattr(CaptionGrids, "look", lambda self, training: None)
+    monkeypatch.setattr(CaptionGrids, "measure", lambda self, training: None)
 
 
 def captioned(folder, texts):
@@ -293,7 +293,7 @@ def train_on(source, out, *flags):
     return main([str(word) for word in command])
 
 
-def test_training_goes_on_with_its_own_tokenizer(runs, tmp_path, nothing_shown):
+def test_training_continues_with_its_own_tokenizer(runs, tmp_path, nothing_shown):
     kind = "upsample-inpaint"
     data = captioned(tmp_path / "data", ["a cat", "Red", ""])
     out = tmp_path / "on"
@@ -329,7 +329,7 @@ def test_an_ordinary_run_keeps_its_tokenizer_too(tmp_path, nothing_shown, capsys
     for flag, value, known in (("context", 6, 5), ("tokenizer", "t.json", "'bpe'")):
         flags = ["--data", other, "--out", third, f"--{flag}", value]
         said = refused(capsys, "train", "--from", first, *flags)
-        assert f"{flag} is {value!r}: it must be {known}, that of {first}" in said
+        assert f"{flag} is {value!r}: it must be {known}, as in {first}" in said
     assert not third.exists()
 
 
@@ -343,7 +343,7 @@ def test_what_cannot_be_trained_from(runs, tmp_path, capsys):
     said = refused(capsys, *command, "--start-from", runs["base"])
     assert "tokenizer is 'bpe': it must be 'imported'" in said
     said = refused(capsys, *command, "--tokenizer", "imported")
-    assert "must be bpe, or a tokenizer.json that exists" in said
+    assert "must be bpe, or an existing tokenizer.json" in said
     assert not out.exists()
 
 
@@ -420,8 +420,12 @@ def test_a_preset_decides_all(runs, where, tokens, tmp_path, tiny_preset, capsys
             "timesteps is 9",
         ),
         ("base", ["--preset", "large"], "preset is 'large': it must be one of base, upsample"),
-        ("base", ["--preset", "base", "--size", 32, 32], "the preset base has (64, 64)"),
-        ("upsample", ["--preset", "base"], "preset is base: its low_res is False, and the ch"),
+        (
+            "base",
+            ["--preset", "base", "--size", 32, 32],
+            "it must be left out or (64, 64), as in the preset base",
+        ),
+        ("upsample", ["--preset", "base"], "preset is base: low_res must be False, and is True"),
     ],
 )
 def test_options_that_are_missing_or_wrong(
@@ -444,9 +448,9 @@ def test_files_that_are_none_of_glide(runs, where, tokens, tmp_path, capsys):
     ids.write_text(json.dumps({"a": 0, "r": 1, "d": 2}))
     merges.write_text("r e\n")
     few = ["--vocabulary", ids, "--merges", merges]
-    assert "merges must be those of the vocabulary" in said_of(base, *few)
+    assert "it must be that of the vocabulary" in said_of(base, *few)
     ids.write_text(json.dumps({"a": 0, "r": 1, "e": 2, "re": 3}))
-    assert "it has 5 ids, and the checkpoint's network 259" in said_of(base, *few)
+    assert "it has 5 ids, and must have 259 for the checkpoint's network" in said_of(base, *few)
     assert "no such file" in said_of(tmp_path / "no.pt", *tokens)
     tensors = load_file(base)
     del tensors["final_ln.bias"]
@@ -455,7 +459,7 @@ def test_files_that_are_none_of_glide(runs, where, tokens, tmp_path, capsys):
     odd = network(out_channels=5, learned_variance=False)
     save_file(export_text_unet(odd), tmp_path / "odd.safetensors")
     said = said_of(tmp_path / "odd.safetensors", *tokens, "--in-channels", 3)
-    assert "makes 5 channels of images of 3, so it is no denoiser" in said
+    assert "must be a denoiser, and has 5 output channels for images of 3" in said
     assert not (tmp_path / "x").exists()
 
 

@@ -220,7 +220,7 @@ def test_in_painting_sees_what_is_known(tmp_path, capsys):
     assert "one run completes an image" in capsys.readouterr().err
     Image.fromarray(mask[:8]).save(tmp_path / "small.png")
     assert main([*command, "--mask", str(tmp_path / "small.png")]) == 2
-    assert "it has 8x16 pixels, the run's images 16x16" in capsys.readouterr().err
+    assert "it has 8x16 pixels, and must have 16x16 as the run's images" in capsys.readouterr().err
 
 
 def test_what_is_transparent_in_a_mask_is_black(tmp_path):
@@ -295,7 +295,7 @@ def test_erased_boxes_and_means_of_pixels():
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        (["--labels", "3"], "the run reads captions; give a prompt"),
+        (["--labels", "3"], "it must be left out for a run on captions; give a prompt"),
         (["--prompts", "EMPTY"], "is empty"),
         (["--prompts", "no-such-file"], "no-such-file"),
         (["--prompt", "a", "--prompts", "EMPTY"], "give it or prompt, not both"),
@@ -314,7 +314,7 @@ def test_bad_wishes(tiny_text, tmp_path, capsys, how, words):
 def test_a_prompt_means_nothing_to_a_run_with_labels(tiny_run, tmp_path, capsys):
     out = tmp_path / "a.png"
     assert main(["sample", str(tiny_run), "--prompt", "seven", "--out", str(out)]) == 2
-    assert "it has labels, so prompt" in capsys.readouterr().err
+    assert "it must be a run on captions for prompt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("run", ["tiny_text", "tiny_up"])

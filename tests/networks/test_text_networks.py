@@ -327,7 +327,7 @@ def test_export_and_load_are_inverse(settings):
     assert all(torch.equal(back.state_dict()[n], t) for n, t in net.state_dict().items())
 
 
-def test_an_ambiguous_network_is_told_by_its_image():
+def test_an_ambiguous_network_is_resolved_by_its_image():
     """6 channels in and 6 out: an up-sampler of 3 channels, unless images have 6."""
     weights = export_text_unet(small(in_channels=6, norm_groups=32))
     flags = {"head_channels": 8, "text_heads": 3}

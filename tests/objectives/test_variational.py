@@ -276,16 +276,16 @@ def test_bound_of_an_exact_model_is_near_its_entropy():
 
 
 def test_bound_asks_every_level_once_and_clips():
-    asked = []
+    calls = []
 
     def denoise(z, lam, cond=None):
-        asked.append((lam.tolist(), cond))
+        calls.append((lam.tolist(), cond))
         return Prediction(0 * z + 3, z, 0 * z)
 
     lams, x = Timesteps("linear").grid("ddim5"), torch.zeros(2, 3)
     made = bound(denoise, x, lams, [x] * 5, cond=[7, 8])
-    assert [lam for lam, _ in asked] == [[v] * 2 for v in lams.float().tolist()]
-    assert all(cond == [7, 8] for _, cond in asked)
+    assert [lam for lam, _ in calls] == [[v] * 2 for v in lams.float().tolist()]
+    assert all(cond == [7, 8] for _, cond in calls)
     assert made.x_error.tolist() == [[1.0] * 5] * 2
     assert bound(denoise, x, lams, [x] * 5, clip=False).x_error.tolist() == [[9.0] * 5] * 2
 

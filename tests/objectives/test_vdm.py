@@ -399,7 +399,7 @@ def test_the_estimate_is_that_of_the_sum_of_all_steps():
         assert abs((other - found[0]).mean()) <= 4 * error_of(other - found[0])
 
 
-def test_continuous_time_knows_only_the_ends():
+def test_continuous_time_depends_on_the_ends_only():
     mixture = GaussianMixture([[-0.5], [0.5]], [0.02, 0.05], [1.0, 2.0])
     x, _ = mixture.draw(40_000, seeded())
     u = torch.rand(len(x), generator=seeded(1), dtype=torch.float64)

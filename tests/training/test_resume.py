@@ -252,7 +252,7 @@ def test_weights_without_checkpoints_are_not_replaced(tmp_path, capsys):
     shutil.rmtree(out / "state")
     before = contents(out)
     assert train(out, steps=2) == 2
-    assert "no checkpoint in state/" in capsys.readouterr().err
+    assert "it must have a checkpoint in state/ to be resumed" in capsys.readouterr().err
     assert contents(out) == before
 
 

@@ -34,7 +34,8 @@ def required(name: str, value: Value | None, what: str) -> Value:
     """
     if value is None:
         raise PilotageError(
-            f"{name} is None: it must be given, or a preset, since tensors do not determine {what}."
+            f"{name} is missing: it must be given, or a preset, since tensors do not determine "
+            f"{what}."
         )
     return value
 
