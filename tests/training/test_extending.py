@@ -183,6 +183,6 @@ def test_a_condition_outside_the_space_is_refused(tmp_path):
     own = {"data": TooBright(), "network": Net(), "space": Numbers()}
     with pytest.raises(PilotageError, match=r"the space refuses: number is .*: it must lie in"):
         trained(Recipe(**SMALL), tmp_path / "run", **own)
-    with pytest.raises(PilotageError, match="space is a Numbers: the recipe's network takes one"):
+    with pytest.raises(PilotageError, match="space is a Numbers: it must be one of labels"):
         trained(Recipe(**SMALL), tmp_path / "run", data=Bright(), space=Numbers())
     assert not (tmp_path / "run").exists()

@@ -233,7 +233,7 @@ GREY = -torch.ones(1, 8, 8)
         ),
         (
             {"recipe": Recipe(objective="vdm", schedule="learned", **SMALL)},
-            "schedule is learned: it is learned as a part",
+            "schedule is learned: it must be a fixed one if a network is given",
         ),
     ],
 )
