@@ -1,8 +1,8 @@
-"""Super-resolution of held-out captioned shapes, beside bicubic interpolation.
+"""Super-resolution of held-out captioned shapes, compared with bicubic interpolation.
 
-How near is an enlarged image, made small again, to what it was enlarged from (PSNR in dB), and how
-many still show what their caption says? The picture has the small images, bicubic, ours and the
-truth, a row each.
+Prints the consistency with the low-resolution input (PSNR in dB after downsampling) and the share
+of images that match their caption. The picture has the low-resolution images, bicubic, ours and
+the truth, a row each.
 
     pilotage train shapes-up --out runs/up
     python examples/enlarge_shapes.py --run runs/up --out enlarged.png
@@ -26,8 +26,8 @@ from pilotage.utils.images import from_uint8, save_grid, to_uint8
 SHOWN = 8
 
 
-def told(name: str, images: Tensor, low: Tensor, captions: list[str]) -> str:
-    """One line of what is measured of uint8 images."""
+def summary(name: str, images: Tensor, low: Tensor, captions: list[str]) -> str:
+    """Measure uint8 images, and format the result as a line."""
     psnr, right = condition_psnr(images, low), check(images, captions).all
     error = psnr.std() / len(psnr) ** 0.5
     share = right.mean()
@@ -49,7 +49,7 @@ def main(
     """Enlarge, measure, print, draw.
 
     Args:
-        run: a run folder that enlarges captioned shapes.
+        run: a super-resolution run on captioned shapes.
         out: the PNG to write.
         images: how many held-out images.
         steps: network levels of the sampler.
@@ -66,11 +66,11 @@ def main(
     plain = to_uint8(bicubic(low, model.shape[1:]))
     kinds = {"bicubic": plain, "ours": to_uint8(made.cpu()), "truth": truth}
     for name, pixels in kinds.items():
-        print(told(name, pixels, low, captions))
+        print(summary(name, pixels, low, captions))
     small = torch.nn.functional.interpolate(low[:SHOWN], model.shape[1:], mode="nearest")
     rows = [to_uint8(small), *(pixels[:SHOWN] for pixels in kinds.values())]
     picture = torch.cat(rows).permute(0, 2, 3, 1).numpy()
-    save_grid(picture, out, SHOWN, row_names=["given", *kinds])
+    save_grid(picture, out, SHOWN, row_names=["low resolution", *kinds])
 
 
 if __name__ == "__main__":

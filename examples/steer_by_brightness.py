@@ -1,8 +1,8 @@
-"""Guidance by a function that is no classifier: the brightness of one half of the image.
+"""Guidance by a differentiable function: the brightness of one half of the image.
 
-Any differentiable function of the clean image steers: ``on_x`` asks it about the denoiser's x, so
-it needs no training on noise. Each row of the picture has the same seeds and labels and another
-strength; at the ends the left half is darker and brighter than the right one.
+``on_x`` evaluates the function at the denoiser's x, so it needs no training on noise. The rows of
+the picture have the same seeds and labels at different strengths; at the extremes the left half is
+darker or brighter than the right one.
 
     pilotage train digits --out runs/digits
     python examples/steer_by_brightness.py --run runs/digits --out steer_by_brightness.png

@@ -1,14 +1,14 @@
-"""Figure 2 of "Classifier-free diffusion guidance" (2207.12598): what guidance does to densities.
+"""Figure 2 of "Classifier-free diffusion guidance" (2207.12598): guided densities.
 
 Three Gaussians in the plane, each a class. Each panel shows, for one strength w, the three guided
 densities p(x | c) p(c | x)^w, normalised: as w rises, each moves away from the other classes and
 narrows.
 
-The dots are what the sampler makes of it: classifier-free guidance of the exact denoiser. They
-follow the densities at w = 0 only. At every noise level λ the guided score is that of
-p(z | c) p(c | z)^w at that λ, but these densities are not one density diffused to each λ, so no
-reverse process joins them. The dots overshoot: here at w = 10 the mean of a class lies 1.9 from the
-centre, that of its guided density 1.4.
+The dots are samples under classifier-free guidance of the exact denoiser. They follow the densities
+at w = 0 only. At every noise level λ the guided score is that of p(z | c) p(c | z)^w at that λ, but
+these densities are not the marginals of one diffused density, so no reverse process connects them.
+The dots overshoot: at w = 10 the mean of a class lies 1.9 from the centre, that of its guided
+density 1.4.
 
     python examples/three_gaussians.py --out three_gaussians.png --seed 0
 """

@@ -93,15 +93,15 @@ def test_dropping_puts_the_null_in_the_dropped_rows_only(bpe, kind):
 def test_the_null_is_what_guidance_takes(bpe, kind):
     """The branch without a condition is told what training told for a dropped one."""
     space, values = spaces(bpe)[kind]
-    batch, asked = space.collate(values), []
+    batch, called = space.collate(values), []
 
     def network(z, lam, cond):
-        asked.append(cond)
+        called.append(cond)
         return z
 
     z, lam = torch.zeros(4, 1), torch.zeros(4)
     classifier_free(NetworkDenoiser(network), -1.0, space.null)(z, lam, batch)
-    assert same_batch(asked[0], space.drop(batch, torch.ones(4, dtype=torch.bool)))
+    assert same_batch(called[0], space.drop(batch, torch.ones(4, dtype=torch.bool)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -190,12 +190,15 @@ def test_parts_are_dropped_by_name():
     [
         (lambda s: Several({}, True), "parts is empty"),
         (lambda s: Several({"a b": Labels(())}, True), "'a b'.*identifier"),
-        (lambda s: Several({"c": s}, True), "is itself of several parts"),
-        (lambda s: s.collate([{"c": 1}]), "a condition has 'c'"),
+        (lambda s: Several({"c": s}, True), "is a Several"),
+        (lambda s: s.collate([{"c": 1}]), "cond has 'c'"),
         (lambda s: s.drop({"a": torch.zeros(4).long()}, {"c": DROPPED}), "dropped has 'c'"),
         (lambda s: s.drop({}, DROPPED[:, None].expand(4, 3)), "dropped has 3 columns"),
-        (lambda s: draw_dropped(torch.rand(4), {"a": 0.1, "b": 0.1}), r"\(B, 2\), and are \(4,\)"),
-        (lambda s: draw_dropped(torch.rand(4, 3), {"a": 0.1, "b": 0.1}), "p_uncond has a rate"),
+        (
+            lambda s: draw_dropped(torch.rand(4), {"a": 0.1, "b": 0.1}),
+            r"uniform has shape \(4,\): it must be \(B, 2\)",
+        ),
+        (lambda s: draw_dropped(torch.rand(4, 3), {"a": 0.1, "b": 0.1}), "a column for each of"),
     ],
 )
 def test_parts_that_do_not_fit(wrong, words):
@@ -206,7 +209,7 @@ def test_parts_that_do_not_fit(wrong, words):
 def test_labels_as_a_batch():
     labels = Labels(("cat", "dog"))
     assert labels.collate([1, None, 0, 2]).tolist() == [1, 2, 0, 2]
-    with pytest.raises(PilotageError, match=r"labels has 3: numbers must lie in 0\.\.2"):
+    with pytest.raises(PilotageError, match=r"labels has 3: it must lie in 0\.\.2"):
         labels.collate([3])
 
 
@@ -227,7 +230,7 @@ def test_unknown_pixels_cannot_be_read():
         (lambda: Images((3, 2)), "must be \\(C, H, W\\)"),
         (lambda: Images((3, 0, 2)), "shape is 0"),
         (lambda: Images((1, 2, 2)).collate([torch.zeros(1, 2, 3)]), "an image has shape"),
-        (lambda: Images((1, 2, 2)).collate([torch.zeros(1, 2, 2).byte()]), "is torch.uint8"),
+        (lambda: Images((1, 2, 2)).collate([torch.zeros(1, 2, 2).byte()]), "dtype torch.uint8"),
         (
             lambda: KnownPixels((1, 1, 1)).collate(
                 [(torch.zeros(1, 1, 1), torch.full((1, 1, 1), 0.5))]
@@ -267,12 +270,14 @@ def test_long_captions_are_cut_and_counted_once(bpe):
         batch = Tokens(bpe).collate(["a red square", long, long, ""])
     length = len(bpe.ids(long))
     assert [str(warning.message) for warning in told] == [
-        "2 of 4 captions are longer than 12 tokens and are cut, such as "
+        "2 of 4 captions are longer than 12 tokens and are truncated, such as "
         f"'{long[:40]}…' with {length}."
     ]
     assert batch.tokens[1].tolist() == bpe.ids(long)[:12]
     assert batch.mask[1].all()
-    with pytest.warns(UserWarning, match="1 of 1 captions is longer than 12 tokens and is cut"):
+    with pytest.warns(
+        UserWarning, match="1 of 1 captions is longer than 12 tokens and is truncated"
+    ):
         Tokens(bpe).collate([long])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -446,7 +451,9 @@ def test_a_given_tokenizer_pads_with_what_it_has(tmp_path, words, pads, end):
     if pads:
         given.enable_padding(pad_id=words.index(pads), pad_token=pads)
     given.save(str(tmp_path / "given.json"))
-    with pytest.raises(PilotageError, match=r"context is None: .* says no length"):
+    with pytest.raises(
+        PilotageError, match=r"context is None: it must be given, as .* has no maximal length"
+    ):
         ByteLevelBPE.load(tmp_path / "given.json")
     tokenizer = ByteLevelBPE.load(tmp_path / "given.json", context=4)
     assert (tokenizer.end, tokenizer.size, tokenizer.context) == (end, max(3, end + 1), 4)
@@ -461,11 +468,14 @@ def test_a_given_tokenizer_pads_with_what_it_has(tmp_path, words, pads, end):
     [
         (lambda: ByteLevelBPE.train([]), "captions is empty"),
         (lambda: ByteLevelBPE.train(["", " "]), "captions is empty"),
-        (lambda: ByteLevelBPE.train(["a", "\ud800"]), "without halves of surrogate pairs"),
+        (lambda: ByteLevelBPE.train(["a", "\ud800"]), "without lone surrogates"),
         (lambda: ByteLevelBPE.train(["a"], size=256), "size is 256: it must be at least 257"),
         (lambda: ByteLevelBPE.train(["a"], context=0), "context is 0"),
-        (lambda: ByteLevelBPE.load("/nowhere.json"), "tokenizer='/nowhere.json' cannot be read"),
-        (lambda: ByteLevelBPE.load(__file__), "holds no tokenizer"),
+        (
+            lambda: ByteLevelBPE.load("/nowhere.json"),
+            "tokenizer is '/nowhere.json': it cannot be read",
+        ),
+        (lambda: ByteLevelBPE.load(__file__), "must be a tokenizer.json"),
     ],
 )
 def test_tokenizers_that_cannot_be(wrong, words):
@@ -487,13 +497,13 @@ class Letters:
     name, hash, width, context = "letters", "00ff", 2, 5
 
     def __init__(self):
-        self.asked = []
+        self.encoded = []
 
     def lengths(self, captions):
         return [len(caption) + 1 for caption in captions]
 
     def __call__(self, captions):
-        self.asked += captions
+        self.encoded += captions
         points = [torch.tensor([0, *map(ord, caption)])[: self.context] for caption in captions]
         return [torch.stack([p, p + 0.5], dim=1) for p in points]
 
@@ -505,9 +515,9 @@ def test_features_are_encoded_once(tmp_path):
     assert batch.tokens.shape == (3, 5, 2)
     assert batch.tokens[0, :, 0].tolist() == [0, 97, 98, 0, 0]
     assert batch.mask.sum(1).tolist() == [3, 0, 3]
-    assert encoder.asked == ["ab"]
+    assert encoder.encoded == ["ab"]
     again = FrozenText(encoder, cache=tmp_path / "cache").collate([" ", "ab", None])
-    assert encoder.asked == ["ab"]
+    assert encoder.encoded == ["ab"]
     assert torch.equal(again.tokens[1], batch.tokens[0])
     assert not again.tokens[::2].any(), "the empty caption is all padding"
     assert same_batch(
@@ -524,7 +534,7 @@ def test_other_encoders_have_other_features(tmp_path):
     second.hash = "another"
     for encoder in (first, second):
         FrozenText(encoder, cache=tmp_path).collate(["a"])
-    assert second.asked == ["a"]
+    assert second.encoded == ["a"]
 
 
 def test_the_usual_cache_is_the_users(tmp_path, monkeypatch):

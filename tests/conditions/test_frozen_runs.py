@@ -43,7 +43,7 @@ class Letters:
 
     width = 6
     hash = "00ff"
-    asked: tuple[str, ...] = ()
+    encoded: tuple[str, ...] = ()
 
     def __init__(self, name, context):
         self.name, self.context = str(name), context
@@ -52,7 +52,7 @@ class Letters:
         return [len(caption) for caption in captions]
 
     def __call__(self, captions):
-        Letters.asked += tuple(captions)
+        Letters.encoded += tuple(captions)
         scales = torch.arange(1, self.width + 1) / 7
         for caption in captions:
             numbers = torch.tensor(list(map(ord, caption)))[: self.context]
@@ -104,14 +104,14 @@ def test_every_caption_is_encoded_once(run_folder, data):
         "00ff",
         6,
     )
-    assert sorted(Letters.asked) == sorted(filter(None, CAPTIONS))
+    assert sorted(Letters.encoded) == sorted(filter(None, CAPTIONS))
     load_run(run_folder).sample(["blue", "", "blue", "green"], steps=1)
     load_run(run_folder).sample(["green"], steps=1, negative="a red square")
-    assert sorted(Letters.asked) == sorted([*filter(None, CAPTIONS), "green"])
+    assert sorted(Letters.encoded) == sorted([*filter(None, CAPTIONS), "green"])
 
 
 def test_stopped_and_continued_equals_uninterrupted(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(CaptionGrids, "look", lambda self, training: None)
+    monkeypatch.setattr(CaptionGrids, "measure", lambda self, training: None)
     flags = ["--checkpoint-every", "1", "--inpaint"]
     assert train(data, tmp_path / "whole", *flags) == 0
     assert train(data, tmp_path / "parts", *flags, steps=1) == 0
@@ -162,7 +162,7 @@ def test_another_encoder_is_refused(run_folder, tmp_path, monkeypatch):
 
 
 def test_training_from_a_run_keeps_its_encoder(run_folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(CaptionGrids, "look", lambda self, training: None)
+    monkeypatch.setattr(CaptionGrids, "measure", lambda self, training: None)
     flags = ["--from", str(run_folder), "--out", str(tmp_path / "tuned"), "--steps", "1"]
     assert main(["train", *flags, "--encoder", "other"]) == 2
     assert "encoder is 'other': it must be 'letters'" in capsys.readouterr().err
@@ -181,7 +181,7 @@ def test_encoders_that_cannot_be(data, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_both_kinds_of_captions_are_asked_alike(tmp_path):
+def test_both_kinds_of_captions_are_used_alike(tmp_path):
     bpe = ByteLevelBPE.train(["a red square"], size=260, context=12)
     for space, size in ((Tokens(bpe), bpe.size), (FrozenText(Letters("l", 12), tmp_path), 6)):
         assert isinstance(space, CaptionSpace)
@@ -251,7 +251,7 @@ def test_such_a_network_is_rebuilt_but_is_none_of_glides():
     net = TextUNet(TextUNetPlan(vocabulary=None, encoder_width=5, **text, **small))
     twin = TextUNet(TextUNetPlan(**json.loads(json.dumps(net.settings))))
     twin.load_state_dict(net.state_dict())
-    with pytest.raises(PilotageError, match="GLIDE's reads tokens"):
+    with pytest.raises(PilotageError, match="it must have tokens, as GLIDE's"):
         export_text_unet(net)
 
 

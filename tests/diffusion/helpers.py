@@ -57,8 +57,8 @@ class Counted:
 
     def __init__(self, denoise):
         self.denoise = denoise
-        self.asked = []
+        self.calls = []
 
     def __call__(self, z, lam, cond=None):
-        self.asked.append((z, lam, cond))
+        self.calls.append((z, lam, cond))
         return self.denoise(z, lam, cond)

@@ -39,9 +39,9 @@ def test_times_between_and_beyond_the_levels():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"count": 0}, "count is 0"),
+        ({"count": 0}, "the number of steps is 0"),
         ({"beta_max": 2000.0}, "must lie between 0 and 1"),
-        ({"geometric": True}, "for geometric levels"),
+        ({"geometric": True}, "with geometric they must"),
         ({"beta_min": -3.0, "beta_max": -1.0}, "must lie between 0 and 1"),
     ],
 )

@@ -126,9 +126,9 @@ def test_a_guided_call_is_one_call(w, rows):
     counted = Counted(plane())
     guided = classifier_free(counted, w, null=3)
     guided(normal(5, 2), level(0.0, 5), labels(5))
-    assert [len(z) for z, _, _ in counted.asked] == [rows]
+    assert [len(z) for z, _, _ in counted.calls] == [rows]
     guided(normal(5, 2), torch.tensor(0.0), labels(5))  # one level for all
-    assert [len(z) for z, _, _ in counted.asked] == [rows, rows]
+    assert [len(z) for z, _, _ in counted.calls] == [rows, rows]
 
 
 def test_the_null_condition_may_be_any_value():
@@ -136,7 +136,7 @@ def test_the_null_condition_may_be_any_value():
     counted = Counted(lambda z, lam, cond: Prediction(z, cond.double()[:, :2]))
     cond, null = torch.tensor([[5, 6, 7], [1, 2, 3]]), torch.tensor([9, 8, 0])
     guided = classifier_free(counted, 1.0, null)(normal(2, 2), level(0.0, 2), cond)
-    assert counted.asked[0][2].tolist() == [[5, 6, 7], [1, 2, 3], [9, 8, 0], [9, 8, 0]]
+    assert counted.calls[0][2].tolist() == [[5, 6, 7], [1, 2, 3], [9, 8, 0], [9, 8, 0]]
     assert guided.eps.tolist() == [[1, 4], [-7, -4]]
 
 
@@ -223,8 +223,8 @@ def test_between_sends_each_example_to_one_denoiser():
     expected = z + 1000 * inside[:, None] + lam[:, None] + 100 * cond[:, None]
     torch.testing.assert_close(prediction.x, expected)
     assert torch.equal(prediction.eps, -prediction.x)
-    assert [c.tolist() for _, _, c in inner.asked] == [[1, 3, 4]]
-    assert [c.tolist() for _, _, c in outer.asked] == [[0, 2, 5, 6]]
+    assert [c.tolist() for _, _, c in inner.calls] == [[1, 3, 4]]
+    assert [c.tolist() for _, _, c in outer.calls] == [[0, 2, 5, 6]]
     assert prediction.v is None
     torch.testing.assert_close(gated(z, lam).x, expected - 100 * cond[:, None])
 
@@ -233,9 +233,9 @@ def test_between_asks_nobody_in_vain():
     inner, outer = Counted(marked(1.0)), Counted(marked(0.0))
     gated = between(inner, outer, -1.0, 2.0)
     gated(normal(3, 2), torch.tensor(0.5))
-    assert (len(inner.asked), len(outer.asked)) == (1, 0)
+    assert (len(inner.calls), len(outer.calls)) == (1, 0)
     gated(normal(3, 2), level(5.0, 3))
-    assert (len(inner.asked), len(outer.asked)) == (1, 1)
+    assert (len(inner.calls), len(outer.calls)) == (1, 1)
 
 
 @pytest.mark.parametrize(("inner", "outer", "joined"), [(0.2, 0.7, True), (0.2, None, False)])
@@ -252,10 +252,10 @@ def test_between_is_guidance_at_the_same_levels_for_any_number_of_steps():
     guided = Counted(classifier_free(mixture, 2.0, mixture.null))
     gated = between(guided, mixture, -2.0, 3.0)
     for steps in (16, 50):
-        guided.asked.clear()
+        guided.calls.clear()
         lams = TruncatedCosine().grid(steps)
         run(gated, lams, STEPS["ddim eta=0"], labels(4), 4)
-        asked = [lam[0].item() for _, lam, _ in guided.asked]
+        asked = [lam[0].item() for _, lam, _ in guided.calls]
         assert asked == [lam for lam in lams.tolist() if -2 <= lam <= 3]
 
 

@@ -134,7 +134,7 @@ def test_the_order_of_the_strengths_is_the_order_of_the_nest():
 def test_no_guidance_is_exactly_a_model(strengths, expected, rows):
     counted, z, t = Counted(entangled()), normal(5, 2), level(0.5, 5)
     identical(several(counted, strengths, NULL)(z, t, COND), entangled()(z, t, expected))
-    assert [len(asked) for asked, _, _ in counted.asked] == [rows]
+    assert [len(z) for z, _, _ in counted.calls] == [rows]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_no_guidance_is_exactly_a_model(strengths, expected, rows):
 def test_a_guided_call_is_one_call_of_the_branches_that_count(strengths, rows):
     counted = Counted(entangled())
     several(counted, strengths, NULL)(normal(5, 2), level(0.5, 5), COND)
-    assert [len(asked) for asked, _, _ in counted.asked] == [rows]
+    assert [len(z) for z, _, _ in counted.calls] == [rows]
 
 
 @pytest.mark.parametrize("w", [-1.4, 0.6, 3.0])
@@ -245,11 +245,11 @@ def test_one_part_is_classifier_free_guidance(w):
 @pytest.mark.parametrize(
     ("weights", "rows"), [((2.0, 3.0), 15), ((2.0, 0.0), 10), ((0, 1), 5), ((0.0, 0.0), 5)]
 )
-def test_parts_without_weight_are_not_asked(weights, rows):
+def test_parts_without_weight_cost_no_rows(weights, rows):
     counted = Counted(entangled())
     parts = [(WITHOUT_B, weights[0]), (WITHOUT_A, weights[1])]
     composed(counted, parts, NULL)(normal(5, 2), level(0.5, 5))
-    assert [len(asked) for asked, _, _ in counted.asked] == [rows]
+    assert [len(z) for z, _, _ in counted.calls] == [rows]
 
 
 def test_one_condition_for_all():

@@ -55,13 +55,13 @@ def test_guidance_by_any_structure_is_that_by_labels_bit_for_bit(cond, null, lab
     mixture, z, lam = plane(), normal(5, 2), torch.linspace(-3, 3, 5, dtype=torch.float64)
     denoise = Counted(reading(mixture, label))
     for w in (0.0, -1.0, 1.7, torch.linspace(-2, 2, 5, dtype=torch.float64)):
-        denoise.asked.clear()
+        denoise.calls.clear()
         expected = classifier_free(mixture, w, 3)(z, lam, LABELS)
         guided = classifier_free(denoise, w, null)(z, lam, cond)
         assert torch.equal(guided.x, expected.x)
         assert torch.equal(guided.eps, expected.eps)
-        assert len(denoise.asked) == 1
-        assert type(denoise.asked[0][2]) is type(cond)
+        assert len(denoise.calls) == 1
+        assert type(denoise.calls[0][2]) is type(cond)
     gated = between(classifier_free(denoise, 2.0, null), denoise, 0.0, 1.6)
     if not (isinstance(null, Tensor) and len(null) == 5):  # then the null would need its rows too
         by_labels = between(classifier_free(mixture, 2.0, 3), mixture, 0.0, 1.6)(z, lam, LABELS)
@@ -85,11 +85,11 @@ def test_a_run_by_a_tree_is_the_run_by_labels():
         assert torch.equal(found, expected)
 
 
-def test_a_null_that_says_nothing_of_a_part_keeps_it():
+def test_a_null_without_a_part_keeps_it():
     denoise = Counted(lambda z, lam, cond: Prediction(z, z))
     guided = classifier_free(denoise, 1.0, Pair(label=3))
     guided(normal(5, 2), level(0.0, 5), Pair(LABELS, IMAGES))
-    asked = denoise.asked[0][2]
+    asked = denoise.calls[0][2]
     assert asked.label.tolist() == [*LABELS.tolist(), 3, 3, 3, 3, 3]
     assert torch.equal(asked.image, torch.cat([IMAGES, IMAGES]))
 
@@ -167,12 +167,12 @@ def test_to_a_device():
             r"5 rows in cond\['a'\] and 2 rows in",
         ),
         (lambda: batching.joined([]), "conds is empty"),
-        (lambda: batching.joined([LABELS, None]), "cond is a tensor beside None"),
-        (lambda: batching.joined([{"a": LABELS}, {"b": LABELS}]), "a dict of a beside a dict of b"),
-        (lambda: batching.joined([(LABELS,), Pair(LABELS)]), "a tuple beside a Pair"),
+        (lambda: batching.joined([LABELS, None]), "cond is a tensor and None"),
+        (lambda: batching.joined([{"a": LABELS}, {"b": LABELS}]), "a dict of a and a dict of b"),
+        (lambda: batching.joined([(LABELS,), Pair(LABELS)]), "a tuple and a Pair"),
         (
             lambda: batching.joined([Pair(LABELS), Pair(LABELS, IMAGES)]),
-            r"cond\['image'\] is None besi",
+            r"cond\['image'\] is None and",
         ),
         (
             lambda: batching.joined([IMAGES, IMAGES[..., :2]]),
@@ -192,6 +192,6 @@ def test_to_a_device():
         (lambda: batching.expanded(LABELS[:2], LABELS), r"null has shape \(2,\)"),
     ],
 )
-def test_what_does_not_go_together_is_told(wrong, words):
+def test_mismatched_structures_are_refused(wrong, words):
     with pytest.raises(PilotageError, match=words):
         wrong()

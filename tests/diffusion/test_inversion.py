@@ -41,9 +41,9 @@ def test_the_contract():
     counted = Counted(plane())
     states = list(invert(counted, x, lams, cond))
     assert [state.lam.item() for state in states] == lams[1:].tolist()
-    assert torch.equal(counted.asked[0][0], x)
-    assert [lam.tolist() for _, lam, _ in counted.asked] == [[v] * 3 for v in lams[:-1].tolist()]
-    assert all(c is cond for _, _, c in counted.asked)
+    assert torch.equal(counted.calls[0][0], x)
+    assert [lam.tolist() for _, lam, _ in counted.calls] == [[v] * 3 for v in lams[:-1].tolist()]
+    assert all(c is cond for _, _, c in counted.calls)
     assert not states[-1].z.requires_grad
 
 

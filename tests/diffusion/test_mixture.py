@@ -281,7 +281,7 @@ def test_wrong_mixtures(arguments, words):
 
 @pytest.mark.parametrize("label", [-1, 4])
 def test_wrong_labels(label):
-    with pytest.raises(PilotageError, match=r"labels lie in 0\.\.3"):
+    with pytest.raises(PilotageError, match=r"it must be labels in 0\.\.3"):
         plane()(normal(1, 2), level(0.0, 1), torch.tensor([label]))
 
 

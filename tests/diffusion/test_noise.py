@@ -96,7 +96,7 @@ def test_seeds_that_differ_in_one_bit_differ():
     assert len(rows(seeds)[0].flatten(1).unique(dim=0)) == len(seeds)
 
 
-def test_iterating_goes_on():
+def test_iteration_resumes_after_the_last_draw():
     noise = SeededNoise([0], (2,))
     assert iter(noise) is noise
     first = [draw for _, draw in zip(range(3), noise, strict=False)]
@@ -105,7 +105,7 @@ def test_iterating_goes_on():
 
 @pytest.mark.parametrize("seeds", [[-1], [0, 2**32], [2**64]])
 def test_a_seed_out_of_range(seeds):
-    with pytest.raises(PilotageError, match=f"a seed is {seeds[-1]}"):
+    with pytest.raises(PilotageError, match=f"seeds has {seeds[-1]}"):
         SeededNoise(seeds, (2,))
 
 

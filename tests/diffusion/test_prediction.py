@@ -146,7 +146,7 @@ def test_the_second_half_is_a_variance_fraction(predicts):
     torch.testing.assert_close(both.v[3:], 0.5 + halves[3:] / 2)
 
 
-def test_what_the_network_is_told():
+def test_the_noise_conditioning_of_the_network():
     told = []
 
     def network(z, time, cond):
@@ -199,5 +199,5 @@ def test_an_unknown_parametrisation():
         NetworkDenoiser(lambda *_: None, predicts="score")
 
 
-def test_prediction_has_no_variance_unless_told():
+def test_prediction_has_no_variance_by_default():
     assert Prediction(torch.zeros(1, 1), torch.zeros(1, 1)).v is None

@@ -34,19 +34,19 @@ def test_a_grid_of_t_is_t_calls_and_t_states(name, count):
     assert len(states) == network.calls == count
     assert [state.lam.item() for state in states] == [*lams[1:].tolist(), math.inf]
     # asked at every level of the grid, about the state before, with the condition
-    assert [lam.tolist() for _, lam, _ in counted.asked] == [[lam] * 4 for lam in lams.tolist()]
-    for state, (z, _, _) in zip(states[:-1], counted.asked[1:], strict=True):
+    assert [lam.tolist() for _, lam, _ in counted.calls] == [[lam] * 4 for lam in lams.tolist()]
+    for state, (z, _, _) in zip(states[:-1], counted.calls[1:], strict=True):
         assert torch.equal(state.z, z)
-    assert all(c is cond for _, _, c in counted.asked)
+    assert all(c is cond for _, _, c in counted.calls)
     assert torch.equal(states[-1].z, states[-1].prediction.x)
 
 
 def test_states_come_one_at_a_time():
     counted = Counted(plane())
     states = sample(counted, normal(2, 2), TruncatedCosine().grid(5), ddim())
-    assert not counted.asked
+    assert not counted.calls
     next(states)
-    assert len(counted.asked) == 1
+    assert len(counted.calls) == 1
 
 
 def test_no_gradients_are_kept():
@@ -65,7 +65,7 @@ def test_bad_levels_are_refused_at_the_call(lams):
     counted = Counted(plane())
     with pytest.raises(PilotageError, match="lams"):
         sample(counted, normal(2, 2), torch.tensor(lams, dtype=torch.float64), ddim())
-    assert not counted.asked
+    assert not counted.calls
 
 
 def test_noise_is_needed_unless_the_step_is_deterministic():

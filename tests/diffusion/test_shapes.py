@@ -32,7 +32,7 @@ def test_a_batch_of_labels():
         plane()(normal(4, 2), level(0.0, 4), torch.zeros(3, dtype=torch.int64))
 
 
-def test_an_int_is_fine_where_a_float_is_asked_for():
+def test_an_int_is_accepted_as_a_float():
     density = plane().guided_density(normal(4, 2), cond=0, w=1)
     assert density.shape == (4,)
 

@@ -182,8 +182,8 @@ def test_a_step_asks_once_and_remembers_nothing(name):
     after = STEPS[name](counted, state, torch.tensor(0.5, dtype=torch.float64), noise)
     again = STEPS[name](counted, state, torch.tensor(0.5, dtype=torch.float64), noise)
     assert torch.equal(after.z, again.z)
-    assert len(counted.asked) == 2
-    z, lam, _ = counted.asked[0]
+    assert len(counted.calls) == 2
+    z, lam, _ = counted.calls[0]
     assert torch.equal(z, Z)
     assert lam.tolist() == [-1, -1, -1]
     assert torch.equal(after.prediction.x, mixture(Z, level(-1.0, 3)).x)

@@ -216,7 +216,7 @@ def test_heads_of_an_attention_pool():
     by_heads = {**SMALL, "head_channels": None, "heads": 4}
     encoder = UNetEncoder(EncoderPlan(**by_heads))
     assert export_config(encoder)["num_head_channels"] == 16
-    with pytest.raises(PilotageError, match="heads is 4 but the pool is 'attention'"):
+    with pytest.raises(PilotageError, match="heads is 4: head_channels must be given instead"):
         load_classifier(export_classifier(encoder), heads=4)
     two_widths = UNetEncoder(EncoderPlan(**{**by_heads, "attention_resolutions": (1, 2)}))
     with pytest.raises(PilotageError, match="heads is 4"):
@@ -249,7 +249,7 @@ def test_every_missing_tensor_of_a_classifier_is_named():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({}, "heads and head_channels are both None: one of the two must be given"),
+        ({}, "heads and head_channels are both None: one must be given"),
         ({"heads": 2, "head_channels": 16}, "only one of the two"),
         ({"heads_up": 2, "head_channels": 16}, "heads_up is 2 but heads is None"),
         ({"heads": 0}, "heads is 0"),

@@ -173,7 +173,7 @@ def test_tensors_that_are_missing_or_extra_are_listed(foreign, tmp_path, capsys)
 def test_a_json_file_that_is_no_export(foreign, tmp_path, capsys):
     foreign.with_name("adm.pt.json").write_text("{}")
     said = import_refused(capsys, "adm", foreign, tmp_path / "x", *IMPORT)
-    assert "no options of an export" in said
+    assert "must hold the options of an export" in said
 
 
 def test_class_names(foreign, tmp_path, capsys):

@@ -196,7 +196,7 @@ def test_recorded_tensors_become_a_run_that_draws_what_was_recorded(tmp_path):
     assert all(torch.equal(kept[name], tensor) for name, tensor in theirs.items())
 
 
-def test_training_goes_on_with_labelled_images_and_the_given_discriminator(folder, tmp_path):
+def test_training_continues_with_labelled_images_and_the_given_discriminator(folder, tmp_path):
     for k, name in enumerate(("ant", "bee")):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(8):
@@ -270,8 +270,8 @@ def content(path):
         (["--size", "8", "9", "--steps-T", "4"], "must be multiples of 2"),
         ([*LEFT_OPEN, "--geometric"], "beta_max is 20.0"),
         ([*LEFT_OPEN, "--preset", "imagenet"], "preset is 'imagenet'"),
-        (["--preset", "cifar10", "--steps-T", "2"], "steps_T is 2: the preset cifar10 has 4"),
-        (["--preset", "cifar10"], "preset is cifar10: its channels is 128"),
+        (["--preset", "cifar10", "--steps-T", "2"], "steps_T is 2: it must be left out or 4"),
+        (["--preset", "cifar10"], "preset is cifar10: channels must be 128"),
         ([*LEFT_OPEN, "--network.block", "ddpm"], "residual blocks"),
         ([*LEFT_OPEN, "--network.no-fir"], "weights do not fit"),
     ],
@@ -287,7 +287,7 @@ def test_files_that_are_no_generator(tmp_path, capsys, foreign):
         return import_refused(capsys, "ddgan", checkpoint, tmp_path / "x", *LEFT_OPEN, *flags)
 
     said = said_of(content(tmp_path / "content.pth"))
-    assert "does not unpickle; give netG_*.pth" in said
+    assert "not unpickled; give netG_*.pth" in said
     said = said_of(foreign, "--discriminator", tmp_path / "content.pth")
     assert "discriminator is" in said
     assert "netD_dict" in said
@@ -295,7 +295,7 @@ def test_files_that_are_no_generator(tmp_path, capsys, foreign):
     other = saved(tmp_path / "netD.pth", discriminator(in_channels=3), discriminator_pairs)
     assert "no first convolution" in said_of(other)
     said = said_of(foreign, "--discriminator", other)
-    assert "images of 3 channels, and the generator's have 1" in said
+    assert "it must be of images of 1 channels, as the generator, and is of 3" in said
     fourier = saved(tmp_path / "f.pth", generator(time_features="fourier"))
     assert "logarithm of the time" in said_of(fourier)
     tensors = torch.load(foreign, weights_only=True)

@@ -274,7 +274,7 @@ def nothing_shown(monkeypatch):
     """The grids of a run that trains take most of the time of these short trainings."""
     from pilotage.training.callbacks import CaptionGrids
 
-    monkeypatch.setattr(CaptionGrids, "look", lambda self, training: None)
+    monkeypatch.setattr(CaptionGrids, "measure", lambda self, training: None)
 
 
 def captioned(folder, texts):
@@ -292,7 +292,7 @@ def train_on(source, out, *flags):
     return main([str(word) for word in command])
 
 
-def test_training_goes_on_with_its_own_tokenizer(runs, tmp_path, nothing_shown):
+def test_training_continues_with_its_own_tokenizer(runs, tmp_path, nothing_shown):
     kind = "upsample-inpaint"
     data = captioned(tmp_path / "data", ["a cat", "Red", ""])
     out = tmp_path / "on"
@@ -328,7 +328,7 @@ def test_an_ordinary_run_keeps_its_tokenizer_too(tmp_path, nothing_shown, capsys
     for flag, value, known in (("context", 6, 5), ("tokenizer", "t.json", "'bpe'")):
         flags = ["--data", other, "--out", third, f"--{flag}", value]
         said = refused(capsys, "train", "--from", first, *flags)
-        assert f"{flag} is {value!r}: it must be {known}, that of {first}" in said
+        assert f"{flag} is {value!r}: it must be {known}, as in {first}" in said
     assert not third.exists()
 
 
@@ -342,7 +342,7 @@ def test_what_cannot_be_trained_from(runs, tmp_path, capsys):
     said = refused(capsys, *command, "--start-from", runs["base"])
     assert "tokenizer is 'bpe': it must be 'imported'" in said
     said = refused(capsys, *command, "--tokenizer", "imported")
-    assert "must be bpe, or a tokenizer.json that exists" in said
+    assert "must be bpe, or an existing tokenizer.json" in said
     assert not out.exists()
 
 
@@ -408,15 +408,23 @@ def test_a_preset_decides_all(runs, where, tokens, tmp_path, tiny_preset, capsys
         ("base", ["--size", 8, 8, *FLAGS[2:]], "heads and head_channels are both None"),
         ("base", ["--size", 8, 8, *FLAGS[:2]], "text_heads is None"),
         ("base", ["--size", 8, 8, *FLAGS[:3], 3], "text_heads is 3: it must divide 8"),
-        ("base", ["--size", 8, 8, *FLAGS, "--low-res", 4, 4], "does not enlarge"),
+        ("base", ["--size", 8, 8, *FLAGS, "--low-res", 4, 4], "the network is no upsampler"),
         ("upsample", ["--size", 8, 8, *FLAGS], "low_res is missing"),
         ("upsample", ["--size", 8, 8, *FLAGS, "--low-res", 3, 4], "low_res is (3, 4): it must"),
         ("upsample", ["--size", 8, 8, *FLAGS, "--low-res", 8, 8], "low_res must be the smaller"),
         ("base", ["--size", 8, 8, *FLAGS, "--in-channels", 2], "3 input channels"),
-        ("base", ["--size", 8, 8, *FLAGS, "--schedule", "linear", "--timesteps", 9], "count is 9"),
+        (
+            "base",
+            ["--size", 8, 8, *FLAGS, "--schedule", "linear", "--timesteps", 9],
+            "timesteps is 9",
+        ),
         ("base", ["--preset", "large"], "preset is 'large': it must be one of base, upsample"),
-        ("base", ["--preset", "base", "--size", 32, 32], "the preset base has (64, 64)"),
-        ("upsample", ["--preset", "base"], "preset is base: its low_res is False, and the ch"),
+        (
+            "base",
+            ["--preset", "base", "--size", 32, 32],
+            "it must be left out or (64, 64), as in the preset base",
+        ),
+        ("upsample", ["--preset", "base"], "preset is base: low_res must be False, and is True"),
     ],
 )
 def test_options_that_are_missing_or_wrong(
@@ -439,9 +447,9 @@ def test_files_that_are_none_of_glide(runs, where, tokens, tmp_path, capsys):
     ids.write_text(json.dumps({"a": 0, "r": 1, "d": 2}))
     merges.write_text("r e\n")
     few = ["--vocabulary", ids, "--merges", merges]
-    assert "merges must be those of the vocabulary" in said_of(base, *few)
+    assert "it must be that of the vocabulary" in said_of(base, *few)
     ids.write_text(json.dumps({"a": 0, "r": 1, "e": 2, "re": 3}))
-    assert "it has 5 ids, and the checkpoint's network 259" in said_of(base, *few)
+    assert "it has 5 ids, and must have 259 for the checkpoint's network" in said_of(base, *few)
     assert "no such file" in said_of(tmp_path / "no.pt", *tokens)
     tensors = load_file(base)
     del tensors["final_ln.bias"]
@@ -450,7 +458,7 @@ def test_files_that_are_none_of_glide(runs, where, tokens, tmp_path, capsys):
     odd = network(out_channels=5, learned_variance=False)
     save_file(export_text_unet(odd), tmp_path / "odd.safetensors")
     said = said_of(tmp_path / "odd.safetensors", *tokens, "--in-channels", 3)
-    assert "makes 5 channels of images of 3, so it is no denoiser" in said
+    assert "must be a denoiser, and has 5 output channels for images of 3" in said
     assert not (tmp_path / "x").exists()
 
 

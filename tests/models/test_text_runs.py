@@ -152,7 +152,7 @@ def test_prompts_of_a_file_go_on_where_they_were(tiny_text, tmp_path, capsys):
     assert "3 images" in capsys.readouterr().out
     assert contents(out) == before, "the missing one, bit by bit, and nothing else"
     assert main([*command, "--w", "2", "--out", str(out)]) == 2
-    assert "made with other settings" in capsys.readouterr().err
+    assert "were sampled with other settings" in capsys.readouterr().err
     assert contents(out) == before
 
 
@@ -209,18 +209,18 @@ def test_in_painting_sees_what_is_known(tmp_path, capsys):
     Image.fromarray(mask.T[::-1]).save(tmp_path / "mask.png")
     capsys.readouterr()
     assert main(folder) == 2
-    assert "made with other settings" in capsys.readouterr().err
+    assert "were sampled with other settings" in capsys.readouterr().err
     assert contents(tmp_path / "images") == before
     Image.fromarray(0 * mask).save(tmp_path / "mask.png")
     assert main([*command, "--mask", str(tmp_path / "mask.png")]) == 2
-    assert "nothing of it is white" in capsys.readouterr().err
+    assert "it must be white where the image is to be filled" in capsys.readouterr().err
     assert main([*command, "--mask", "x.png", "--classifier", "x"]) == 2
     several = ["inpaint", "--cascade", str(out), str(out), *command[2:]]
     assert main([*several, "--mask", str(tmp_path / "mask.png")]) == 2
     assert "one run completes an image" in capsys.readouterr().err
     Image.fromarray(mask[:8]).save(tmp_path / "small.png")
     assert main([*command, "--mask", str(tmp_path / "small.png")]) == 2
-    assert "it has 8x16 pixels, the run's images 16x16" in capsys.readouterr().err
+    assert "it has 8x16 pixels, and must have 16x16 as the run's images" in capsys.readouterr().err
 
 
 def test_what_is_transparent_in_a_mask_is_black(tmp_path):
@@ -295,12 +295,12 @@ def test_erased_boxes_and_means_of_pixels():
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        (["--labels", "3"], "the run reads captions; give a prompt"),
+        (["--labels", "3"], "it must be left out for a run on captions; give a prompt"),
         (["--prompts", "EMPTY"], "is empty"),
         (["--prompts", "no-such-file"], "no-such-file"),
         (["--prompt", "a", "--prompts", "EMPTY"], "give it or prompt, not both"),
         (["--prompt", "a", "b", "--seeds", "1"], "at least as many are needed"),
-        (["--prompt", "a", "--low-res", "EMPTY"], "cannot be read as an image"),
+        (["--prompt", "a", "--low-res", "EMPTY"], "it must be a readable image"),
     ],
 )
 def test_bad_wishes(tiny_text, tmp_path, capsys, how, words):
@@ -314,7 +314,7 @@ def test_bad_wishes(tiny_text, tmp_path, capsys, how, words):
 def test_a_prompt_means_nothing_to_a_run_with_labels(tiny_run, tmp_path, capsys):
     out = tmp_path / "a.png"
     assert main(["sample", str(tiny_run), "--prompt", "seven", "--out", str(out)]) == 2
-    assert "it has labels, so prompt" in capsys.readouterr().err
+    assert "it must be a run on captions for prompt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("run", ["tiny_text", "tiny_up"])

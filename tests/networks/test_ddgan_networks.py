@@ -96,10 +96,12 @@ def batch(shape, count=2):
 def test_any_size_that_halves(channels, size):
     z, time, latent = batch((channels, *size))
     for build in (ncsnpp, latent_unet):
+        z.requires_grad_()
         x = build(in_channels=channels)(z, time, latent)
         assert x.shape == z.shape
-        assert x.isfinite().all()
         assert (x.abs() < 1).all(), "it ends in tanh"
+        (gradient,) = torch.autograd.grad(x.square().sum(), z)
+        assert gradient.abs().min() > 0, "a pixel without effect"
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -107,9 +109,14 @@ def test_any_size_that_halves(channels, size):
 @pytest.mark.parametrize("count", [1, 2, 6, 8])
 def test_any_size_from_eight_pixels_is_judged(channels, size, count):
     z, time, _ = batch((channels, *size), count)
-    logits = discriminator(in_channels=channels)(z, time, z.flip(0))
+    judge = discriminator(in_channels=channels)
+    x = z.roll(1, 2)
+    logits = judge(x, time, z)
     assert logits.shape == (count,)
-    assert logits.isfinite().all()
+    assert logits.unique().numel() == count
+    # the groups of the minibatch statistic are those of rows i, i + B/g, ...: a roll keeps them
+    rolled = judge(x.roll(1, 0), time.roll(1), z.roll(1, 0))
+    torch.testing.assert_close(rolled, logits.roll(1))
 
 
 @pytest.mark.parametrize("block", ["biggan", "biggan_one", "ddpm"])
@@ -123,7 +130,13 @@ def test_every_variant(block, fir):
         for combine in ("sum", "cat") if down == "input_skip" else ("sum",):
             network = ncsnpp(**settings, progressive_combine=combine, time_features=time)
             z, times, latent = batch((3, 8, 4))
-            assert network(z, times + 1, latent).isfinite().all(), (settings, combine, time)
+            x = network(z.requires_grad_(), times + 1, latent.requires_grad_())
+            case = (settings, combine, time)
+            assert (x.abs() < 1).all(), case
+            for gradient in torch.autograd.grad(x.square().sum(), (z, latent)):
+                assert gradient.abs().min() > 0, case
+            same = torch.equal(network(z, times + 9, latent), x)
+            assert same == (time == "none"), case
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -244,7 +257,7 @@ def test_deviation_over_groups():
         ({"dropout": 1}, "dropout is 1"),
         ({"latent_dim": 0}, "latent_dim is 0"),
         ({"latent_layers": -1}, "latent_layers is -1"),
-        ({"channels": 2}, "the time has 2 features"),
+        ({"channels": 2}, "channels is 2: it must be at least 4"),
         ({"num_classes": 3, "time_features": "none"}, "num_classes is 3 but time_features"),
     ],
 )
@@ -271,7 +284,7 @@ def test_wrong_input_is_refused():
         (lambda: discriminator()(z, time, z, label), "cond is given"),
         (lambda: discriminator(num_classes=3)(z, time, z), "cond is None"),
         (lambda: DiscriminatorPlan(size="medium"), "size is 'medium'"),
-        (lambda: DiscriminatorPlan(time_width=3), "the time has 3 features"),
+        (lambda: DiscriminatorPlan(time_width=3), "time_width is 3: it must be at least 4"),
         (lambda: vector_generator()(z, time, latent), "z has shape"),
         (lambda: vector_discriminator()(latent[:, :2], time, latent), "z has shape"),
         (lambda: VectorGeneratorPlan(dim=0), "dim is 0"),

@@ -44,16 +44,22 @@ def test_any_size(pool, size):
     for updown, conv in [(True, True), (False, True), (False, False)]:
         encoder = small(
             **{"size": size, "pool": pool, "channel_mult": (1, 1, 2), "in_channels": 1},
-            **{"resblock_updown": updown, "conv_resample": conv, "dropout": 0.1},
+            **{"resblock_updown": updown, "conv_resample": conv, "dropout": 0.1, "norm_groups": 8},
         )
         x, time = batch((2, 1, *size))
-        logits = perturbed(encoder)(x, time)
+        x = x.double().requires_grad_()
+        encoder = perturbed(encoder).double()
+        logits = encoder(x, time)
+        alone = torch.cat([encoder(x[k : k + 1], time[k : k + 1]) for k in range(2)])
+        torch.testing.assert_close(logits, alone, msg="an example depends on its neighbours")
+        (gradient,) = torch.autograd.grad(logits.square().sum(), x)
         assert logits.shape == (2, 5)
-        assert logits.isfinite().all()
+        assert gradient.abs().min() > 0, "a pixel without effect"
+        assert (logits - encoder(x, time + 50)).abs().max() > 1e-4, "the time has no effect"
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_every_parameter_is_trained_and_the_image_is_told(pool):
+def test_every_parameter_is_trained_and_gradients_reach_the_image(pool):
     encoder = perturbed(small(pool=pool, size=(7, 6), norm_groups=8)).train()
     x, time = batch((2, 3, 7, 6))
     x.requires_grad_()

@@ -353,7 +353,7 @@ def test_files_that_are_not_weights_are_refused(tmp_path, weights, capsys):
     for path in (pickled, broken, held, other, tmp_path / "absent.pt"):
         with pytest.raises(PilotageError, match="weights"):
             load_unet(path, config=CONFIG)
-    with pytest.raises(PilotageError, match="more than tensors, in step"):
+    with pytest.raises(PilotageError, match="other things than tensors, in step"):
         load_unet({**weights, "step": 3}, config=CONFIG)
     assert "unpickled" not in capsys.readouterr().out
 
@@ -364,13 +364,16 @@ def test_files_that_are_not_weights_are_refused(tmp_path, weights, capsys):
 @pytest.mark.parametrize("size", [(27, 33), (8, 8), (5, 2), (1, 1)])
 @pytest.mark.parametrize(("updown", "conv"), [(True, True), (False, True), (False, False)])
 def test_any_size(size, updown, conv):
-    unet = perturbed(
-        small(channel_mult=(1, 1, 2), resblock_updown=updown, conv_resample=conv, dropout=0.1)
-    )
-    x, time = batch((1, 3, *size))
+    how = {"resblock_updown": updown, "conv_resample": conv, "dropout": 0.1, "norm_groups": 8}
+    unet = perturbed(small(channel_mult=(1, 1, 2), **how)).double()
+    x, time = batch((2, 3, *size), torch.float64)
+    x.requires_grad_()
     out = unet(x, time)
     assert out.shape == x.shape
-    assert out.isfinite().all()
+    alone = torch.cat([unet(x[k : k + 1], time[k : k + 1]) for k in range(2)])
+    torch.testing.assert_close(out, alone, msg="an example depends on its neighbours")
+    (gradient,) = torch.autograd.grad(out.square().sum(), x)
+    assert gradient.abs().min() > 0, "a pixel without effect"
 
 
 def test_an_odd_edge_is_averaged_over_its_own_pixels():
@@ -387,11 +390,18 @@ def test_zero_init_starts_at_zero():
     assert small(zero_init=False)(x, time).abs().max() > 0
 
 
-def test_learned_variance_doubles_the_channels():
+@pytest.mark.parametrize("channels", [None, 5])
+def test_learned_variance_doubles_the_channels_behind_the_mean(channels):
     x, time = batch()
-    assert small(learned_variance=True)(x, time).shape == (2, 6, 8, 8)
-    assert small(out_channels=5, learned_variance=True)(x, time).shape == (2, 10, 8, 8)
-    assert small(out_channels=5)(x, time).shape == (2, 5, 8, 8)
+    plain = perturbed(small(out_channels=channels))
+    both = small(out_channels=channels, learned_variance=True)
+    state = both.state_dict()
+    for name, tensor in plain.state_dict().items():
+        state[name][: len(tensor)] = tensor  # the last layer has more rows, all others as many
+    both.load_state_dict(state)
+    mean, variance = both(x, time).chunk(2, dim=1)
+    torch.testing.assert_close(mean, plain(x, time))
+    assert torch.equal(variance, torch.zeros_like(mean)), "its rows still have their zeros"
 
 
 def test_the_settings_rebuild_the_network():
@@ -499,11 +509,25 @@ def test_wrong_input_is_refused():
 
 def test_mlp():
     x, time = batch((5, 2))
-    assert MLP(MLPPlan(dim=2))(x, time).shape == (5, 2)
-    assert MLP(MLPPlan(dim=2, hidden=16, layers=1, learned_variance=True))(x, time).shape == (5, 4)
-    mlp = MLP(MLPPlan(dim=2, hidden=15, num_classes=4, null_class=True))
-    assert mlp(x, time, torch.arange(5)).shape == (5, 2)
-    MLP(MLPPlan(**json.loads(json.dumps(mlp.settings)))).load_state_dict(mlp.state_dict())
+    mlp = perturbed(MLP(MLPPlan(dim=2, hidden=15, num_classes=4, null_class=True)))
+    out = mlp(x, time, torch.arange(5))
+    assert out.shape == (5, 2)
+    alone = [mlp(x[k : k + 1], time[k : k + 1], torch.tensor([k])) for k in range(5)]
+    torch.testing.assert_close(out, torch.cat(alone))
+    torch.testing.assert_close(out[4:], mlp(x[4:], time[4:]), msg="4 is the null label")
+    others = mlp(x + 0.1, time, torch.arange(5)), mlp(x, time + 9, torch.arange(5))
+    assert all(((out - other).abs().amax(1) > 1e-4).all() for other in others)
+    twin = MLP(MLPPlan(**json.loads(json.dumps(mlp.settings)))).eval()
+    twin.load_state_dict(mlp.state_dict())
+    assert torch.equal(twin(x, time, torch.arange(5)), out)
+
+
+def test_an_mlp_with_learned_variance_has_twice_the_outputs():
+    x, time = batch((5, 2))
+    network = perturbed(MLP(MLPPlan(dim=2, hidden=16, layers=1, learned_variance=True)))
+    mean, variance = network(x, time).chunk(2, dim=1)
+    assert mean.shape == variance.shape == (5, 2)
+    assert (mean - variance).abs().min() > 0
 
 
 @pytest.mark.parametrize("setting", ["dim", "hidden", "layers"])

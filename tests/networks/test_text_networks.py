@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pilotage.conditions import Tokens
+from pilotage.diffusion.batching import take
 from pilotage.errors import PilotageError
 from pilotage.interop.glide.infer import text_unet_settings
 from pilotage.interop.glide.published import PUBLISHED_FLAGS
@@ -75,10 +76,16 @@ def transformer(**settings):
     return perturbed(TextTransformer(TextTransformerPlan(**text, **settings), 64))
 
 
-def test_features_have_the_shapes_promised():
-    pooled, sequence = transformer()(*captions()[:2])
-    assert pooled.shape == (2, 64)
-    assert sequence.shape == (2, 6, 12)
+def test_captions_are_encoded_one_by_one():
+    net, (tokens, mask) = transformer(), captions()[:2]
+    pooled, sequence = net(tokens, mask)
+    assert (pooled.shape, sequence.shape) == ((2, 64), (2, 6, 12))
+    for k in range(2):
+        alone = net(tokens[k : k + 1], mask[k : k + 1])
+        torch.testing.assert_close(alone.pooled[0], pooled[k])
+        torch.testing.assert_close(alone.sequence[0], sequence[k])
+    other = net((tokens + 1) % 20, mask)
+    assert ((other.pooled - pooled).abs().amax(1) > 1e-3).all()
 
 
 def test_tokens_of_padding_do_not_matter_but_its_place_does():
@@ -134,8 +141,14 @@ def test_wrong_captions_are_refused(tokens, mask, words):
 @pytest.mark.parametrize("variance", [False, True])
 @pytest.mark.parametrize("size", [(8, 8), (7, 10)])
 def test_any_size(variance, size):
-    net = small(learned_variance=variance)
-    assert net(*batch(size), captions()).shape == (2, 6 if variance else 3, *size)
+    net, (x, time), cond = small(learned_variance=variance), batch(size), captions()
+    x.requires_grad_()
+    out = net(x, time, cond)
+    assert out.shape == (2, 6 if variance else 3, *size)
+    alone = [net(x[k : k + 1], time[k : k + 1], take(cond, slice(k, k + 1))) for k in range(2)]
+    torch.testing.assert_close(out, torch.cat(alone))
+    (gradient,) = torch.autograd.grad(out.square().sum(), x)
+    assert gradient.abs().min() > 0, "a pixel without effect"
 
 
 def test_both_ways_of_the_text_matter():
@@ -314,7 +327,7 @@ def test_export_and_load_are_inverse(settings):
     assert all(torch.equal(back.state_dict()[n], t) for n, t in net.state_dict().items())
 
 
-def test_an_ambiguous_network_is_told_by_its_image():
+def test_an_ambiguous_network_is_resolved_by_its_image():
     """6 channels in and 6 out: an up-sampler of 3 channels, unless images have 6."""
     weights = export_text_unet(small(in_channels=6, norm_groups=32))
     flags = {"head_channels": 8, "text_heads": 3}
@@ -433,7 +446,7 @@ def test_wrong_files_and_captions_are_named(files, tmp_path):
         (b"{", "must be JSON"),
         (b"[1]", "tokens and their ids"),
         (b"\xff\xfe", "must be UTF-8"),
-        (b"\x1f\x8b\x08broken", "must be UTF-8 text, as it is or gzipped"),
+        (b"\x1f\x8b\x08broken", "must be UTF-8 text, plain or gzipped"),
     ]:
         broken.write_bytes(content)
         with pytest.raises(PilotageError, match=words):

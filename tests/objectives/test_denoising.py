@@ -52,7 +52,7 @@ def test_dropping_is_per_example_and_changes_the_networks_output():
     assert (change[~dropped] <= 1e-6).all()
 
 
-def test_the_network_is_asked_with_the_dropped_labels():
+def test_the_network_gets_the_dropped_labels():
     seen = []
 
     def network(z, lam, cond):

@@ -206,7 +206,7 @@ def test_wrong_settings():
         (lambda: Adversarial(steps.lams, 4, r1_gamma=-1.0), "r1_gamma is -1"),
         (lambda: Adversarial(steps.lams, 4, r1_every=0), "r1_every is 0"),
         (lambda: NetworkGenerator(lambda: None, "v"), "predicts is 'v'"),
-        (lambda: latent(generator, [])(x, lam), "noise has run out"),
+        (lambda: latent(generator, [])(x, lam), "noise is exhausted"),
         (lambda: latent(generator, [torch.randn(3, 4)])(x, lam), "draws of 3 rows"),
         (
             lambda: objective.generator_terms(generator, discriminator, x, None, draws),

@@ -276,16 +276,16 @@ def test_bound_of_an_exact_model_is_near_its_entropy():
 
 
 def test_bound_asks_every_level_once_and_clips():
-    asked = []
+    calls = []
 
     def denoise(z, lam, cond=None):
-        asked.append((lam.tolist(), cond))
+        calls.append((lam.tolist(), cond))
         return Prediction(0 * z + 3, z, 0 * z)
 
     lams, x = Timesteps("linear").grid("ddim5"), torch.zeros(2, 3)
     made = bound(denoise, x, lams, [x] * 5, cond=[7, 8])
-    assert [lam for lam, _ in asked] == [[v] * 2 for v in lams.float().tolist()]
-    assert all(cond == [7, 8] for _, cond in asked)
+    assert [lam for lam, _ in calls] == [[v] * 2 for v in lams.float().tolist()]
+    assert all(cond == [7, 8] for _, cond in calls)
     assert made.x_error.tolist() == [[1.0] * 5] * 2
     assert bound(denoise, x, lams, [x] * 5, clip=False).x_error.tolist() == [[9.0] * 5] * 2
 
@@ -296,7 +296,7 @@ def test_bound_refuses():
     def denoise(z, lam, cond=None):
         return Prediction(z, z)
 
-    with pytest.raises(PilotageError, match="noises has 2 draws: 3 are needed"):
+    with pytest.raises(PilotageError, match="noises has 2 draws: it must have 3"):
         bound(denoise, x, lams, [x] * 2, v=0.0)
     with pytest.raises(PilotageError, match="predicts no variance"):
         bound(denoise, x, lams, [x] * 3)
@@ -396,7 +396,9 @@ def test_hybrid_is_finite_at_the_clean_end(lam_max):
 
 def test_hybrid_needs_twice_the_channels():
     hybrid, _, x, draws, _ = setting(TruncatedCosine())
-    with pytest.raises(PilotageError, match="has 1 channels: with a learned variance it must"):
+    with pytest.raises(
+        PilotageError, match="has 1 channels: it must have 2 with a learned variance"
+    ):
         hybrid.terms(NetworkDenoiser(lambda z, *_: z), x, torch.zeros(6, dtype=torch.long), draws)
 
 
@@ -406,7 +408,7 @@ def test_hybrid_needs_twice_the_channels():
         ({"steps": 1}, "steps is 1"),
         ({"vlb_weight": -0.1}, "vlb_weight is -0.1"),
         ({"vlb_weight": math.nan}, "vlb_weight is nan"),
-        ({"schedule": Timesteps("cosine", 50)}, "steps is 1000: a schedule of 50 timesteps"),
+        ({"schedule": Timesteps("cosine", 50)}, "timesteps is 1000: it must be 50"),
     ],
 )
 def test_wrong_settings(options, message):

@@ -148,7 +148,7 @@ def test_ends_that_learned_to_cross_are_refused(kind):
 
 
 def test_a_table_of_timesteps_has_no_rate():
-    with pytest.raises(PilotageError, match="no rate of change"):
+    with pytest.raises(PilotageError, match="it must be continuous, to have a rate of change"):
         rate(Timesteps("linear"), torch.rand(3))
     with pytest.raises(PilotageError, match="steps is inf"):
         VDM(Timesteps("linear"), LABELS)
@@ -399,7 +399,7 @@ def test_the_estimate_is_that_of_the_sum_of_all_steps():
         assert abs((other - found[0]).mean()) <= 4 * error_of(other - found[0])
 
 
-def test_continuous_time_knows_only_the_ends():
+def test_continuous_time_depends_on_the_ends_only():
     mixture = GaussianMixture([[-0.5], [0.5]], [0.02, 0.05], [1.0, 2.0])
     x, _ = mixture.draw(40_000, seeded())
     u = torch.rand(len(x), generator=seeded(1), dtype=torch.float64)
@@ -490,7 +490,7 @@ def test_any_weight_multiplies_the_terms():
 
 
 def test_a_learned_schedule_has_no_weight_of_algorithm_1():
-    with pytest.raises(PilotageError, match="the weight is known for"):
+    with pytest.raises(PilotageError, match="it must be a TruncatedCosine or a fixed LinearLam"):
         epsilon_weight(bent())
 
 
@@ -576,9 +576,11 @@ def test_wrong_settings_are_refused(settings, words):
 @pytest.mark.parametrize("off", [0.004, 1.0, math.nan])
 def test_data_between_the_levels_are_refused(off):
     x = batch(dtype=torch.float32)
-    with pytest.raises(PilotageError, match="x is not on the grid of levels=256"):
+    with pytest.raises(
+        PilotageError, match="x is off the grid: every number must be one of the 256"
+    ):
         reconstruction_term(x + off, torch.zeros_like(x), 9.0)
-    with pytest.raises(PilotageError, match="x is not on the grid of levels=7"):
+    with pytest.raises(PilotageError, match="x is off the grid: every number must be one of the 7"):
         reconstruction_term(x, torch.zeros_like(x), 9.0, levels=7)
 
 

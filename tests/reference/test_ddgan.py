@@ -212,7 +212,7 @@ def test_wrong_arguments_are_named(recorded):
     weights, config = state_dict(tensors, "netG"), facts["config_G"]
     without = {name: v for name, v in config.items() if name != "ch_mult"}
     for wrong, words in (
-        (without, "ch_mult is missing"),
+        (without, "ch_mult is None"),
         ({**config, "attn_resolution": 8}, "config has attn_resolution"),
         ({**config, "resblock_type": "vgg"}, "resblock_type is 'vgg'"),
         ({**config, "nz": config["nz"] + 1}, "z_transform.1.weight"),

@@ -170,7 +170,7 @@ def test_no_held_out_images(tmp_path, capsys):
             )
     data = ["--data", str(tmp_path / "data"), "--held-out", "0"]
     train(tmp_path / "r", *data, steps=1)
-    assert "no held-out images" in refused(capsys, "likelihood", tmp_path / "r")
+    assert "it must have held-out images" in refused(capsys, "likelihood", tmp_path / "r")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_settings(vdm_run, capsys, flags, words):
         (["--objective", "vdm", "--schedule", "cosine"], "needs a continuous one"),
         ([*VDM, "--lam-max", "-6"], "lam_min must be below lam_max"),
         ([*VDM, "--bound-steps", "0"], "bound_steps"),
-        ([*VDM, "--data-levels", "17"], "not on the grid"),
+        ([*VDM, "--data-levels", "17"], "x is off the grid"),
     ],
 )
 def test_settings_of_training(tmp_path, capsys, flags, words):
@@ -208,7 +208,7 @@ def test_a_likelihood_of_a_classifier(tmp_path, capsys):
 
 
 def test_what_another_layout_cannot_hold_is_not_exported(vdm_run, tmp_path, capsys):
-    assert "schedule is learned" in refused(
+    assert "must have a fixed schedule" in refused(
         capsys, "export", "adm", vdm_run, tmp_path / "x.safetensors"
     )
     train(tmp_path / "f", "--network.fourier", "6", "7", steps=1)

@@ -140,22 +140,22 @@ def test_the_run_samples_what_the_functions_say(tiny_run):
 
 
 @pytest.mark.parametrize(
-    ("labels", "settings"),
+    ("labels", "settings", "words"),
     [
-        (3.5, {}),
-        ("3.0", {}),
-        (3, {"steps": 2.5}),
-        (3, {"steps": "many"}),
-        (3, {"w": "two"}),
-        (3, {"seeds": 1.5}),
-        (3, {"seeds": ["a"]}),
-        (3, {"flavour": "sweet"}),
-        (3, {"sampler": "magic"}),
-        ([], {}),
+        (3.5, {}, r"labels has 3\.5: it must be 'all', a class name"),
+        ("3.0", {}, r"labels has '3\.0': it must be 'all', a class name"),
+        (3, {"steps": 2.5}, r"^steps.* is 2\.5"),
+        (3, {"steps": "many"}, "^steps is 'many'"),
+        (3, {"w": "two"}, "^w is 'two'"),
+        (3, {"seeds": 1.5}, "^seeds "),
+        (3, {"seeds": ["a"]}, "^seeds "),
+        (3, {"flavour": "sweet"}, "flavour"),
+        (3, {"sampler": "magic"}, "^sampler is 'magic'"),
+        ([], {}, "^labels is empty: it must have at least one"),
     ],
 )
-def test_wrong_values_in_python_are_refused_in_a_sentence(tiny_run, labels, settings):
-    with pytest.raises(PilotageError):
+def test_wrong_values_in_python_are_refused_in_a_sentence(tiny_run, labels, settings, words):
+    with pytest.raises(PilotageError, match=words):
         pilotage.load_run(tiny_run).resolve(labels, **settings)
 
 

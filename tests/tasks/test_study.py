@@ -9,7 +9,7 @@ from pilotage.sweep.table import read_rows, table_path
 
 
 @pytest.mark.slow
-def test_study_trains_sweeps_reports_and_goes_on(tmp_path, capsys, monkeypatch):
+def test_study_trains_sweeps_reports_and_resumes(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "study"
     grid = ["--sweep.w", "0", "1", "--sweep.steps", "2", "--sweep.samples", "72"]

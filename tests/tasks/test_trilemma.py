@@ -66,7 +66,7 @@ def table(path):
 
 
 @pytest.mark.slow
-def test_trilemma_measures_and_times_every_model_and_goes_on(tmp_path, monkeypatch, reported):
+def test_trilemma_measures_and_times_every_model_and_resumes(tmp_path, monkeypatch, reported):
     out = tmp_path / "study"
     flags = [*DENOISER, *WAYS, "--p-uncond", "1", "--seed", "3"]
     with monkeypatch.context() as patch:
@@ -140,12 +140,12 @@ def test_ablations_differ_in_one_setting_each(tmp_path, reported):
 
 def test_a_study_that_is_stopped_in_training_writes_no_comparison(tmp_path):
     recipe = ADVERSARIAL_PRESETS["digits"].recipe.replace(steps=2)
-    asked = iter([False, True, True])
+    stops = iter([False, True, True])
     small = {"channels": 8, "channel_mult": (1,), "num_res_blocks": 1, "latent_dim": 4}
     recipe = recipe.replace(network=recipe.network.replace(**small), batch_size=8)
     series = SeriesSettings(samples=4, force=True)
     study = AblationsStudy(**dict(recipe), out=tmp_path / "a", sweep=series)
-    assert trilemma.study_ablations(study, lambda: next(asked)) == []
+    assert trilemma.study_ablations(study, lambda: next(stops)) == []
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["full"]
 
 

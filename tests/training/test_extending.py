@@ -170,11 +170,11 @@ def test_a_condition_is_a_space_and_an_entry(tmp_path, numbers):
     assert len(list((tmp_path / "run" / "samples").glob("*-ema.png"))) == 1
     with pytest.raises(PilotageError, match=r"number is 1\.5: it must lie in 0\.\.1"):
         model.sample([1.5])
-    with pytest.raises(PilotageError, match="space is another than that of the run in"):
+    with pytest.raises(PilotageError, match="space is changed: it must be that of the run in"):
         trained(recipe, tmp_path / "run", **own | {"space": Numbers(2.0)})
 
 
-def test_a_condition_that_the_space_refuses_is_told(tmp_path):
+def test_a_condition_outside_the_space_is_refused(tmp_path):
     class TooBright(Bright):
         def __getitem__(self, k):
             image, number = super().__getitem__(k)
@@ -183,6 +183,6 @@ def test_a_condition_that_the_space_refuses_is_told(tmp_path):
     own = {"data": TooBright(), "network": Net(), "space": Numbers()}
     with pytest.raises(PilotageError, match=r"the space refuses: number is .*: it must lie in"):
         trained(Recipe(**SMALL), tmp_path / "run", **own)
-    with pytest.raises(PilotageError, match="space is a Numbers: the recipe's network takes one"):
+    with pytest.raises(PilotageError, match="space is a Numbers: it must be one of labels"):
         trained(Recipe(**SMALL), tmp_path / "run", data=Bright(), space=Numbers())
     assert not (tmp_path / "run").exists()

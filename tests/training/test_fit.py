@@ -90,12 +90,12 @@ def states(*outs, step=6):
 
 def test_stopped_and_continued_equals_uninterrupted(tmp_path):
     whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
-    first, asked = Steps(), count(1)
+    first, calls = Steps(), count(1)
     assert isinstance(first.name, str)
     records = run(whole, callbacks=[first])
     assert [record.step for record in records] == [1, 2, 3, 4, 5, 6]
     assert first.seen == [2, 4, 6]
-    assert len(run(parts, stop=lambda: next(asked) == 3)) == 3
+    assert len(run(parts, stop=lambda: next(calls) == 3)) == 3
     later = Steps(every=4)
     callbacks: list[Callback] = [later]
     resumed = run(parts, callbacks=callbacks)
@@ -112,10 +112,10 @@ def test_images_that_are_drawn_anew_are_the_same_again(tmp_path):
             x, label = super().__getitem__(k)
             return (x + 0.1 * torch.randn(x.shape)).clamp(-1, 1), label
 
-    asked = count(1)
+    calls = count(1)
     run(tmp_path / "whole", data=Noisy())
     run(tmp_path / "plain")
-    run(tmp_path / "parts", data=Noisy(), stop=lambda: next(asked) == 3)
+    run(tmp_path / "parts", data=Noisy(), stop=lambda: next(calls) == 3)
     run(tmp_path / "parts", data=Noisy())
     whole, parts, plain = states(*(tmp_path / name for name in ("whole", "parts", "plain")))
     assert whole == parts
@@ -218,23 +218,26 @@ GREY = -torch.ones(1, 8, 8)
         ({"data": Wrong((GREY, "up"))}, "data has the condition 'up' at 7: it must be a label"),
         ({"data": Wrong((GREY, -1))}, "data has the condition -1 at 7"),
         ({"space": Labels(("only",))}, "a condition that the space refuses: labels has 1"),
-        ({"data": None, "space": Labels(("a", "b"))}, "space is given: it collates"),
-        ({"callbacks": [Steps(every=0)]}, "callbacks has .*: each must be called with"),
+        ({"data": None, "space": Labels(("a", "b"))}, "space is given: it must come with data"),
+        ({"callbacks": [Steps(every=0)]}, "callbacks has .*: it must be callable with"),
         ({"callbacks": [print]}, "callbacks has <built-in function print>"),
-        ({"network": Net(outputs=2)}, r"network gives \(4, 2, 8, 8\)"),
-        ({"recipe": Recipe(objective="hybrid", **SMALL)}, r"network gives \(4, 1, 8, 8\)"),
-        ({"recipe": Recipe(size=(4, 4), **SMALL)}, r"size is \(4, 4\): it means nothing"),
+        ({"network": Net(outputs=2)}, r"network returns \(4, 2, 8, 8\)"),
+        ({"recipe": Recipe(objective="hybrid", **SMALL)}, r"network returns \(4, 1, 8, 8\)"),
+        (
+            {"recipe": Recipe(size=(4, 4), **SMALL)},
+            r"size is \(4, 4\): it must be None if data is given",
+        ),
         (
             {"recipe": AdversarialRecipe()},
-            "network is given: the networks of the task gan are its own",
+            "network is given: it must be None for a denoiser of the task gan",
         ),
         (
             {"recipe": Recipe(objective="vdm", schedule="learned", **SMALL)},
-            "schedule is learned: it is learned as a part",
+            "schedule is learned: it must be a fixed one if a network is given",
         ),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(tmp_path, how, said):
+def test_mistakes_are_refused_before_anything_is_written(tmp_path, how, said):
     out = tmp_path / "run"
     with pytest.raises(PilotageError, match=said):
         run(out, **how)
@@ -248,11 +251,18 @@ def test_another_network_or_data_set_does_not_go_on(tmp_path):
     out = tmp_path / "run"
     run(out)
     before = contents(out)
-    with pytest.raises(PilotageError, match=f"network is Other: the run in {out} has Net"):
+    with pytest.raises(
+        PilotageError, match=f"network is Other: it must be Net, as in the run in {out}"
+    ):
         run(out, network=Other())
-    with pytest.raises(PilotageError, match="network is that of the recipe: the run in"):
+    with pytest.raises(
+        PilotageError, match="network is the recipe's: it must be Net, as in the run in"
+    ):
         run(out, network=None)
-    with pytest.raises(PilotageError, match="data is own: its images, classes or captions are not"):
+    with pytest.raises(
+        PilotageError,
+        match="data is own: it must have the images, classes and captions that the run",
+    ):
         run(out, data=Bars(21))
     assert contents(out) == before
 

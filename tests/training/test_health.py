@@ -1,4 +1,4 @@
-"""Each sickness is told from health, by its own number."""
+"""Each failure mode shows in its own measurement, and only there."""
 
 import json
 
@@ -8,7 +8,9 @@ import torch
 
 from helpers import train
 from pilotage.data import ImageData
+from pilotage.settings import Recipe
 from pilotage.training.health import RealImages, health, warnings
+from pilotage.training.tasks import TASKS
 from pilotage.utils.images import from_uint8
 
 
@@ -69,3 +71,12 @@ def test_training_writes_health_once_per_look_also_after_a_resume(tmp_path):
     lines = [json.loads(line) for line in (out / "health.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6]
     assert all(line["nearest_train_distance"] > 0 for line in lines)
+
+
+def test_a_beta_schedule_of_few_timesteps_is_sampled_at_all_of_them(tmp_path):
+    how = ["--schedule", "cosine", "--timesteps", "10", "--sample-every", "2"]
+    assert train(tmp_path / "run", *how, steps=2) == 0
+    assert (tmp_path / "run" / "samples" / "step-000000002-ema.png").is_file()
+    assert TASKS["denoiser"].spec(Recipe(schedule="cosine", timesteps=10)).steps == 10
+    assert TASKS["denoiser"].spec(Recipe(schedule="cosine")).steps == 32
+    assert TASKS["denoiser"].spec(Recipe()).steps == 32

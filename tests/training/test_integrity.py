@@ -84,7 +84,7 @@ def test_any_flipped_bit_of_weights_is_found(tiny_run, tmp_path, name):
 def test_a_changed_state_is_found(copied, capsys):
     path = state_folder(copied, 12) / "state.json"
     state = json.loads(path.read_text())
-    for change in ({"step": 11}, {"ema_updates": 3}, {"told": {"loss": 0.5}}):
+    for change in ({"step": 11}, {"ema_updates": 3}, {"terms": {"loss": 0.5}}):
         path.write_text(json.dumps({**state, **change}))
         assert train(copied, "--checkpoint-every", "6", steps=12) == 0
         assert "state.json is damaged" in (said := capsys.readouterr().err)

@@ -240,7 +240,7 @@ def test_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, capsys)
     train(out, "--checkpoint-every", "2", steps=4)
     (state_folder(out, 4) / "ema.safetensors").unlink()
     assert train(out, "--checkpoint-every", "2", steps=6) == 0
-    assert "Going on from the checkpoint before it" in capsys.readouterr().err
+    assert "Resuming from the checkpoint before it" in capsys.readouterr().err
     assert (out / "state" / "damaged-step-000000004").is_dir()
     train(tmp_path / "whole", "--checkpoint-every", "2", steps=6)
     assert final_state(out, 6) == final_state(tmp_path / "whole", 6)
@@ -252,7 +252,7 @@ def test_weights_without_checkpoints_are_not_replaced(tmp_path, capsys):
     shutil.rmtree(out / "state")
     before = contents(out)
     assert train(out, steps=2) == 2
-    assert "no checkpoint in state/" in capsys.readouterr().err
+    assert "it must have a checkpoint in state/ to be resumed" in capsys.readouterr().err
     assert contents(out) == before
 
 

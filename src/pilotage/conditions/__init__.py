@@ -1,7 +1,7 @@
 """Conditions: values in condition space, among them the null condition that means "none".
 
-Every space has a ``null`` as guidance takes it, ``collate`` from single values to a batch, ``drop``
-to put the null in a batch, and ``save``, which :func:`load_space` reads back.
+Every space has a ``null`` for guidance, ``collate`` from single values to a batch, ``drop`` to
+replace examples of a batch by the null, and ``save``, which :func:`load_space` reads back.
 """
 
 from pilotage.conditions.bpe import ByteLevelBPE

@@ -1,4 +1,4 @@
-"""A tokenizer trained on a run's captions, or given as a file of the tokenizers library."""
+"""Byte-level BPE: trained on a run's captions, or loaded from a file of the tokenizers library."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ _BYTES = 256
 
 
 class ByteLevelBPE:
-    """Captions to tokens by merges of bytes (1508.07909), so that no text is unknown.
+    """Byte-level BPE tokenizer of captions (1508.07909): no text is out of vocabulary.
 
-    :meth:`train` and :meth:`load` make it. The file holds all of it: normalisation (NFC, lower
-    case, no space at the ends), merges, ids, padding and context.
+    Made by :meth:`train` or :meth:`load`. Its file holds everything: normalisation (NFC, lower
+    case, stripped), merges, ids, padding and context.
 
     Attributes:
         size: number of ids.
@@ -32,7 +32,7 @@ class ByteLevelBPE:
     """
 
     def __init__(self, text: str):
-        """The tokenizer of a file's text, which says the padding and the context."""
+        """Read a tokenizer from a file's text, padding and context included."""
         self._text = text
         self._bpe = _parsed(text)
         padding, truncation = self._bpe.padding or {}, self._bpe.truncation or {}
@@ -42,20 +42,20 @@ class ByteLevelBPE:
         self.hash = hashlib.sha256(text.encode()).hexdigest()
         self._bpe.no_padding()
         self._bpe.no_truncation()
-        self._bpe.encode_special_tokens = True  # what a caption says is never the end of it
+        self._bpe.encode_special_tokens = True  # a caption that spells the end token is text
 
     @classmethod
     def train(
         cls, captions: Sequence[str], size: int = 1024, context: int = 64, lower: bool = True
     ) -> "ByteLevelBPE":
-        """A tokenizer of these captions; the same for the same captions in any order.
+        """Train a tokenizer on captions; their order does not matter.
 
         Args:
-            captions: what to learn from.
-            size: most ids that it may have; fewer where no pair of tokens is left that occurs
-                twice. The last id is the end of text, which pads.
+            captions: the training texts.
+            size: vocabulary limit; less is used when no pair of tokens occurs twice any more. The
+                last id is the end of text, which pads.
             context: number of tokens of a padded caption.
-            lower: capitals are made small.
+            lower: convert to lower case.
 
         Raises:
             PilotageError: if there are no captions, one is not text, size is below 257 or context
@@ -63,56 +63,60 @@ class ByteLevelBPE:
         """
         positive_int("context", context)
         if positive_int("size", size) <= _BYTES:
-            raise PilotageError(f"size is {size}: it must be at least 257, all bytes and the end.")
+            raise PilotageError(
+                f"size is {size}: it must be at least 257, for all bytes and the end of text."
+            )
         texts = sorted(_text(caption) for caption in captions)
         if not any(text.strip() for text in texts):
-            raise PilotageError("captions is empty: a tokenizer needs text to learn from.")
-        return cls(_agreed(_trained(texts, size - 1, lower), context))
+            raise PilotageError("captions is empty: it must have text to train a tokenizer on.")
+        return cls(_padded(_trained(texts, size - 1, lower), context))
 
     @classmethod
     def load(cls, file: str | PathLike[str], context: int | None = None) -> "ByteLevelBPE":
-        """The tokenizer of a ``tokenizer.json``, of this or another kind.
+        """Load a ``tokenizer.json``, of this or another kind.
 
-        It pads with its token of padding, else with its end of text, else with one more token.
+        It pads with its padding token, else with its end of text, else with an added token.
         Special tokens that the file would put around a text are left out.
 
         Args:
-            file: what :meth:`save` or the tokenizers library wrote.
-            context: number of tokens of a padded caption; None is what the file says.
+            file: written by :meth:`save` or the tokenizers library.
+            context: number of tokens of a padded caption; None takes the file's.
 
         Raises:
             PilotageError: if the file cannot be read or holds no tokenizer, context is below 1, or
-                nothing says it.
+                neither gives one.
         """
         path = Path(file)
         try:
             text = path.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise PilotageError(f"tokenizer={str(path)!r} cannot be read ({error}).") from None
-        bpe = _parsed(text, str(path))
-        said = (bpe.truncation or {}).get("max_length") or (bpe.padding or {}).get("length")
-        if context is None and said is None:
             raise PilotageError(
-                f"context is None: {str(path)!r} says no length of a caption, so give one."
+                f"tokenizer is {str(path)!r}: it cannot be read ({error})."
+            ) from None
+        bpe = _parsed(text, str(path))
+        stored = (bpe.truncation or {}).get("max_length") or (bpe.padding or {}).get("length")
+        if context is None and stored is None:
+            raise PilotageError(
+                f"context is None: it must be given, as {str(path)!r} has no maximal length."
             )
-        wanted = positive_int("context", said if context is None else context)
-        return cls(text if _says(bpe, wanted) else _agreed(bpe, wanted))
+        length = positive_int("context", stored if context is None else context)
+        return cls(text if _has_padding(bpe, length) else _padded(bpe, length))
 
     def save(self, file: str | PathLike[str]) -> None:
         """Write the file, a ``tokenizer.json`` of the tokenizers library."""
         Path(file).write_bytes(self._text.encode())
 
     def ids(self, caption: str) -> list[int]:
-        """All tokens of a caption, however many; none of the empty caption.
+        """Return all tokens of a caption, untruncated; the empty caption has none.
 
         Raises:
-            PilotageError: if it is not text that UTF-8 can hold.
+            PilotageError: if it is not text that UTF-8 can encode.
         """
         return self._bpe.encode(_text(caption), add_special_tokens=False).ids
 
 
 def _trained(captions: Sequence[str], size: int, lower: bool) -> "Tokenizer":
-    """The division into words of GPT-2, and merges of pairs that occur at least twice."""
+    """Train with GPT-2's pre-tokenizer, and merges of pairs that occur at least twice."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE())
@@ -128,8 +132,8 @@ def _trained(captions: Sequence[str], size: int, lower: bool) -> "Tokenizer":
     return bpe
 
 
-def _says(bpe: "Tokenizer", context: int) -> bool:
-    """Whether the file itself says this context, and which of its ids pads."""
+def _has_padding(bpe: "Tokenizer", context: int) -> bool:
+    """Whether the file already pads and truncates to this context."""
     padding, truncation = bpe.padding, bpe.truncation
     return bool(
         padding
@@ -139,8 +143,8 @@ def _says(bpe: "Tokenizer", context: int) -> bool:
     )
 
 
-def _agreed(bpe: "Tokenizer", context: int) -> str:
-    """The file's text, once padding and context are part of it."""
+def _padded(bpe: "Tokenizer", context: int) -> str:
+    """Return the file's text with padding and truncation to the context."""
     token = bpe.padding["pad_token"] if bpe.padding else None
     known = bpe.get_vocab()
     token = next((t for t in (token, *_PADS, *_ENDS) if t in known), END)
@@ -158,17 +162,17 @@ def _parsed(text: str, name: str = "tokenizer") -> "Tokenizer":
         return Tokenizer.from_str(text)
     except Exception as error:  # the library raises nothing more precise
         raise PilotageError(
-            f"tokenizer={name!r} holds no tokenizer ({error}); give a tokenizer.json of the "
-            "tokenizers library."
+            f"tokenizer is {name!r}: it must be a tokenizer.json of the tokenizers library "
+            f"({error})."
         ) from None
 
 
 def _text(caption: str) -> str:
-    """The caption, if it is text that UTF-8 can hold."""
+    """Return the caption, checked to be text that UTF-8 can encode."""
     try:
         caption.encode()
     except (AttributeError, UnicodeEncodeError):
         raise PilotageError(
-            f"captions has {caption!r}: each must be text, without halves of surrogate pairs."
+            f"captions has {caption!r}: each must be text, without lone surrogates."
         ) from None
     return caption

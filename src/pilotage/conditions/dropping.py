@@ -1,4 +1,4 @@
-"""Which examples lose their condition, or parts of it."""
+"""Condition dropout: which examples lose their condition, or parts of it."""
 
 from collections.abc import Mapping
 from typing import overload
@@ -13,7 +13,7 @@ from pilotage.errors import PilotageError
 
 
 def draw_uniform(space: Space, count: int, generator: torch.Generator) -> Float[Tensor, "B *parts"]:
-    """The U[0, 1) numbers that dropping from a space takes, on the generator's device.
+    """Draw the U[0, 1) numbers for condition dropout, on the generator's device.
 
     One for each example (B,); where the parts of a condition are dropped independently, one for
     each part (B, P).
@@ -39,7 +39,7 @@ def draw_dropped(
 def draw_dropped(
     uniform: Float[Tensor, "B *parts"], p_uncond: float | Mapping[str, float]
 ) -> Bool[Tensor, "B *parts"] | dict[str, Bool[Tensor, " B"]]:
-    """Which examples lose their condition: each with probability ``p_uncond``.
+    """Decide which examples lose their condition: each with probability ``p_uncond``.
 
     Args:
         uniform: independent U[0, 1) numbers, one per example; 0 drops none and 1 drops all. Or one
@@ -57,7 +57,8 @@ def draw_dropped(
         return uniform < p_uncond
     if uniform.ndim != 2 or uniform.shape[1] != len(p_uncond):
         raise PilotageError(
-            f"p_uncond has a rate for each of {list(p_uncond)}: the uniform numbers must be "
-            f"(B, {len(p_uncond)}), and are {tuple(uniform.shape)}."
+            f"uniform has shape {tuple(uniform.shape)}: it must be (B, {len(p_uncond)}), a column "
+            "for "
+            f"each of {list(p_uncond)}."
         )
     return {name: uniform[:, i] < rate for i, (name, rate) in enumerate(p_uncond.items())}

@@ -1,4 +1,4 @@
-"""Captions as conditions, in the features of a text encoder that is never trained."""
+"""Captions as conditions, as features of a frozen text encoder."""
 
 import hashlib
 import tempfile
@@ -27,9 +27,9 @@ class Encoder(Protocol):
 
     Attributes:
         name: the hub id or folder that it comes from.
-        hash: of all that its features depend on.
-        width: of its features, D.
-        context: most tokens of a caption, L.
+        hash: of everything its features depend on.
+        width: feature width D.
+        context: maximal number of tokens L of a caption.
     """
 
     name: str
@@ -38,24 +38,24 @@ class Encoder(Protocol):
     context: int
 
     def lengths(self, captions: Sequence[str]) -> list[int]:
-        """How many tokens each caption has, however many."""
+        """Return the untruncated number of tokens of each caption."""
         ...
 
     def __call__(self, captions: Sequence[str]) -> Iterable[Tensor]:
-        """The features (n, D) of each caption's tokens, the first L at most, in order."""
+        """Yield the features (n, D) of each caption's tokens, truncated to L, in order."""
         ...
 
 
 class FrozenText:
-    """Captions as a frozen encoder's features; the null is the empty caption, which has none.
+    """Captions as features of a frozen encoder; the null is the empty caption, without tokens.
 
     A batch is a :class:`~pilotage.networks.text_cond.TextCond` without images, whose ``tokens`` are
-    features (B, L, D), zero where padded. The empty caption is all padding. Every other is encoded
-    once: its features stay in a cache on disk.
+    features (B, L, D), zero where padded. The empty caption is all padding. Every other one is
+    encoded once and cached on disk.
 
     Args:
-        encoder: such as :func:`frozen_text` makes of a model.
-        cache: the folder of features; None is the user's, ``~/.cache/pilotage/text``.
+        encoder: a text encoder, as :func:`frozen_text` loads it.
+        cache: folder of the features; None is ``~/.cache/pilotage/text``.
     """
 
     def __init__(self, encoder: Encoder, cache: str | PathLike[str] | None = None):
@@ -77,18 +77,18 @@ class FrozenText:
         """The empty caption, a batch of one."""
         return self.collate([""])
 
-    def values(self, wanted: Any) -> list[str]:
-        """Captions from one caption, or several; None is the empty one.
+    def values(self, given: Any) -> list[str]:
+        """Return a list of captions from one or several; None is the empty caption.
 
         Raises:
             PilotageError: if there are none, or one is not text.
         """
-        return checked_captions(wanted)
+        return checked_captions(given)
 
     def collate(self, captions: Sequence[str | None]) -> TextCond:
-        """Captions as a batch; None is the empty caption.
+        """Collate captions to a batch; None is the empty caption.
 
-        A caption of more than L tokens is cut, and a warning counts those.
+        Captions of more than L tokens are truncated, with a warning.
         """
         texts, context = [caption or "" for caption in captions], self.encoder.context
         files = {text: self._file(text) for text in texts if text.strip()}
@@ -104,7 +104,7 @@ class FrozenText:
         return TextCond(features, mask)
 
     def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
-        """The batch with the empty caption where ``dropped``; its images stay."""
+        """Replace captions by the empty one where ``dropped``; images stay."""
         found: TextCond = batching.where(dropped, batching.expanded(self.null, batch), batch)
         return found
 
@@ -115,13 +115,13 @@ class FrozenText:
         write_facts(folder, facts)
 
     def _encode(self, files: dict[str, Path]) -> None:
-        """Put the features of captions into their files."""
+        """Encode captions and cache their features."""
         if files:
             for file, features in zip(files.values(), self.encoder(list(files)), strict=True):
                 _write_whole(file, features.float().cpu().contiguous())
 
     def _lengths(self, texts: list[str]) -> dict[str, int]:
-        """How many tokens each has, however many."""
+        """Return the untruncated number of tokens of each text."""
         return dict(zip(texts, self.encoder.lengths(texts), strict=True)) if texts else {}
 
     def _file(self, text: str) -> Path:
@@ -131,7 +131,7 @@ class FrozenText:
 
 
 def _write_whole(path: Path, features: Tensor) -> None:
-    """Write a file that is there whole or not at all, whoever else writes it."""
+    """Write a file atomically, also with concurrent writers."""
     path.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         save_file({"sequence": features}, Path(folder, path.name))
@@ -144,19 +144,19 @@ def frozen_text(
     device: torch.device | str = "cpu",
     cache: str | PathLike[str] | None = None,
 ) -> FrozenText:
-    """A text encoder of transformers, read from safetensors only: of CLIP, T5, BERT or their like.
+    """Load a text encoder of transformers, from safetensors only: CLIP, T5, BERT and the like.
 
-    Of a model with a decoder or an image encoder, the part that reads text is used.
+    From a model with a decoder or an image encoder, the text encoder is used.
 
     Args:
         name_or_path: a hub id or a folder.
-        context: most tokens of a caption, L, with those that the tokenizer puts around it.
-        device: where to run; only meanwhile is the model there.
+        context: maximal number of tokens L of a caption, special tokens included.
+        device: where to run; the model is moved there for each call only.
         cache: as for :class:`FrozenText`.
 
     Raises:
-        PilotageError: if transformers is not installed, the model cannot be had, or context is
-            below 1 or more than the model reads.
+        PilotageError: if transformers is not installed, the model cannot be loaded, or context is
+            below 1 or above the model's.
     """
     positive_int("context", context)
     return FrozenText(load_encoder(name_or_path, context, device), cache)

@@ -27,42 +27,40 @@ class Labels(NamedTuple):
         return len(self.classes)
 
     def drop(self, labels: Int[Tensor, " B"], dropped: Bool[Tensor, " B"]) -> Int[Tensor, " B"]:
-        """Labels with the null label where ``dropped``, each example on its own."""
+        """Replace labels by the null label where ``dropped``."""
         return torch.where(dropped, self.null, labels)
 
     def collate(self, labels: Sequence[int | None]) -> Int[Tensor, " B"]:
-        """Labels as a batch; None is the null label.
+        """Collate labels to a batch; None is the null label.
 
         Raises:
-            PilotageError: naming the number that is no label.
+            PilotageError: if a number is no label.
         """
         numbers = [self.null if label is None else label for label in labels]
         for number in numbers:
             if not 0 <= number <= self.null:
-                raise PilotageError(f"labels has {number}: numbers must lie in 0..{self.null}.")
+                raise PilotageError(f"labels has {number}: it must lie in 0..{self.null}.")
         return torch.tensor(numbers, dtype=torch.int64)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write what :func:`pilotage.conditions.load_space` reads."""
         write_facts(folder, {"kind": "labels", "classes": list(self.classes)})
 
-    def values(self, wanted: Any) -> list[int]:
-        """Labels as numbers, from class names or numbers (a name goes before a number).
+    def values(self, given: Any) -> list[int]:
+        """Return labels as numbers, from class names or numbers (names take precedence).
 
-        None and "all" are every class.
-
-        Without any classes, "all" is the null label.
+        None and "all" mean every class; without classes, the null label.
 
         Raises:
-            PilotageError: naming the label that does not exist.
+            PilotageError: if a label does not exist.
         """
-        several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
-        wanted = list(wanted) if several else [wanted]
-        if wanted in (["all"], [None]):
+        several = isinstance(given, Iterable) and not isinstance(given, str)
+        given = list(given) if several else [given]
+        if given in (["all"], [None]):
             return list(range(len(self.classes))) or [self.null]
-        found = [self._index(label) for label in wanted]
+        found = [self._index(label) for label in given]
         if not found:
-            raise PilotageError("labels is empty: give at least one, or 'all'.")
+            raise PilotageError("labels is empty: it must have at least one, or be 'all'.")
         return found
 
     def _index(self, label: Any) -> int:
@@ -73,9 +71,11 @@ class Labels(NamedTuple):
             if not self.classes and number == self.null:
                 return number
             if not self.classes:
-                raise PilotageError(f"labels has {label!r}: the run has no classes, only 'all'.")
+                raise PilotageError(
+                    f"labels has {label!r}: it must be 'all', since the run has no classes."
+                )
             raise PilotageError(
-                f"labels has {label!r}: allowed are 'all', a class name ({_some(self.classes)}) "
+                f"labels has {label!r}: it must be 'all', a class name ({_some(self.classes)}) "
                 f"or a number in 0..{len(self.classes) - 1}."
             )
         return number

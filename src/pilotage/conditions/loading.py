@@ -1,4 +1,4 @@
-"""A condition space from its folder."""
+"""Loading of condition spaces."""
 
 from collections.abc import Callable
 from os import PathLike
@@ -17,10 +17,10 @@ from pilotage.errors import PilotageError
 
 
 def load_space(folder: str | PathLike[str]) -> Space:
-    """The condition space that its ``save`` wrote into the folder.
+    """Load the condition space that its ``save`` wrote into the folder.
 
     Raises:
-        PilotageError: if a file is missing or is not what was written, or the kind is unknown.
+        PilotageError: if a file is missing or altered, or the kind is unknown.
     """
     facts = read_facts(folder)
     make = MAKERS.get(facts["kind"])
@@ -73,7 +73,7 @@ def _several(facts: dict[str, Any], folder: Path) -> Several:
     return Several(parts, facts["together"])
 
 
-# by the "kind" of what ``save`` wrote; a space of your own is one more entry
+# by the "kind" that ``save`` wrote; register your own space here
 MAKERS: dict[str, Callable[[dict[str, Any], Path], Space]] = {
     "labels": _labels,
     "tokens": _tokens,

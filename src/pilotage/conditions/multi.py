@@ -1,4 +1,4 @@
-"""Conditions of several parts."""
+"""Conditions of several named parts."""
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -14,14 +14,14 @@ from pilotage.errors import PilotageError
 
 
 class Several:
-    """Conditions of named parts, each in a space of its own; a batch is a dict of theirs.
+    """Conditions of named parts, each in its own space; a batch is a dict of their batches.
 
     Args:
         parts: the space of each part; the names are Python identifiers.
-        together: the parts are dropped all at once, and not each on its own.
+        together: whether the parts are dropped jointly, not independently.
 
     Raises:
-        PilotageError: if there are no parts, a name will not do, or a part is itself several.
+        PilotageError: if there are no parts, a name is no identifier, or a part has parts.
     """
 
     def __init__(self, parts: Mapping[str, Space], together: bool):
@@ -29,9 +29,9 @@ class Several:
             if not name.isidentifier():
                 raise PilotageError(f"parts has {name!r}: a name must be a Python identifier.")
             if isinstance(space, Several):
-                raise PilotageError(f"parts[{name!r}] is itself of several parts: name them here.")
+                raise PilotageError(f"parts[{name!r}] is a Several: its parts must be listed here.")
         if not parts:
-            raise PilotageError("parts is empty: give the space of at least one.")
+            raise PilotageError("parts is empty: it must have the space of at least one.")
         self.parts, self.together = dict(parts), together
 
     @property
@@ -39,18 +39,18 @@ class Several:
         """The null of every part."""
         return {name: space.null for name, space in self.parts.items()}
 
-    def values(self, wanted: Any) -> list[Any]:
-        """Single values, of a list or one; None is the null."""
-        return single_values(wanted)
+    def values(self, given: Any) -> list[Any]:
+        """Return a list of values from one or several; None is the null."""
+        return single_values(given)
 
     def collate(self, values: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-        """Dicts of single values as a batch; a part that is None or missing is its null.
+        """Collate dicts of single values to a batch; a None or missing part is its null.
 
         Raises:
             PilotageError: if a dict has another part, or a space refuses a value.
         """
         for value in values:
-            self._check_names("a condition", value or {})
+            self._check_names("cond", value or {})
         return {
             name: space.collate([(value or {}).get(name) for value in values])
             for name, space in self.parts.items()
@@ -61,7 +61,7 @@ class Several:
         batch: dict[str, Any],
         dropped: Bool[Tensor, "B *parts"] | Mapping[str, Bool[Tensor, " B"]],
     ) -> dict[str, Any]:
-        """The batch with the null of every dropped part.
+        """Replace every dropped part by its null.
 
         Args:
             batch: a batch of each part.
@@ -69,7 +69,7 @@ class Several:
                 or (B,) by the name of the part, where parts without a name stay.
 
         Raises:
-            PilotageError: if a name is no part, or there are other than P columns.
+            PilotageError: if a name is no part, or the number of columns is not P.
         """
         self._check_names("batch", batch)
         masks = self._by_name(dropped)
@@ -102,5 +102,5 @@ class Several:
         strange = [name for name in named if name not in self.parts]
         if strange:
             raise PilotageError(
-                f"{what} has {strange[0]!r}: the parts of a condition are {list(self.parts)}."
+                f"{what} has {strange[0]!r}: it must be one of the parts {list(self.parts)}."
             )

@@ -1,4 +1,4 @@
-"""Images as conditions: one to be enlarged or changed, or one of which some pixels are known."""
+"""Images as conditions: for super-resolution or editing, or with known pixels for inpainting."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -16,10 +16,10 @@ from pilotage.networks.plan import positive_int
 
 
 class Images:
-    """Whole images (C, h, w) in [−1, 1], such as those of low resolution to be enlarged.
+    """Whole images (C, h, w) in [−1, 1], such as the low-resolution input of super-resolution.
 
-    The null is the image of zeros, as in 2211.09800: an image that is mid-grey all over means the
-    same. Where that will not do, :class:`KnownPixels` with all known says what is given.
+    The null is the image of zeros, as in 2211.09800, which a uniformly mid-grey image equals. Where
+    that matters, :class:`KnownPixels` with all pixels known distinguishes the two.
 
     Args:
         shape: (C, h, w).
@@ -36,22 +36,22 @@ class Images:
         """No image, a batch of one."""
         return torch.zeros(1, *self.shape)
 
-    def values(self, wanted: Any) -> list[Any]:
-        """Single values, of a list or one; None is the null."""
-        return single_values(wanted)
+    def values(self, given: Any) -> list[Any]:
+        """Return a list of values from one or several; None is the null."""
+        return single_values(given)
 
     def collate(self, images: Sequence[Tensor | None]) -> Float[Tensor, "B C h w"]:
-        """Images as a batch; None is no image.
+        """Collate images to a batch; None is no image.
 
         Raises:
-            PilotageError: if an image has another shape, or is not of floats.
+            PilotageError: if an image has another shape, or is not floating-point.
         """
         return torch.stack([self.null[0] if i is None else _image(i, self.shape) for i in images])
 
     def drop(
         self, batch: Float[Tensor, "B C h w"], dropped: Bool[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
-        """The batch with no image where ``dropped``."""
+        """Replace images by zeros where ``dropped``."""
         found: Tensor = batching.where(dropped, batching.expanded(0, batch), batch)
         return found
 
@@ -61,7 +61,7 @@ class Images:
 
 
 class Known(NamedTuple):
-    """Images of which some pixels are known.
+    """Images with a mask of known pixels.
 
     Attributes:
         image: (B, C, H, W), zero where unknown.
@@ -73,7 +73,7 @@ class Known(NamedTuple):
 
 
 class KnownPixels:
-    """Images (C, H, W) in [−1, 1] to be completed, with nothing known as the null.
+    """Images (C, H, W) in [−1, 1] for inpainting; the null has no known pixels.
 
     Args:
         shape: (C, H, W).
@@ -90,17 +90,18 @@ class KnownPixels:
         """Nothing known, a batch of one."""
         return Known(torch.zeros(1, *self.shape), torch.zeros(1, 1, *self.shape[1:]))
 
-    def values(self, wanted: Any) -> list[Any]:
-        """Single values, of a list or one; None is the null."""
-        return single_values(wanted)
+    def values(self, given: Any) -> list[Any]:
+        """Return a list of values from one or several; None is the null."""
+        return single_values(given)
 
     def collate(self, values: Sequence[tuple[Tensor, Tensor] | None]) -> Known:
-        """Pairs of an image and its mask (1, H, W) as a batch; None is nothing known.
+        """Collate pairs of an image and its mask (1, H, W); None has no known pixels.
 
-        Unknown pixels are set to zero, so that no network can read them.
+        Unknown pixels are set to zero, so that no network sees them.
 
         Raises:
-            PilotageError: if an image or a mask has another shape, or a mask has not 0 and 1 only.
+            PilotageError: if an image or a mask has another shape, or a mask has other values than
+                0 and 1.
         """
         pairs = [(self.null.image[0], self.null.mask[0]) if v is None else v for v in values]
         image = torch.stack([_image(image, self.shape) for image, _ in pairs])
@@ -108,7 +109,7 @@ class KnownPixels:
         return Known(image * mask, mask)
 
     def drop(self, batch: Known, dropped: Bool[Tensor, " B"]) -> Known:
-        """The batch with nothing known where ``dropped``."""
+        """Make all pixels unknown where ``dropped``."""
         found: Known = batching.where(dropped, batching.expanded(self.null, batch), batch)
         return found
 
@@ -126,8 +127,8 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, ...]:
 def _image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(image.shape) != shape or not image.is_floating_point():
         raise PilotageError(
-            f"an image has shape {tuple(image.shape)} and is {image.dtype}: it must have shape "
-            f"{shape} and be of floats in [-1, 1]."
+            f"an image has shape {tuple(image.shape)} and dtype {image.dtype}: it must have shape "
+            f"{shape} and be floating-point in [-1, 1]."
         )
     return image
 

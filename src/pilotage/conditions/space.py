@@ -1,4 +1,4 @@
-"""What every condition space can do, and what one of captions can do beside."""
+"""The protocols of condition spaces, and of those of captions."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -9,13 +9,13 @@ from torch import Tensor
 
 @runtime_checkable
 class Space(Protocol):
-    """Values, batches of them, and the null among them.
+    """A condition space: values, batches of them, and the null condition.
 
     A batch is a tensor (B, ...), or a tuple or dict of batches; see
     :mod:`pilotage.diffusion.batching`.
 
     Attributes:
-        null: the null condition, as guidance takes it: a number, or a batch of one row.
+        null: the null condition for guidance: a number, or a batch of one row.
     """
 
     @property
@@ -23,20 +23,20 @@ class Space(Protocol):
         """The null condition."""
         ...
 
-    def values(self, wanted: Any) -> list[Any]:
-        """Single values of what a user asks for, one or several; None asks for the usual.
+    def values(self, given: Any) -> list[Any]:
+        """Return a list of values from a user's input, one or several; None is the default.
 
         Raises:
-            PilotageError: naming what is no value of the space.
+            PilotageError: if an input is no value of the space.
         """
         ...
 
     def collate(self, values: Sequence[Any]) -> Any:
-        """Single values as a batch; None is the null."""
+        """Collate single values to a batch; None is the null."""
         ...
 
     def drop(self, batch: Any, dropped: Tensor) -> Any:
-        """The batch with the null where ``dropped`` (B,) is True."""
+        """Replace conditions by the null where ``dropped`` (B,) is True."""
         ...
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -51,13 +51,13 @@ class CaptionSpace(Space, Protocol):
     Its null is the empty caption: all padding, and its mask False.
 
     Attributes:
-        hash: SHA-256 of what tells the captions.
+        hash: SHA-256 of the tokenizer or encoder.
         size: number of token ids, or width of an encoder's features.
     """
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what tells the captions."""
+        """SHA-256 of the tokenizer or encoder."""
         ...
 
     @property
@@ -66,6 +66,6 @@ class CaptionSpace(Space, Protocol):
         ...
 
 
-def single_values(wanted: Any) -> list[Any]:
-    """The values of a list, or the one that is given; None is the null."""
-    return list(wanted) if isinstance(wanted, list) else [wanted]
+def single_values(given: Any) -> list[Any]:
+    """Return a list of values from one or several; None is the null."""
+    return list(given) if isinstance(given, list) else [given]

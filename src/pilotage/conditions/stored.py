@@ -1,4 +1,4 @@
-"""A condition space on disk: a folder with ``condition.json``, and a tokenizer's file beside it."""
+"""Condition spaces on disk: a folder with ``condition.json`` and perhaps a tokenizer's file."""
 
 import json
 from os import PathLike
@@ -11,7 +11,7 @@ FILE = "condition.json"
 
 
 def write_facts(folder: str | PathLike[str], facts: dict[str, Any]) -> Path:
-    """Write the facts into the folder, which is made if it is not there, and give its path."""
+    """Write the facts into the folder, created if needed, and return its path."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
@@ -20,18 +20,20 @@ def write_facts(folder: str | PathLike[str], facts: dict[str, Any]) -> Path:
 
 
 def read_facts(folder: str | PathLike[str]) -> dict[str, Any]:
-    """What was written.
+    """Read the facts of a folder.
 
     Raises:
-        PilotageError: if the folder has no such file, or the file does not hold that.
+        PilotageError: if the file is missing, unreadable or incomplete.
     """
     path = Path(folder, FILE)
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PilotageError(
-            f"{str(path)!r} cannot be read ({error}); it must be the {FILE} of a condition space."
+            f"{str(path)!r} cannot be read ({error}): it must be the {FILE} of a condition space."
         ) from None
     if not isinstance(facts, dict) or "kind" not in facts:
-        raise PilotageError(f"{str(path)!r} has no 'kind': it must be that of a condition space.")
+        raise PilotageError(
+            f"{str(path)!r} has no 'kind': it must be the {FILE} of a condition space."
+        )
     return facts

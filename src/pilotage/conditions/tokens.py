@@ -1,4 +1,4 @@
-"""Captions as conditions, in tokens."""
+"""Captions as conditions, as tokens."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Captions to numbers.
+    """A tokenizer of captions.
 
     Attributes:
         size: number of ids; all lie in 0..size−1.
@@ -33,17 +33,17 @@ class Tokenizer(Protocol):
     context: int
 
     def ids(self, caption: str) -> list[int]:
-        """All tokens of a caption, however many; none of the empty caption."""
+        """Return all tokens of a caption, untruncated; the empty caption has none."""
         ...
 
 
 class Tokens:
-    """Captions, with the empty caption as the null: all padding, and its mask False.
+    """Captions as tokens; the null is the empty caption: all padding, and its mask False.
 
     A batch is a :class:`~pilotage.networks.text_cond.TextCond` without images.
 
     Args:
-        tokenizer: such as a :class:`~pilotage.conditions.bpe.ByteLevelBPE` of the run's captions.
+        tokenizer: e.g. a :class:`~pilotage.conditions.bpe.ByteLevelBPE` of the run's captions.
         context: number of tokens L of a padded caption; None is the tokenizer's.
 
     Raises:
@@ -70,18 +70,18 @@ class Tokens:
         """The empty caption, a batch of one."""
         return self.collate([""])
 
-    def values(self, wanted: Any) -> list[str]:
-        """Captions from one caption, or several; None is the empty one.
+    def values(self, given: Any) -> list[str]:
+        """Return a list of captions from one or several; None is the empty caption.
 
         Raises:
             PilotageError: if there are none, or one is not text.
         """
-        return checked_captions(wanted)
+        return checked_captions(given)
 
     def collate(self, captions: Sequence[str | None]) -> TextCond:
-        """Captions as a batch; None is the empty caption.
+        """Collate captions to a batch; None is the empty caption.
 
-        A caption of more than ``context`` tokens is cut, and a warning counts those.
+        Captions of more than ``context`` tokens are truncated, with a warning.
 
         Raises:
             PilotageError: if the tokenizer refuses a caption.
@@ -97,7 +97,7 @@ class Tokens:
         return TextCond(tokens, torch.arange(self.context) < lengths[:, None])
 
     def drop(self, batch: TextCond, dropped: Bool[Tensor, " B"]) -> TextCond:
-        """The batch with the empty caption where ``dropped``; its images stay."""
+        """Replace captions by the empty one where ``dropped``; images stay."""
         found: TextCond = batching.where(dropped, batching.expanded(self.null, batch), batch)
         return found
 
@@ -105,43 +105,44 @@ class Tokens:
         """Write the tokenizer, its hash and the context for ``load_space``.
 
         Raises:
-            PilotageError: if the tokenizer is of a kind that cannot be saved.
+            PilotageError: if the tokenizer cannot be saved.
         """
         if not hasattr(self.tokenizer, "save"):
             raise PilotageError(
                 f"tokenizer is a {type(self.tokenizer).__name__}, which cannot be saved: it must "
-                "be a ByteLevelBPE."
+                "be "
+                "a ByteLevelBPE."
             )
         facts = {"kind": "tokens", "context": self.context, "sha256": self.hash}
         folder = write_facts(folder, facts)
         self.tokenizer.save(folder / TOKENIZER_FILE)
 
 
-def checked_captions(wanted: Any) -> list[str]:
-    """One caption, or several, as a list; None is the empty one.
+def checked_captions(given: Any) -> list[str]:
+    """Return a checked list of captions from one or several; None is the empty caption.
 
     Raises:
         PilotageError: if there are none, or one is not text.
     """
-    wanted = "" if wanted is None else wanted
-    captions = [wanted] if isinstance(wanted, str) else list(wanted)
+    given = "" if given is None else given
+    captions = [given] if isinstance(given, str) else list(given)
     if not captions:
-        raise PilotageError("captions is empty: give at least one; '' is the null.")
+        raise PilotageError("captions is empty: it must have at least one; '' is the null.")
     for caption in captions:
         if not isinstance(caption, str) or any("\ud800" <= c <= "\udfff" for c in caption):
             raise PilotageError(
-                f"captions has {caption!r}: each must be text, without halves of surrogate pairs."
+                f"captions has {caption!r}: each must be text, without lone surrogates."
             )
     return captions
 
 
 def warn_of_cuts(captions: Sequence[str], lengths: Sequence[int], context: int) -> None:
-    """Warn once of all captions of more tokens than ``context``; of none, say nothing."""
+    """Warn once of all captions that are longer than ``context`` tokens, if there are any."""
     cut = [pair for pair in zip(captions, lengths, strict=True) if pair[1] > context]
     if cut:
         (caption, length), are = cut[0], "is" if len(cut) == 1 else "are"
         warnings.warn(
             f"{len(cut)} of {len(captions)} captions {are} longer than {context} tokens and {are} "
-            f"cut, such as {caption[:40] + '…'!r} with {length}.",
+            f"truncated, such as {caption[:40] + '…'!r} with {length}.",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Text encoders of transformers, read from safetensors and run as they are."""
+"""Frozen text encoders of transformers, loaded from safetensors."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from pilotage.errors import PilotageError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_BATCH = 32  # captions that go through the encoder at once
+_BATCH = 32  # captions per encoder call
 _NOT_HASHED = {"architectures", "dtype", "torch_dtype", "transformers_version"}
-_UNUSED = "pooler."  # after the features; often in no file, and then random
-_PROBE = "A Red square, 2 CATS & a café!"  # what tokenizers do differently, in one caption
+_UNUSED = "pooler."  # not used for the features; often in no file, and then random
+_PROBE = "A Red square, 2 CATS & a café!"  # case, digits, accents: tokenizers differ in these
 
 
 class TransformersText:
-    """A model of transformers as an `Encoder`; made by `load_encoder`."""
+    """A model of transformers as an `Encoder`, loaded by `load_encoder`."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class TransformersText:
         self.hash = _hash(model, [_decisive(settings), tokenizer.get_vocab(), probe])
 
     def lengths(self, captions: Sequence[str]) -> list[int]:
-        """How many tokens each caption has, however many."""
+        """Return the untruncated number of tokens of each caption."""
         return [len(ids) for ids in self._tokenizer(list(captions), verbose=False)["input_ids"]]
 
     def __call__(self, captions: Sequence[str]) -> Iterator[Tensor]:
-        """The features (n, D) of each caption's tokens, the first L at most, in order."""
+        """Yield the features (n, D) of each caption's tokens, truncated to L, in order."""
         self._model.to(self._device)
         for start in range(0, len(captions), _BATCH):
             yield from self._features(captions[start : start + _BATCH])
@@ -55,53 +55,54 @@ class TransformersText:
 
     def _features(self, captions: Sequence[str]) -> list[Tensor]:
         cut = {"truncation": True, "max_length": self.context, "padding": True}
-        told = self._tokenizer(list(captions), return_tensors="pt", **cut)
-        ids, mask = told["input_ids"].long(), told["attention_mask"].bool()
-        if not mask.any():  # some models fail on nothing
+        tokens = self._tokenizer(list(captions), return_tensors="pt", **cut)
+        ids, mask = tokens["input_ids"].long(), tokens["attention_mask"].bool()
+        if not mask.any():  # some models fail on empty input
             return [torch.zeros(0, self.width) for _ in captions]
         device = self._device
         with torch.no_grad():
-            answer = self._model(input_ids=ids.to(device), attention_mask=mask.to(device))
-        features = answer.last_hidden_state.cpu()
+            output = self._model(input_ids=ids.to(device), attention_mask=mask.to(device))
+        features = output.last_hidden_state.cpu()
         return [row[kept] for row, kept in zip(features, mask, strict=True)]
 
 
 def load_encoder(
     name_or_path: str | PathLike[str], context: int, device: torch.device | str
 ) -> TransformersText:
-    """The part of a model that reads text; the arguments are those of `frozen_text`.
+    """Load the text encoder of a model; the arguments are those of `frozen_text`.
 
     Raises:
-        PilotageError: if transformers is not installed, the model cannot be had, or context is more
-            than it reads.
+        PilotageError: if transformers is not installed, the model cannot be loaded, or context is
+            above the model's.
     """
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError:
         raise PilotageError(
-            f"a text encoder ({name_or_path}) needs transformers, which is not installed; "
+            f"encoder is {str(name_or_path)!r}: it needs transformers, which is not installed; "
             "install the extra text: pip install 'pilotage[text]'."
         ) from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(name_or_path))
         how = {"use_safetensors": True, "output_loading_info": True}
-        model, told = AutoModel.from_pretrained(str(name_or_path), **how)
+        model, info = AutoModel.from_pretrained(str(name_or_path), **how)
         settings, _ = model.config.get_config_dict(str(name_or_path))
-    except Exception as error:  # of several libraries, and of several kinds in each
+    except Exception as error:  # several libraries, with several exceptions each
         reason = " ".join(str(error).split())[:300]
         raise PilotageError(
-            f"the text encoder {str(name_or_path)!r} cannot be loaded ({reason}); give a hub id, "
-            "or a folder, with config.json, model.safetensors and tokenizer.json (without the "
-            "last it may need: pip install sentencepiece protobuf)."
+            f"encoder is {str(name_or_path)!r}: it cannot be loaded ({reason}); it must be a hub "
+            "id "
+            "or a folder with config.json, model.safetensors and tokenizer.json (without the last "
+            "it may need: pip install sentencepiece protobuf)."
         ) from None
     folder = Path(name_or_path)
     name = str(folder.resolve() if folder.is_dir() else name_or_path)
     part = _text_part(model.float())
-    _check_whole(name, model, part, set(told["missing_keys"]))
+    _check_whole(name, model, part, set(info["missing_keys"]))
     longest = getattr(part.config, "max_position_embeddings", None) or context
     if context > longest:
         raise PilotageError(
-            f"context is {context}: it must be at most {longest}, as the text encoder {name} reads."
+            f"context is {context}: it must be at most {longest}, the limit of the encoder {name}."
         )
     return TransformersText(name, tokenizer, part, settings, context, device)
 
@@ -113,23 +114,21 @@ def _text_part(model: "PreTrainedModel") -> "PreTrainedModel":
 
 
 def _check_whole(name: str, model: nn.Module, part: nn.Module, missing: set[str]) -> None:
-    """Refuse random numbers for weights, which the library puts where a file has none."""
+    """Refuse a file that lacks weights, which the library would initialise at random."""
     used = {id(weight) for key, weight in part.named_parameters() if not key.startswith(_UNUSED)}
     found = [key for key, weight in model.named_parameters() if id(weight) in used]
     lacking = [key for key in found if key in missing]
     if lacking:
         raise PilotageError(
-            f"the text encoder {name!r} cannot be loaded: its file lacks {len(lacking)} of "
-            f"{len(found)} weights, such as {lacking[0]}; give a model whose file has them under "
-            "the names of this version of transformers."
+            f"encoder is {name!r}: its file lacks {len(lacking)} of {len(found)} weights, such as "
+            f"{lacking[0]}; they must have the names of this version of transformers."
         )
 
 
 def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of config.json without where, when and how it was written.
+    """Return the settings of config.json without how, where and when it was written.
 
-    They are the file's and not the model's: to those each version of transformers adds defaults of
-    its own.
+    The file's settings, not the model's, to which each version of transformers adds defaults.
     """
     return {
         key: _decisive(value) if isinstance(value, dict) else value
@@ -139,7 +138,7 @@ def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hash(model: nn.Module, facts: Any) -> str:
-    """SHA-256 of what can be JSON, and of the weights that features depend on."""
+    """Return the SHA-256 of JSON facts and of the weights that features depend on."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     weights = {k: v for k, v in model.state_dict().items() if not k.startswith(_UNUSED)}
     for name, tensor in sorted(weights.items()):

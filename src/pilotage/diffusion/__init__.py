@@ -16,7 +16,7 @@ so that λ falls as noise is added. Everything else is a function of λ:
 Read the files in that order: ``logsnr``, ``schedules``, ``prediction``, ``denoiser``, ``guidance``,
 ``steps``, ``loop``; ``composition`` guides by several conditions, ``batching`` handles batches of
 them, ``noise`` holds the per-image seeds and ``mixture`` the exact oracle. ``timesteps`` has the
-published schedules of numbered timesteps, ``inversion`` the way from an image back to its noise.
+published schedules of discrete timesteps, ``inversion`` encodes an image as its noise.
 """
 
 from pilotage.diffusion.composition import composed, several

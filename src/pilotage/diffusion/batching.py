@@ -11,43 +11,43 @@ from pilotage.errors import PilotageError
 
 
 def count(cond: Any) -> int:
-    """The number of rows, B.
+    """Return the number of rows, B.
 
     Raises:
         PilotageError: if there is no tensor to count, or two tensors differ in their rows.
     """
     names = {len(leaf): name for name, leaf in _leaves(cond, "cond")}
     if not names:
-        raise PilotageError("cond is None: there are no rows to count.")
+        raise PilotageError("cond is None: it must be a batch, to have rows.")
     if len(names) > 1:
-        told = " and ".join(f"{rows} rows in {name}" for rows, name in names.items())
-        raise PilotageError(f"cond has {told}: all of it must have the same number.")
+        counts = " and ".join(f"{rows} rows in {name}" for rows, name in names.items())
+        raise PilotageError(f"cond has {counts}: all tensors must have the same number.")
     return next(iter(names))
 
 
 def take(cond: Any, rows: slice | Tensor) -> Any:
-    """The rows that a slice, or a tensor of indices or bools, picks."""
+    """Select rows by a slice, or a tensor of indices or bools."""
     return _each(lambda leaf: leaf[rows], [cond])
 
 
 def to(cond: Any, device: torch.device | str) -> Any:
-    """The batch on a device."""
+    """Move a batch to a device."""
     return _each(lambda leaf: leaf.to(device), [cond])
 
 
 def joined(conds: Sequence[Any]) -> Any:
-    """One batch of the rows of all, in order.
+    """Concatenate batches, in order.
 
     Raises:
         PilotageError: if there are none, or they differ in structure or in the shape of a row.
     """
     if not conds:
-        raise PilotageError("conds is empty: there must be at least one batch to join.")
+        raise PilotageError("conds is empty: it must have at least one batch.")
     return _each(lambda *leaves: torch.cat(leaves), conds)
 
 
 def where(mask: Bool[Tensor, " B"], a: Any, b: Any) -> Any:
-    """The rows of ``a`` where mask is True, and those of ``b`` elsewhere.
+    """Take rows of ``a`` where mask is True, and of ``b`` elsewhere.
 
     Raises:
         PilotageError: if a and b differ in structure or in the shape of a row.
@@ -60,30 +60,32 @@ def where(mask: Bool[Tensor, " B"], a: Any, b: Any) -> Any:
 
 
 def repeated(cond: Any, rows: int) -> Any:
-    """A batch of so many rows as it is; one of a single row, that row so many times.
+    """Expand a batch of a single row to ``rows``; leave a batch of that many as it is.
 
     Raises:
         PilotageError: if it has another number of rows.
     """
     found = count(cond)
     if found not in (1, rows):
-        raise PilotageError(f"cond has {found} rows: it must have 1, or {rows} as the batch has.")
+        raise PilotageError(
+            f"cond has {found} rows: it must have 1, or {rows}, the size of the batch."
+        )
     return _each(lambda leaf: leaf.expand(rows, *leaf.shape[1:]), [cond])
 
 
 def expanded(null: Any, cond: Any) -> Any:
-    """A null condition for every row of ``cond``.
+    """Expand a null condition to every row of ``cond``.
 
     Args:
-        null: of the structure of ``cond``, with numbers, or tensors of B rows, of one row or of
-            one value without rows. None inside it leaves that part of the condition as it is.
+        null: of the structure of ``cond``, with numbers, or tensors of B rows, of one row or
+            without a row dimension. None within it keeps that part of the condition.
         cond: a batch of B conditions.
 
     Raises:
         PilotageError: if null itself is None, or its structure or a shape does not fit.
     """
     if null is None:
-        raise PilotageError("null is None: it must be a value in the space of the conditions.")
+        raise PilotageError("null is None: it must be a value of the condition space.")
     return _expanded(null, cond, "null")
 
 
@@ -103,7 +105,7 @@ def _expanded(null: Any, cond: Any, name: str) -> Any:
 
 
 def _filled(null: float | Tensor, cond: Tensor, name: str) -> Tensor:
-    """The null in the shape of a tensor of conditions, on its device."""
+    """Expand the null to the shape and device of a tensor of conditions."""
     if not isinstance(null, Tensor):
         return torch.full_like(cond, null)
     try:
@@ -111,22 +113,22 @@ def _filled(null: float | Tensor, cond: Tensor, name: str) -> Tensor:
     except RuntimeError:
         raise PilotageError(
             f"{name} has shape {tuple(null.shape)}: it must be that of its conditions, "
-            f"{tuple(cond.shape)}, with as many rows, with one or without."
+            f"{tuple(cond.shape)}, with as many rows, one row or no row dimension."
         ) from None
 
 
 def _each(change: Callable[..., Tensor], conds: Sequence[Any], name: str = "cond") -> Any:
-    """``change`` of the tensors that stand in the same place of batches of one structure."""
+    """Apply ``change`` to corresponding tensors of batches of one structure."""
     if all(cond is None for cond in conds):
         return None
     if all(isinstance(cond, Tensor) for cond in conds):
         _check_shapes(conds, name)
         return change(*conds)
     if not _alike(conds):
-        kinds = " beside ".join(dict.fromkeys(map(_kind, conds)))
+        kinds = " and ".join(dict.fromkeys(map(_kind, conds)))
         raise PilotageError(
             f"{name} is {kinds}: conditions must be None, tensors, or tuples or dicts of these, "
-            "and have one structure to go together."
+            "and have the same structure."
         )
     every = [_parts(cond) for cond in conds]
     changed = {k: _each(change, [parts[k] for parts in every], f"{name}[{k!r}]") for k in every[0]}
@@ -134,7 +136,7 @@ def _each(change: Callable[..., Tensor], conds: Sequence[Any], name: str = "cond
 
 
 def _leaves(cond: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor, with its name."""
+    """Iterate over every tensor, with its name."""
     if isinstance(cond, Tensor):
         yield name, cond
     elif cond is not None:
@@ -143,7 +145,7 @@ def _leaves(cond: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _parts(cond: Any) -> dict[Any, Any]:
-    """The parts of a dict by key, of a NamedTuple by field, of a tuple by place."""
+    """Return the parts of a dict by key, of a NamedTuple by field, of a tuple by index."""
     if isinstance(cond, tuple):
         return dict(zip(getattr(cond, "_fields", range(len(cond))), cond, strict=True))
     return cond if isinstance(cond, dict) else {}
@@ -158,7 +160,7 @@ def _alike(conds: Sequence[Any]) -> bool:
 
 
 def _rebuilt(like: Any, parts: dict[Any, Any]) -> Any:
-    """The parts in the container that they come from."""
+    """Put the parts into a container like the one they come from."""
     if isinstance(like, dict):
         return parts
     return like._make(parts.values()) if hasattr(like, "_make") else tuple(parts.values())
@@ -166,14 +168,14 @@ def _rebuilt(like: Any, parts: dict[Any, Any]) -> Any:
 
 def _check_shapes(leaves: Sequence[Tensor], name: str) -> None:
     if any(leaf.ndim == 0 for leaf in leaves):
-        raise PilotageError(f"{name} is a single number: a batch of conditions needs rows.")
+        raise PilotageError(f"{name} is a single number: it must have a row per example.")
     if len({leaf.shape[1:] for leaf in leaves}) > 1:
         shapes = " and ".join(str(tuple(leaf.shape)) for leaf in leaves)
         raise PilotageError(f"{name} has shapes {shapes}: only the number of rows may differ.")
 
 
 def _kind(cond: Any) -> str:
-    """What stands there, for a message."""
+    """Describe a condition, for a message."""
     if isinstance(cond, Tensor):
         return "a tensor"
     if isinstance(cond, dict):

@@ -1,8 +1,8 @@
-r"""Guidance by several conditions at once: a sum of them, or one strength for each part of one.
+r"""Guidance by several conditions at once: weighted sums, or one strength for each part.
 
 With e(c) for the prediction under c and ∅ for the null, every rule here is e(base) + Σ reach ·
-(e(to) − e(from)), for x and ε alike, in one batched call that leaves out what would be multiplied
-by zero. A negative condition needs no rule of its own: it takes the place of the null in
+(e(to) − e(from)), for x and ε alike, in one batched call without terms of weight zero. A negative
+prompt needs no rule of its own: it replaces the null in
 :func:`~pilotage.diffusion.guidance.classifier_free`.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pilotage.diffusion import batching
 from pilotage.diffusion.denoiser import Denoiser
-from pilotage.diffusion.guidance import ask_all, check_w, classifier_free, toward
+from pilotage.diffusion.guidance import check_w, classifier_free, predict_all, toward
 from pilotage.diffusion.logsnr import like
 from pilotage.diffusion.prediction import Prediction
 from pilotage.errors import PilotageError
@@ -27,12 +27,12 @@ def composed(denoise: Denoiser, parts: Sequence[tuple[Any, Strength]], null: Any
 
     A weight below 0 is "and not" (negation there). The score at every λ is that of the density
     p(z) Π_i p(c_i | z)^weight_i. One part of weight 1 + w is ``classifier_free(w)``, bit for bit.
-    Parts of weight 0 are not asked for. A learned variance is that of the first part asked for.
+    Parts of weight 0 cost nothing. A learned variance is that of the first part with a weight.
 
     Args:
-        denoise: a conditional denoiser that also knows the null condition.
+        denoise: a conditional denoiser that was also trained on the null condition.
         parts: pairs of a condition and its weight: a batch of B conditions or of one for all; one
-            number or one per example (B,). The denoiser made of it is called without a condition.
+            number or one per example (B,). The guided denoiser is called without a condition.
         null: as for ``classifier_free``.
 
     Raises:
@@ -40,22 +40,24 @@ def composed(denoise: Denoiser, parts: Sequence[tuple[Any, Strength]], null: Any
             called with a condition, or parts and null differ in structure.
     """
     if not parts:
-        raise PilotageError("parts is empty: give at least one condition and its weight.")
+        raise PilotageError("parts is empty: it must have at least one condition and its weight.")
     names = [f"parts[{place}] weight" for place in range(len(parts))]
     checked = [(c, check_w(w, name)) for (c, w), name in zip(parts, names, strict=True)]
-    asked = [part for part in checked if not _is(part[1], 0.0)]
+    active = [part for part in checked if not _is(part[1], 0.0)]
 
     def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         if cond is not None:
-            raise PilotageError("cond is given: it must be None, as the parts are the conditions.")
-        conds = [batching.repeated(part, len(z)) for part, _ in asked]
+            raise PilotageError(
+                "cond is given: it must be None, since the parts are the conditions."
+            )
+        conds = [batching.repeated(part, len(z)) for part, _ in active]
         empty = batching.expanded(null, batching.repeated(checked[0][0], len(z)))
-        if not asked:
+        if not active:
             return denoise(z, lam, empty)
-        if len(asked) == 1 and _is(asked[0][1], 1.0):
+        if len(active) == 1 and _is(active[0][1], 1.0):
             return denoise(z, lam, conds[0])
-        *given, free = ask_all(denoise, z, lam, [*conds, empty])
-        moves = [(free, to, weight) for to, (_, weight) in zip(given, asked, strict=True)]
+        *given, free = predict_all(denoise, z, lam, [*conds, empty])
+        moves = [(free, to, weight) for to, (_, weight) in zip(given, active, strict=True)]
         return _moved(moves)._replace(v=given[0].v)
 
     return guided
@@ -64,21 +66,23 @@ def composed(denoise: Denoiser, parts: Sequence[tuple[Any, Strength]], null: Any
 def several(
     denoise: Denoiser, strengths: Mapping[str, Strength] | Strength, null: Mapping[str, Any]
 ) -> Denoiser:
-    """Guidance by a condition of several parts, such as ``{"text": ..., "image": ...}``.
+    """Guide by a condition of several parts, such as ``{"text": ..., "image": ...}``.
 
-    One strength is ``classifier_free`` by the whole of it. One strength for each part gives, with
-    c_1, c_2, ... in the order of ``strengths`` (2211.09800, equation 3, where s = 1 + w),
+    A single strength is ``classifier_free`` by the whole condition. One strength for each part
+    gives, with c_1, c_2, ... in the order of ``strengths`` (2211.09800, equation 3, where s = 1 +
+    w),
 
         e(∅, ∅, ...) + (1 + w_1) · (e(c_1, ∅, ...) − e(∅, ∅, ...))
                      + (1 + w_2) · (e(c_1, c_2, ...) − e(c_1, ∅, ...)) + ...
 
-    so that c_k is weighed by log p(c_k | z, c_1, ..., c_{k−1}). All 0 is the conditional model, all
-    equal is one strength, −1 for the last part is the model without it, and −1 for all the model
-    without any. (−1 for an earlier part leaves what the later ones tell of it.) Parts that have no
-    strength are never dropped. A learned variance comes from the branch with the most parts.
+    so that c_k is weighted by log p(c_k | z, c_1, ..., c_{k−1}). All 0 is the conditional model,
+    all equal is one strength, −1 for the last part is the model without it, and −1 for all the
+    model without any. (−1 for an earlier part keeps what the later ones imply about it.) Parts that
+    have no strength are never dropped. A learned variance comes from the branch with the most
+    parts.
 
     Args:
-        denoise: a conditional denoiser that also knows the null of each part.
+        denoise: a conditional denoiser that was also trained on the null of each part.
         strengths: w, or w by the name of the part; each one number or one per example (B,).
         null: the null condition of each part, as for ``classifier_free``.
 
@@ -92,7 +96,7 @@ def several(
     names = list(checked)
     if not names or not set(names) <= set(null):
         raise PilotageError(
-            f"strengths has {names}: it must have one or more of the parts {list(null)}."
+            f"strengths has {names}: it must name one or more of the parts {list(null)}."
         )
     base, steps = _nested(list(checked.values()))
 
@@ -103,18 +107,19 @@ def several(
         dropped = {name: batching.expanded(null[name], cond[name]) for name in names}
         kept = [base, *(end for end, _ in steps)]
         conds = [{**cond, **{name: dropped[name] for name in names[k:]}} for k in kept]
-        told = ask_all(denoise, z, lam, conds)
-        pairs = zip(told[:-1], told[1:], steps, strict=True)
+        found = predict_all(denoise, z, lam, conds)
+        pairs = zip(found[:-1], found[1:], steps, strict=True)
         moves = [(start, end, reach) for start, end, (_, reach) in pairs]
-        return _moved(moves)._replace(v=told[-1].v) if moves else told[0]
+        return _moved(moves)._replace(v=found[-1].v) if moves else found[0]
 
     return guided
 
 
 def _nested(strengths: list[Strength]) -> tuple[int, list[tuple[int, Strength]]]:
-    """How many parts the first branch has, and each further branch, with its reach 1 + w.
+    """Return the number of parts of the first branch, and of each further one with its reach 1 + w.
 
-    Steps of equal reach are one; the first needs no base if it reaches 1; the last is none if 0.
+    Steps of equal reach are merged; the first needs no base if its reach is 1; the last is dropped
+    if its reach is 0.
     """
     steps: list[tuple[int, Strength]] = []
     for parts, w in enumerate(strengths, 1):
@@ -128,7 +133,7 @@ def _nested(strengths: list[Strength]) -> tuple[int, list[tuple[int, Strength]]]
 
 
 def _moved(moves: Sequence[Move]) -> Prediction:
-    """From the beginning of the first move to its end and on, then along the others."""
+    """Extrapolate from the start of the first move past its end, then along the others."""
     (start, end, reach), *others = moves
     moved = toward(start, end, reach)
     for start, end, reach in others:
@@ -140,5 +145,5 @@ def _moved(moves: Sequence[Move]) -> Prediction:
 
 
 def _is(strength: Strength, number: float) -> bool:
-    """Whether a strength is that number for all examples, known without looking at a tensor."""
+    """Whether a strength is that number for all examples; a tensor is never inspected."""
     return isinstance(strength, float) and strength == number

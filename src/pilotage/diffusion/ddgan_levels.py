@@ -17,7 +17,7 @@ SMALLEST_BETA = 1e-8
 def ddgan_lams(
     count: int, beta_min: float = 0.1, beta_max: float = 20.0, geometric: bool = False
 ) -> Float[Tensor, " T"]:
-    """The T levels that a generator is asked at, increasing, float64; for ``sample``.
+    """Return the T levels of a generator, increasing, float64; for ``sample``.
 
     The variance of the noise at time t is 1 − exp(−β_min t − (β_max − β_min) t²/2), or β_min
     (β_max/β_min)^t if geometric. β_k = 1 − ᾱ(t_k)/ᾱ(t_{k−1}) at t_k = k/T (k = 0..T), squeezed to
@@ -25,14 +25,14 @@ def ddgan_lams(
     of a β near 1 is part of a trained model: it is kept. With these levels ``ancestral(v=0)`` is
     that code's posterior sample, and its end at λ = ∞ that code's last, noiseless step.
 
-    That code's table for training has one more β in front, 1e-8, λ = 18.4. Float32 cannot tell it
-    from none, so there too the least noisy image of a pair is x itself: here λ = ∞.
+    That code's table for training has one more β in front, 1e-8, λ = 18.4. Float32 cannot
+    distinguish it from 0, so there too the least noisy image of a pair is x itself: here λ = ∞.
 
     Args:
         count: T.
         beta_min: rate of the noise at t = 0; if geometric, its variance there.
         beta_max: rate of the noise at t = 1; if geometric, its variance there, below 1.
-        geometric: which of the two variances.
+        geometric: whether the variance is geometric.
 
     Raises:
         PilotageError: if count is below 1, or the rates give no increasing noise in (0, 1).
@@ -43,7 +43,7 @@ def ddgan_lams(
 def ddgan_betas(
     count: int, beta_min: float = 0.1, beta_max: float = 20.0, geometric: bool = False
 ) -> Float[Tensor, " T"]:
-    """β_1..β_T of `ddgan_lams`, float32, without the β = 1e-8 in front.
+    """Return β_1..β_T of `ddgan_lams`, float32, without the leading β = 1e-8.
 
     Raises:
         PilotageError: as `ddgan_lams`.
@@ -51,7 +51,7 @@ def ddgan_betas(
     t = ddgan_times(count)
     if geometric and not 0 < beta_min < beta_max < 1:
         raise PilotageError(
-            f"beta_min is {beta_min} and beta_max is {beta_max}: for geometric levels they must be "
+            f"beta_min is {beta_min} and beta_max is {beta_max}: with geometric they must be "
             "variances with 0 < beta_min < beta_max < 1."
         )
     if geometric:
@@ -68,20 +68,22 @@ def ddgan_betas(
 
 
 def ddgan_times(count: int) -> Float[Tensor, " T_and_one"]:
-    """t_0..t_T, even from 0.001 to 1, float64.
+    """Return t_0..t_T, evenly from 0.001 to 1, float64.
 
     Raises:
         PilotageError: if count is below 1.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise PilotageError(f"count is {count!r}: it must be a whole number of at least 1.")
+        raise PilotageError(
+            f"the number of steps is {count!r}: it must be a whole number of at least 1."
+        )
     even = torch.arange(count + 1, dtype=torch.float64) / count
     return even * (1 - SMALLEST_TIME) + SMALLEST_TIME
 
 
 @dataclass(frozen=True)
 class FewSteps:
-    """The levels of `ddgan_lams` as a schedule, with the times 0..T − 1 that networks are told.
+    """The levels of `ddgan_lams` as a schedule, with timesteps 0..T − 1 for networks.
 
     Attributes:
         count: T.
@@ -108,12 +110,12 @@ class FewSteps:
 
     @property
     def lam_min(self) -> float:
-        """The level that sampling starts at."""
+        """The level of the noise, where sampling starts."""
         return float(self.lams[0])
 
     @property
     def lam_max(self) -> float:
-        """The level of the last step, which ends at x."""
+        """The level of the last step, to the data."""
         return float(self.lams[-1])
 
     def __call__(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -122,19 +124,19 @@ class FewSteps:
         return self._levels(str(u.device), torch.float64)[self.count - 1 - t].to(u.dtype)
 
     def grid(self, steps: int) -> Float[Tensor, " T"]:
-        """The levels, increasing, for the sampler.
+        """Return the levels, increasing, for the sampler.
 
         Raises:
-            PilotageError: if steps is not T: a generator knows its own levels only.
+            PilotageError: if steps is not T: a generator is trained for its own levels only.
         """
         if steps != self.count:
             raise PilotageError(
-                f"steps is {steps}: it must be {self.count}, the steps the generator is made for."
+                f"steps is {steps}: it must be {self.count}, the number of steps of the generator."
             )
         return self.lams
 
     def time(self, lam: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """λ as a time in [0, T − 1], for a network that was trained on times.
+        """Return λ as a time in [0, T − 1], for a network that was trained on timesteps.
 
         Exact at the T levels in float32 too, linear in λ between them and clamped beyond; same
         shape and dtype as λ.
@@ -156,7 +158,7 @@ class FewSteps:
 def _lams(
     count: int, beta_min: float, beta_max: float, geometric: bool, device: str, dtype: torch.dtype
 ) -> Tensor:
-    with torch.inference_mode(False):  # it is kept
+    with torch.inference_mode(False):  # it is cached
         betas = ddgan_betas(count, beta_min, beta_max, geometric).double()
         log_bar = torch.log1p(-betas).cumsum(0)
         lams = log_bar - torch.log(-torch.expm1(log_bar))

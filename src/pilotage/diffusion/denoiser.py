@@ -1,4 +1,4 @@
-"""The denoiser protocol, and the denoiser made of a network."""
+"""The denoiser protocol, and denoisers made of networks."""
 
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -23,12 +23,12 @@ class Denoiser(Protocol):
     """
 
     def __call__(self, z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
-        """The prediction for a batch."""
+        """Predict for a batch."""
         ...
 
 
 def cosine_time(lam: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """λ as a time in (0, 1000): 1000 · (2/π) arctan(e^{−λ/2}), the u of the uncut cosine schedule.
+    """Return λ as a time in (0, 1000): 1000 · (2/π) arctan(e^{−λ/2}), the cosine schedule.
 
     The scale suits sinusoidal embeddings made for 1000 timesteps.
     """
@@ -39,14 +39,15 @@ class NetworkDenoiser:
     """A network ``(z, time, cond) -> output`` as a denoiser.
 
     The network may run in any precision; λ, x and ε are handled in the dtype of z. An output with
-    twice the channels of z carries a learned variance: the second half o becomes the fraction
+    twice the channels of z has a learned variance: the second half o becomes the fraction
     (o + 1)/2 (2105.05233, section 2.1).
 
     Attributes:
         network: the callable; output (B, C or 2C, *rest).
-        predicts: what it was trained to output, "eps", "x" or "v".
-        time: how λ (B,) is told to the network; λ itself by default.
-        calls: how many times the network has been called.
+        predicts: the parametrisation of its output, "eps", "x" or "v".
+        time: maps λ (B,) to the noise conditioning that the network takes (c_noise of EDM); λ
+            itself by default.
+        calls: number of network calls so far.
     """
 
     def __init__(
@@ -63,17 +64,17 @@ class NetworkDenoiser:
         self.calls = 0
 
     def around(self, network: Callable[..., Tensor]) -> "NetworkDenoiser":
-        """The same for another network, which may wrap this one's."""
+        """Return the same denoiser around another network, which may wrap this one's."""
         return NetworkDenoiser(network, self.predicts, self.time)
 
     def output(self, z: Tensor, lam: Tensor, cond: Any = None) -> Tensor:
-        """The network's bare output, in the dtype of z; what training compares with its target."""
+        """Return the raw output in the dtype of z, compared to the target in training."""
         lam = spread(lam.to(z), len(z))
         self.calls += 1
         return self.network(z, lam if self.time is None else self.time(lam), cond).to(z.dtype)
 
     def __call__(self, z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
-        """The network's answer at (z, λ, c) as a prediction."""
+        """Predict at (z, λ, c)."""
         output = self.output(z, lam, cond)
         if output.shape[1] == z.shape[1]:
             return _TO_PREDICTION[self.predicts](z, lam, output)

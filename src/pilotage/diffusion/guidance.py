@@ -1,6 +1,6 @@
-"""Guidance: functions from denoisers to a denoiser. They compose, and no sampler knows of them.
+"""Guidance: functions from denoisers to a denoiser. They compose, and samplers do not see them.
 
-The order is always: guide, then clip x, then re-derive ε from the clipped x. For instance
+The order is: guide, clip x, re-derive ε from the clipped x. For instance
 ``clip_x(classifier_free(denoise, w=2, null=null))``. guided-diffusion clips before its classifier
 guides, ``classifier(clip_x(denoise), ...)``: a guided x may then leave the range of the data again.
 """
@@ -21,7 +21,7 @@ LogProb = Callable[[Tensor, Tensor, Any], Tensor]
 
 
 class BrokenGuidanceError(PilotageError):
-    """A guide's gradient is NaN or infinite."""
+    """Raised when the gradient of a guiding function is NaN or infinite."""
 
 
 def classifier_free(denoise: Denoiser, w: float | Tensor, null: Any) -> Denoiser:
@@ -31,28 +31,30 @@ def classifier_free(denoise: Denoiser, w: float | Tensor, null: Any) -> Denoiser
     guided, so neither is recovered by a division. A learned variance comes from the conditional
     branch.
 
-    Any other condition may take the place of the null, one for all or one per row: guidance then
-    leads away from it. Such a negative caption is what "negative prompt" means elsewhere.
+    Another condition may replace the null, one for all or one per row: guidance then leads away
+    from it. With captions this is the negative prompt.
 
     Args:
-        denoise: a conditional denoiser that also knows the null condition.
+        denoise: a conditional denoiser that was also trained on the null condition.
         w: the strength, one number or one per example (B,).
-        null: the null condition as a value in condition space, e.g. the label K; or of the
-            structure of the conditions, as :func:`pilotage.diffusion.batching.expanded` reads it.
+        null: the null condition as a value of the condition space, e.g. the label K; or with the
+            structure of the conditions, see :func:`pilotage.diffusion.batching.expanded`.
 
     Raises:
-        PilotageError: if w is NaN or infinite; when called, if there is no condition to guide by,
-            or null is None or not of its structure.
+        PilotageError: if w is NaN or infinite; when called, if there is no condition, or null is
+            None or of another structure.
     """
     strength = check_w(w)
 
     def guided(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         if cond is None:
-            raise PilotageError("cond is None: classifier-free guidance needs a condition.")
+            raise PilotageError(
+                "cond is None: it must be a condition, for classifier-free guidance."
+            )
         empty = batching.expanded(null, cond)
         if isinstance(strength, float) and strength in (0.0, -1.0):
             return denoise(z, lam, cond if strength == 0.0 else empty)
-        given, free = ask_all(denoise, z, lam, [cond, empty])
+        given, free = predict_all(denoise, z, lam, [cond, empty])
         return toward(
             free, given, 1 + (strength.to(z) if isinstance(strength, Tensor) else strength)
         )
@@ -60,8 +62,10 @@ def classifier_free(denoise: Denoiser, w: float | Tensor, null: Any) -> Denoiser
     return guided
 
 
-def ask_all(denoise: Denoiser, z: Tensor, lam: Tensor, conds: Sequence[Any]) -> list[Prediction]:
-    """The predictions at (z, λ) under each of several batches of conditions, in one batched call.
+def predict_all(
+    denoise: Denoiser, z: Tensor, lam: Tensor, conds: Sequence[Any]
+) -> list[Prediction]:
+    """Predict at (z, λ) under each of several batches of conditions, in one batched call.
 
     Raises:
         PilotageError: if the batches of conditions differ in structure or in the shape of a row.
@@ -76,12 +80,12 @@ def ask_all(denoise: Denoiser, z: Tensor, lam: Tensor, conds: Sequence[Any]) -> 
 
 
 def toward(start: Prediction, end: Prediction, reach: float | Tensor) -> Prediction:
-    """start + reach · (end − start), exactly start at reach 0 and end at 1; v is that of the end.
+    """Return start + reach · (end − start), exact at reach 0 and 1; v is that of the end.
 
     Args:
-        start: the prediction to begin at.
-        end: the prediction to go to, or on from.
-        reach: how far, one number or one per example (B,).
+        start: the prediction at reach 0.
+        end: the prediction at reach 1.
+        reach: extrapolation factor, one number or one per example (B,).
     """
     far = like(reach.to(end.x), end.x) if isinstance(reach, Tensor) else reach
     x, eps = torch.lerp(start.x, end.x, far), torch.lerp(start.eps, end.eps, far)
@@ -93,9 +97,9 @@ def classifier(denoise: Denoiser, log_prob: LogProb, w: float | Tensor) -> Denoi
 
     Args:
         denoise: any denoiser, conditional or not.
-        log_prob: differentiable ``(z, lam, cond) -> (B,)``, one log-probability per example (any
-            other differentiable score of z will do). It is summed over the batch, so the gradient
-            of one example does not depend on its neighbours.
+        log_prob: differentiable ``(z, lam, cond) -> (B,)``, one log-probability per example (or
+            any other differentiable score of z). It is summed over the batch, so the gradient of an
+            example does not depend on the others.
         w: the strength, one number or one per example (B,).
 
     Raises:
@@ -116,13 +120,13 @@ def classifier(denoise: Denoiser, log_prob: LogProb, w: float | Tensor) -> Denoi
 
 
 def on_x(denoise: Denoiser, log_prob: LogProb) -> LogProb:
-    """A score of the clean image as a score of z: log_prob(x̂(z, λ, c), λ, c).
+    """Turn a score of the clean image into one of z: log_prob(x̂(z, λ, c), λ, c).
 
-    So a function that was never trained on noise can guide (2302.07121, forward guidance); its
-    gradient goes through the denoiser.
+    A function that was never trained on noise can then guide (2302.07121, forward guidance); its
+    gradient passes through the denoiser.
 
     Args:
-        denoise: gives x̂.
+        denoise: predicts x̂.
         log_prob: differentiable ``(x, lam, cond) -> (B,)``.
     """
 
@@ -133,9 +137,9 @@ def on_x(denoise: Denoiser, log_prob: LogProb) -> LogProb:
 
 
 def score(log_prob: LogProb, w: float | Tensor) -> Callable[[Tensor, Tensor, Any], Tensor]:
-    """w ∇_z log p(c | z, λ), as a function of (z, lam, cond).
+    """Return w ∇_z log p(c | z, λ) as a function of (z, lam, cond).
 
-    :func:`classifier` moves ε by it; ``ancestral(score=...)`` moves the mean.
+    :func:`classifier` shifts ε by it; ``ancestral(score=...)`` shifts the mean.
 
     Args:
         log_prob: as for :func:`classifier`.
@@ -163,24 +167,25 @@ def _gradient(log_prob: LogProb, z: Tensor, lam: Tensor, cond: Any) -> Tensor:
     if not gradient.isfinite().all():
         where = lam[~gradient.flatten(1).isfinite().all(dim=1)][0].item()
         raise BrokenGuidanceError(
-            f"the gradient of log_prob at lam = {where:.4g} is not finite: the guide must be "
-            "differentiable there."
+            f"the gradient of log_prob at lam = {where:.4g} is not finite: it must be "
+            "differentiable "
+            "there."
         )
     return gradient
 
 
 def between(guided: Denoiser, plain: Denoiser, lam_lo: float, lam_hi: float) -> Denoiser:
-    """``guided`` where lam_lo <= λ <= lam_hi, ``plain`` elsewhere (2404.07724, interval guidance).
+    """Use ``guided`` where lam_lo <= λ <= lam_hi, ``plain`` elsewhere (2404.07724).
 
-    The interval is in λ, so it means the same noise levels at any number of steps. Each example is
-    asked of one denoiser only.
+    The interval is in λ, so it covers the same noise levels at any number of steps. Each example is
+    evaluated by one denoiser only.
 
     Raises:
         PilotageError: unless lam_lo <= lam_hi.
     """
     if not lam_lo <= lam_hi:
         raise PilotageError(
-            f"lam_lo is {lam_lo} and lam_hi is {lam_hi}: lam_lo must not exceed it."
+            f"lam_lo is {lam_lo} and lam_hi is {lam_hi}: lam_lo must not exceed lam_hi."
         )
 
     def gated(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
@@ -206,13 +211,13 @@ def between(guided: Denoiser, plain: Denoiser, lam_lo: float, lam_hi: float) -> 
 
 
 def _join(fields: list[Tensor | None], order: Tensor) -> Tensor | None:
-    """The rows of all fields in order, or None where one is missing."""
+    """Concatenate the fields and reorder rows; None if one is missing."""
     present = [field for field in fields if field is not None]
     return torch.cat(present)[order] if len(present) == len(fields) else None
 
 
 def clip_x(denoise: Denoiser, bound: float = 1.0) -> Denoiser:
-    """x clipped to [−bound, bound], and ε re-derived from the clipped x.
+    """Clip x to [−bound, bound], and re-derive ε from the clipped x.
 
     Raises:
         PilotageError: unless bound > 0.
@@ -228,9 +233,9 @@ def clip_x(denoise: Denoiser, bound: float = 1.0) -> Denoiser:
 
 
 def keep_known(denoise: Denoiser, known: Tensor, mask: Tensor) -> Denoiser:
-    """x replaced by what is known of it, and ε re-derived (2112.10741, section 4.3).
+    """Replace the known pixels of x, and re-derive ε (2112.10741, section 4.3).
 
-    So the image ends with exactly its known pixels.
+    The sampled image then has exactly its known pixels.
 
     Args:
         denoise: a denoiser, usually clipped.
@@ -246,8 +251,8 @@ def keep_known(denoise: Denoiser, known: Tensor, mask: Tensor) -> Denoiser:
 
 
 def check_w(w: float | Tensor, name: str = "w") -> float | Tensor:
-    """A strength as a float or a tensor; NaN and infinity are refused by a PilotageError."""
+    """Return a strength as a float or a tensor; raise a PilotageError for NaN and infinity."""
     finite = torch.as_tensor(w).isfinite().all()
     if not finite:
-        raise PilotageError(f"{name} is {w}: the guidance strength must be a finite number.")
+        raise PilotageError(f"{name} is {w}: it must be a finite number.")
     return w if isinstance(w, Tensor) else float(w)

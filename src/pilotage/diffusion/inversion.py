@@ -1,4 +1,4 @@
-"""DDIM inversion: an image encoded as the noise that DDIM would make it from."""
+"""DDIM inversion: encoding an image as the noise from which DDIM reconstructs it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,11 +19,11 @@ def invert(
     lams: Float[Tensor, " T"],
     cond: Any = None,
 ) -> Iterator[State]:
-    """The states of ``ddim(0)`` walked down to the noise, one for each level but the first.
+    """Yield the states of ``ddim(0)`` from an image to its noise, for each level but the first.
 
-    x stands for z at the first level, which must be a clean one (2010.02502, section 5.4;
-    2105.05233, section 4.2). ``sample`` with ``ddim(0)`` up the same levels leads back to x, up to
-    the error of so many steps. No gradients are kept.
+    x is taken as z at the first level, which must be nearly clean (2010.02502, section 5.4;
+    2105.05233, section 4.2). ``sample`` with ``ddim(0)`` over the same levels leads back to x, up
+    to the discretisation error. No gradients are kept.
 
     Args:
         denoise: a denoiser, guided or not.
@@ -41,8 +41,9 @@ def invert(
     decreasing = len(levels) > 1 and bool((levels.diff() < 0).all())
     if not decreasing or not levels[:-1].isfinite().all() or not last_is_fine:
         raise PilotageError(
-            f"lams is {levels.tolist()}: it must hold 2 or more strictly decreasing levels, finite "
-            "but for a last one of −∞."
+            f"lams is {levels.tolist()}: it must be 2 or more strictly decreasing levels, all "
+            "finite "
+            "except a last one of −∞."
         )
     return _loop(denoise, x, levels, cond)
 

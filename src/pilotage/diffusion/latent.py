@@ -1,4 +1,4 @@
-"""Stochastic generators G(z, λ, c, n), which become denoisers by binding the source of n."""
+"""Stochastic generators G(z, λ, c, n), which become denoisers by binding the latents n."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -18,13 +18,13 @@ _TO_PREDICTION = {"eps": from_eps, "x": from_x}
 
 @runtime_checkable
 class Generator(Protocol):
-    """A draw of x from p(x | z, λ, c), made of the latent n ~ N(0, I) (2112.07804, section 3.2).
+    """A stochastic generator: x ~ p(x | z, λ, c) from n ~ N(0, I) (2112.07804, section 3.2).
 
     z is (B, *shape), lam a scalar or (B,), cond None or a batch of B conditions, latent (B, N).
     """
 
     def __call__(self, z: Tensor, lam: Tensor, cond: Any, latent: Tensor) -> Prediction:
-        """The draw for a batch."""
+        """Draw x for a batch."""
         ...
 
 
@@ -33,9 +33,10 @@ class NetworkGenerator:
 
     Attributes:
         network: the callable; output (B, *shape).
-        predicts: what it outputs, "x" or "eps" (the paper's ablation "noise generation").
-        time: how λ (B,) is told to the network; λ itself by default.
-        calls: how many times the network has been called.
+        predicts: its parametrisation, "x" or "eps" (the paper's ablation "noise generation").
+        time: maps λ (B,) to the noise conditioning that the network takes (c_noise of EDM); λ
+            itself by default.
+        calls: number of network calls so far.
     """
 
     def __init__(
@@ -52,11 +53,11 @@ class NetworkGenerator:
         self.calls = 0
 
     def around(self, network: Callable[..., Tensor]) -> "NetworkGenerator":
-        """The same for another network, which may wrap this one's."""
+        """Return the same generator around another network, which may wrap this one's."""
         return NetworkGenerator(network, self.predicts, self.time)
 
     def __call__(self, z: Tensor, lam: Tensor, cond: Any, latent: Tensor) -> Prediction:
-        """The network's answer at (z, λ, c, n) as a prediction."""
+        """Generate at (z, λ, c, n)."""
         lam = spread(lam.to(z), len(z))
         self.calls += 1
         time = lam if self.time is None else self.time(lam)
@@ -64,11 +65,11 @@ class NetworkGenerator:
 
 
 class NetworkDiscriminator:
-    """A network ``(z_s, time, z_t, cond) -> (B,)`` as a judge of pairs at λ_t.
+    """A network ``(z_s, time, z_t, cond) -> (B,)`` as a discriminator of pairs at λ_t.
 
     Attributes:
         network: the callable.
-        time: how λ_t (B,) is told to the network; λ itself by default.
+        time: maps λ_t (B,) to the noise conditioning that the network takes; λ_t by default.
     """
 
     def __init__(
@@ -78,38 +79,42 @@ class NetworkDiscriminator:
         self.time = time
 
     def around(self, network: Callable[..., Tensor]) -> "NetworkDiscriminator":
-        """The same for another network, which may wrap this one's."""
+        """Return the same discriminator around another network, which may wrap this one's."""
         return NetworkDiscriminator(network, self.time)
 
     def __call__(self, z_s: Tensor, lam_t: Tensor, z_t: Tensor, cond: Any = None) -> Tensor:
-        """The logits (B,) that z_s is a real step back from z_t."""
+        """Return the logits (B,) that z_s is a real step back from z_t."""
         lam = spread(lam_t.to(z_t), len(z_t))
         return self.network(z_s, lam if self.time is None else self.time(lam), z_t, cond).to(z_s)
 
 
 def latent(generator: Generator, noise: Iterable[Tensor]) -> Denoiser:
-    """The generator as a denoiser, which takes the next latents at every call.
+    """Turn a generator into a denoiser, which uses the next latents at every call.
 
-    A batch that guidance has doubled uses every latent twice, so that the guided and the unguided
-    draw differ by their condition only.
+    A batch that guidance has doubled uses every latent twice, so that the conditional and the
+    unconditional draw differ by their condition only.
 
     Args:
         generator: a stochastic generator.
-        noise: draws (B, N), such as a ``SeededNoise`` of its own; for a generator trained without
+        noise: latents (B, N), such as a ``SeededNoise``; for a generator trained without
             a latent, ``itertools.repeat(torch.zeros(B, N))``.
 
     Raises:
-        PilotageError: when called, if the draws have run out, or their rows do not fit the batch.
+        PilotageError: when called, if the latents are exhausted, or their rows do not fit the
+            batch.
     """
     draws: Iterator[Tensor] = iter(noise)
 
     def denoise(z: Tensor, lam: Tensor, cond: Any = None) -> Prediction:
         rows = next(draws, None)
         if rows is None:
-            raise PilotageError("noise has run out: a generator needs latents at every call.")
+            raise PilotageError(
+                "noise is exhausted: it must have latents (B, N) for every call of a generator."
+            )
         if len(z) % len(rows):
             raise PilotageError(
-                f"noise has draws of {len(rows)} rows: they must divide {len(z)}, the batch."
+                f"noise has draws of {len(rows)} rows: they must divide {len(z)}, the size of the "
+                "batch."
             )
         repeats = len(z) // len(rows)
         return generator(z, lam, cond, torch.cat([rows] * repeats) if repeats > 1 else rows)
@@ -118,7 +123,7 @@ def latent(generator: Generator, noise: Iterable[Tensor]) -> Denoiser:
 
 
 def direct() -> Step:
-    """z_s is the denoiser's x itself: for generators trained to output z_s ("direct denoising").
+    """Return the step that takes the denoiser's x as z_s: for "direct denoising" generators.
 
     The paper's ablation (2112.07804, table 2), in place of ``ancestral(v=0)``.
     """
@@ -133,7 +138,7 @@ def direct() -> Step:
 def no_latents(
     count: int, dim: int, like: Float[Tensor, "..."] | None = None
 ) -> Iterator[Float[Tensor, "B N"]]:
-    """Zeros (count, dim) without end, for a generator trained without a latent."""
+    """Yield zeros (count, dim) endlessly, for a generator trained without a latent."""
     zeros = torch.zeros(count, dim) if like is None else like.new_zeros(count, dim)
     while True:
         yield zeros

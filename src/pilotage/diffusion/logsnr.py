@@ -18,10 +18,10 @@ def sigma(lam: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 def like(
     lam: Float[Tensor, "*batch"], z: Float[Tensor, "B *shape"]
 ) -> Float[Tensor, "*batch_and_ones"]:
-    """λ in a form that broadcasts against z.
+    """Return λ in a form that broadcasts against z.
 
-    One λ for the whole batch becomes a scalar: kept on the CPU in float64, it enters the arithmetic
-    of any device at full precision and hardly any cost. One per example (B,) becomes (B, 1, ...).
+    One λ for the whole batch becomes a scalar: on the CPU in float64, it enters the arithmetic of
+    any device in full precision at hardly any cost. One per example (B,) becomes (B, 1, ...).
     """
     if lam.ndim == 0:
         return lam
@@ -29,10 +29,10 @@ def like(
 
 
 def spread(lam: Float[Tensor, "*batch"], count: int) -> Float[Tensor, " B"]:
-    """λ as one value for each of ``count`` examples.
+    """Return λ as one value for each of ``count`` examples.
 
-    One λ for the whole batch is only expanded. Values per example are repeated as a whole, as often
-    as ``count`` asks, the way ``torch.cat([z, z])`` repeats their examples.
+    One λ for the whole batch is expanded. Values per example are repeated as a whole up to
+    ``count``, as ``torch.cat([z, z])`` repeats the examples.
     """
     if lam.ndim == 0:
         return lam.expand(count)
@@ -40,7 +40,7 @@ def spread(lam: Float[Tensor, "*batch"], count: int) -> Float[Tensor, " B"]:
 
 
 def _is_shared(lam: Float[Tensor, " B"]) -> bool:
-    """Whether λ (B,) is one number that was expanded."""
+    """Whether λ (B,) is a single number, expanded."""
     return lam.stride(0) == 0
 
 
@@ -54,6 +54,6 @@ def tau(
 def diffuse(
     x: Float[Tensor, "B *shape"], eps: Float[Tensor, "B *shape"], lam: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "B *shape"]:
-    """The marginal draw z = α x + σ ε at λ (2207.12598, equation 1)."""
+    """Return the marginal sample z = α x + σ ε at λ (2207.12598, equation 1)."""
     lam = like(lam, x)
     return alpha(lam) * x + sigma(lam) * eps

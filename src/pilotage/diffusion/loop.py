@@ -22,14 +22,14 @@ def sample(
     cond: Any = None,
     noise: Iterable[Tensor] | None = None,
 ) -> Iterator[State]:
-    """The states after every step, T of them for a grid of T; the last one's z is the image.
+    """Yield the state after every step, T of them for a grid of T; the last z is the image.
 
-    The denoiser is asked at each of the T levels. From the last level the step goes to λ = ∞, where
-    z is the denoiser's x. No gradients are kept. Progress and logging are the caller's.
+    The denoiser is called at each of the T levels. The last step leads to λ = ∞, where z is the
+    denoiser's x. No gradients are kept. Progress and logging are left to the caller.
 
     Args:
         denoise: a denoiser, guided or not.
-        z: the start at lams[0], usually N(0, I), (B, *shape).
+        z: the initial state at lams[0], usually N(0, I), (B, *shape).
         lams: strictly increasing log-SNR, e.g. ``TruncatedCosine().grid(T)``.
         step: e.g. ``ancestral(v=0.3)`` or ``ddim(eta=0)``.
         cond: None or a batch of B conditions.
@@ -37,12 +37,14 @@ def sample(
 
     Raises:
         PilotageError: if lams is empty, not finite or not strictly increasing, or the step is
-            random and runs out of noise; BrokenGuidanceError, with the step and its λ, if a guide's
-            gradient is not finite.
+            random and noise is exhausted; BrokenGuidanceError, with the step and its λ, if the
+            gradient of a guiding function is not finite.
     """
     levels = lams.detach().cpu()
     if levels.ndim != 1 or len(levels) < 1:
-        raise PilotageError(f"lams has shape {tuple(lams.shape)}: a list of 1 or more is needed.")
+        raise PilotageError(
+            f"lams has shape {tuple(lams.shape)}: it must be (T,) with T of at least 1."
+        )
     if not levels.isfinite().all() or not (levels.diff() > 0).all():
         raise PilotageError(
             f"lams is {levels.tolist()}: it must be finite and strictly increasing."
@@ -60,7 +62,9 @@ def _loop(
     state = State(z, lams[0])
     for number, lam_s in enumerate((*lams[1:], end), 1):
         try:
-            with torch.no_grad():  # around each step: the caller's mode is its own at every yield
+            with (
+                torch.no_grad()
+            ):  # around each step, so that the caller's grad mode is unchanged at every yield
                 state = step(bound, state, lam_s, None if lam_s is end else next(noise, None))
         except BrokenGuidanceError as error:
             raise BrokenGuidanceError(f"step {number} of {len(lams)}: {error}") from None

@@ -1,4 +1,4 @@
-"""Noise that belongs to an image, not to a batch."""
+"""Noise with one seed per image, independent of the batch."""
 
 from collections.abc import Iterable
 
@@ -15,18 +15,19 @@ class SeededNoise:
     """An endless iterator of N(0, I) draws (B, *shape) in which row i depends on seeds[i] alone.
 
     The same seed gives the same row at any batch size, in any order, on any number of processes and
-    on any device (numbers are drawn on the CPU). The first draw is the usual start of a sampler:
+    on any device (numbers are drawn on the CPU). The first draw is usually the initial state of a
+    sampler:
 
         noise = SeededNoise(range(16), (1, 8, 8))
         states = sample(denoise, next(noise), lams, step, cond, noise)
 
-    Several draws are made per generator call, a number that depends on the shape only.
+    Several draws are made per generator call; their number depends on the shape only.
 
     Args:
-        seeds: one integer per row, each in [0, 2**32): torch's CPU generator reads no more bits, so
+        seeds: one integer per row, each in [0, 2**32): torch's CPU generator uses no more bits, so
             larger seeds would silently share their noise with smaller ones.
         shape: of one row.
-        device: where the draws go.
+        device: of the draws.
         dtype: of the draws; float32 and float64 are different streams.
 
     Raises:
@@ -43,10 +44,10 @@ class SeededNoise:
         self.seeds = [int(seed) for seed in seeds]
         self.shape = tuple(int(n) for n in shape)
         if not self.seeds:
-            raise PilotageError("seeds is empty: at least one is needed.")
+            raise PilotageError("seeds is empty: it must have at least one.")
         for seed in self.seeds:
             if not 0 <= seed < 2**32:
-                raise PilotageError(f"a seed is {seed}: it must lie in [0, 2**32).")
+                raise PilotageError(f"seeds has {seed}: it must lie in [0, 2**32).")
         self.device = torch.device(device)
         self.dtype = dtype
         self._generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
@@ -55,11 +56,11 @@ class SeededNoise:
         self._ahead: list[Tensor] = []
 
     def __iter__(self) -> "SeededNoise":
-        """Itself: iterating goes on where the last draw ended."""
+        """Return itself: iteration resumes after the last draw."""
         return self
 
     def __next__(self) -> Tensor:
-        """The next draw (B, *shape)."""
+        """Return the next draw (B, *shape)."""
         if not self._ahead:
             block = torch.stack([self._draws(g) for g in self._generators], dim=1)
             self._ahead = list(block.to(self.device).unbind())[::-1]

@@ -1,4 +1,4 @@
-"""The classifier of noisy data made of a network."""
+"""Classifiers of noisy data, made of networks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +18,9 @@ class NoisyClassifier:
 
     Attributes:
         network: the callable; output (B, K).
-        time: how λ (B,) is told to the network; λ itself by default.
-        calls: how many times the network has been called.
+        time: maps λ (B,) to the noise conditioning that the network takes (c_noise of EDM); λ
+            itself by default.
+        calls: number of network calls so far.
     """
 
     def __init__(
@@ -30,17 +31,17 @@ class NoisyClassifier:
         self.calls = 0
 
     def around(self, network: Callable[..., Tensor]) -> "NoisyClassifier":
-        """The same for another network, which may wrap this one's."""
+        """Return the same classifier around another network, which may wrap this one's."""
         return NoisyClassifier(network, self.time)
 
     def logits(self, z: Tensor, lam: Tensor) -> Float[Tensor, "B K"]:
-        """The network's logits at (z, λ)."""
+        """Return the logits at (z, λ)."""
         lam = spread(lam.to(z), len(z))
         self.calls += 1
         logits = self.network(z, lam if self.time is None else self.time(lam))
         return logits.to(torch.promote_types(z.dtype, torch.float32))
 
     def log_prob(self, z: Tensor, lam: Tensor, cond: Any) -> Float[Tensor, " B"]:
-        """log p(c_b | z_b, λ_b), what :func:`pilotage.diffusion.guidance.classifier` asks for."""
+        """Return log p(c_b | z_b, λ_b), for :func:`pilotage.diffusion.guidance.classifier`."""
         chosen = self.logits(z, lam).log_softmax(dim=1).gather(1, cond[:, None])
         return chosen.squeeze(1)

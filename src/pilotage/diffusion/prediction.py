@@ -1,4 +1,4 @@
-"""What a denoiser says: x and ε together, always consistent with z = α x + σ ε."""
+"""Predictions of a denoiser: x and ε together, consistent with z = α x + σ ε."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from pilotage.diffusion.logsnr import alpha, like, sigma
 class Prediction(NamedTuple):
     """E[x | z, c] and E[ε | z, c], with αx + σε = z.
 
-    Both are kept because each loses its digits where the other is safe: ε from x divides by a
+    Both are kept because deriving one from the other loses precision: ε from x divides by a
     vanishing σ at high λ, x from ε by a vanishing α at low λ.
 
     Attributes:
@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 def from_x(
     z: Float[Tensor, "B *shape"], lam: Float[Tensor, "*batch"], x: Float[Tensor, "B *shape"]
 ) -> Prediction:
-    """ε = (z − αx)/σ."""
+    """Derive ε = (z − αx)/σ."""
     lam = like(lam, z)
     return Prediction(x, (z - alpha(lam) * x) / sigma(lam))
 
@@ -38,7 +38,7 @@ def from_x(
 def from_eps(
     z: Float[Tensor, "B *shape"], lam: Float[Tensor, "*batch"], eps: Float[Tensor, "B *shape"]
 ) -> Prediction:
-    """x = (z − σε)/α."""
+    """Derive x = (z − σε)/α."""
     lam = like(lam, z)
     return Prediction((z - sigma(lam) * eps) / alpha(lam), eps)
 
@@ -46,7 +46,7 @@ def from_eps(
 def from_v(
     z: Float[Tensor, "B *shape"], lam: Float[Tensor, "*batch"], v: Float[Tensor, "B *shape"]
 ) -> Prediction:
-    """The rotation x = αz − σv, ε = σz + αv (2202.00512, appendix D); well conditioned at any λ."""
+    """Rotate by x = αz − σv, ε = σz + αv (2202.00512, appendix D); well conditioned at any λ."""
     lam = like(lam, z)
     a, s = alpha(lam), sigma(lam)
     return Prediction(a * z - s * v, s * z + a * v)
@@ -55,7 +55,7 @@ def from_v(
 def target_v(
     x: Float[Tensor, "B *shape"], eps: Float[Tensor, "B *shape"], lam: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "B *shape"]:
-    """v = αε − σx, what a v-predicting network learns."""
+    """Return v = αε − σx, the target of v-prediction."""
     lam = like(lam, x)
     return alpha(lam) * eps - sigma(lam) * x
 
@@ -63,9 +63,9 @@ def target_v(
 def move_x(
     prediction: Prediction, lam: Float[Tensor, "*batch"], x: Float[Tensor, "B *shape"]
 ) -> Prediction:
-    """The prediction with x replaced and ε re-derived: ε' = ε + (α/σ)(x_old − x_new).
+    """Replace x and re-derive ε: ε' = ε + (α/σ)(x_old − x_new).
 
-    Where x did not change, ε stays to the last bit, at any λ.
+    Where x is unchanged, ε is too, to the last bit, at any λ.
     """
     ratio = torch.exp(like(lam, x) / 2)
     return Prediction(x, prediction.eps + ratio * (prediction.x - x), prediction.v)

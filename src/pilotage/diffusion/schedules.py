@@ -26,20 +26,20 @@ class Schedule(Protocol):
         ...
 
     def __call__(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """λ at u; same shape and dtype as u."""
+        """Return λ at u; same shape and dtype as u."""
         ...
 
     def grid(self, steps: int) -> Float[Tensor, " steps"]:
-        """``steps`` increasing values of λ from λ_min to λ_max, for the sampler."""
+        """Return ``steps`` increasing values of λ from λ_min to λ_max, for the sampler."""
         ...
 
 
 @dataclass(frozen=True)
 class TruncatedCosine:
-    """λ(u) = −2 log tan(a u + b), the cosine schedule cut to [λ_min, λ_max].
+    """λ(u) = −2 log tan(a u + b), the cosine schedule truncated to [λ_min, λ_max].
 
     b = arctan(e^{−λ_max/2}) and a = arctan(e^{−λ_min/2}) − b (2207.12598, section 2).
-    Training draws u ~ U(0, 1); sampling walks u from 1 to 0.
+    Training draws u ~ U(0, 1); sampling goes from u = 1 to 0.
 
     Raises:
         PilotageError: unless λ_min and λ_max are finite and λ_min < λ_max.
@@ -57,7 +57,7 @@ class TruncatedCosine:
             )
 
     def __call__(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """λ at u in [0, 1]; same shape and dtype as u."""
+        """Return λ at u in [0, 1]; same shape and dtype as u."""
         b = math.atan(math.exp(-self.lam_max / 2))
         a = math.atan(math.exp(-self.lam_min / 2)) - b
         # float64: near u = 1 the tangent turns a float32 rounding of its argument into 0.3% of e^λ
@@ -65,7 +65,7 @@ class TruncatedCosine:
         return lam.clamp(self.lam_min, self.lam_max).to(u.dtype)
 
     def grid(self, steps: int) -> Float[Tensor, " steps"]:
-        """λ at ``steps`` evenly spaced u from 1 to 0, increasing, float64 (one step: λ_min).
+        """Return λ at ``steps`` evenly spaced u from 1 to 0, increasing, float64 (one step: λ_min).
 
         Raises:
             PilotageError: if steps < 1.
@@ -74,9 +74,9 @@ class TruncatedCosine:
 
 
 def even_grid(schedule: Schedule, steps: int) -> Float[Tensor, " steps"]:
-    """λ of any schedule at evenly spaced u from 1 to 0; the ends are exact."""
+    """Return λ of any schedule at evenly spaced u from 1 to 0; the ends are exact."""
     if steps < 1:
-        raise PilotageError(f"steps is {steps}: at least 1 is needed.")
+        raise PilotageError(f"steps is {steps}: it must be at least 1.")
     lams = schedule(torch.linspace(1.0, 0.0, steps, dtype=torch.float64))
     lams[-1] = schedule.lam_max
     lams[0] = schedule.lam_min

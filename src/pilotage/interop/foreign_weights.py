@@ -1,4 +1,4 @@
-"""Tensors of checkpoints that Pilotage did not write: read, renamed, and in a network of ours."""
+"""Tensors of foreign checkpoints: reading, renaming, loading and exporting."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import reduce
@@ -32,12 +32,15 @@ def read_weights(weights: Weights) -> dict[str, Tensor]:
         )
     others = [str(name) for name, value in named.items() if not isinstance(value, Tensor)]
     if others:
-        raise PilotageError(f"weights hold more than tensors, in {listing(others)}.")
+        raise PilotageError(
+            f"weights hold other things than tensors, in {listing(others)}: they must be tensors "
+            "only."
+        )
     return dict(named)
 
 
 def listing(names: list[str], limit: int = 20) -> str:
-    """The names in one line, and how many more there are."""
+    """List names in one line, and the number of omitted ones."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
@@ -49,7 +52,7 @@ def check_known(what: str, names: Iterable[object], allowed: Collection[str]) ->
         raise PilotageError(f"{what} {listing(unknown)}: allowed are {', '.join(allowed)}.")
 
 
-# how a parameter is arranged there and here
+# the layout of a parameter there and here
 
 
 def _same(tensor: Tensor) -> Tensor:
@@ -57,7 +60,7 @@ def _same(tensor: Tensor) -> Tensor:
 
 
 class Layout(NamedTuple):
-    """A tensor's way from their arrangement to ours, and back.
+    """The conversion of a tensor from their layout to ours, and back.
 
     Attributes:
         load: their tensor to ours.
@@ -89,7 +92,7 @@ def by_head(heads: int, parts: int, inner: Layout = SAME) -> Layout:
     Args:
         heads: number of attention heads.
         parts: what the rows project to: 3 of q, k and v, or 2 of k and v.
-        inner: how each row is arranged.
+        inner: the layout of each row.
     """
     return Layout(
         lambda tensor: _swapped(inner.load(tensor), heads, parts),
@@ -115,12 +118,12 @@ class Pair(NamedTuple):
 def module_pairs(
     module: nn.Module, ours: str, theirs: str, layout: Layout = SAME
 ) -> Iterator[Pair]:
-    """Every parameter of a module's own; their last names are the same in both."""
+    """Iterate over a module's own parameters, whose last names are the same in both."""
     for name, _ in module.named_parameters(recurse=False):
         yield Pair(f"{ours}.{name}", f"{theirs}.{name}", *layout)
 
 
-# into a network of ours, and out of it
+# loading and exporting
 
 
 def loaded(
@@ -128,14 +131,14 @@ def loaded(
     tensors: Mapping[str, Tensor],
     pairs: Callable[[Network], Iterable[Pair]],
 ) -> Network:
-    """The network with foreign tensors as its weights, in evaluation mode.
+    """Build a network with foreign tensors as weights, in evaluation mode.
 
-    It is on the device and in the type of the tensors (the widest, where they are mixed).
+    It has the device and the dtype of the tensors (the widest, where they are mixed).
 
     Args:
-        build: makes the network; called on the meta device.
-        tensors: all of its weights, under the foreign names.
-        pairs: network -> the table of names, a pair for each of its parameters.
+        build: builds the network; called on the meta device.
+        tensors: all weights, under the foreign names.
+        pairs: network -> the table of names, a pair per parameter.
 
     Raises:
         PilotageError: listing the tensors that are missing, left over or of another shape, or as
@@ -152,7 +155,7 @@ def loaded(
 
 
 def exported(network: nn.Module, pairs: Iterable[Pair]) -> dict[str, Tensor]:
-    """Copies of the network's weights under the foreign names and in the foreign layout."""
+    """Copy the network's weights under the foreign names and in the foreign layout."""
     own = network.state_dict()
     return {
         pair.theirs: pair.export(own[pair.ours]).clone(memory_format=torch.contiguous_format)
@@ -195,7 +198,7 @@ def _read(path: Path) -> object:
         raise PilotageError(f"weights is {str(path)!r}: there is no such file.")
     try:
         return _READERS[path.suffix](path)
-    except Exception as error:  # each reader has its own, and several for a damaged file
+    except Exception as error:  # readers raise various exceptions for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PilotageError(
             f"weights is {str(path)!r}: it must hold tensors only and be readable ({reason})."

@@ -1,4 +1,4 @@
-"""What the imports of all origins share: checks of their options, and the run folder."""
+"""Common parts of all imports: checks of options, and the run folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,9 +18,9 @@ Kind = TypeVar("Kind", bound=Settings)
 
 
 def check_free(out: Path) -> None:
-    """Raise a `PilotageError` if there is anything under that name."""
+    """Raise a `PilotageError` if the path exists."""
     if out.exists():
-        raise PilotageError(f"out is {out}: it exists, and nothing is overwritten.")
+        raise PilotageError(f"out is {out}: it must not exist, since nothing is overwritten.")
 
 
 def required(name: str, value: Value | None, what: str) -> Value:
@@ -29,11 +29,12 @@ def required(name: str, value: Value | None, what: str) -> Value:
     Args:
         name: the option.
         value: what it was set to.
-        what: the fact that the tensors leave open.
+        what: the fact that tensors do not determine.
     """
     if value is None:
         raise PilotageError(
-            f"{name} is missing: the tensors leave {what} open; give it, or a preset."
+            f"{name} is missing: it must be given, or a preset, since tensors do not determine "
+            f"{what}."
         )
     return value
 
@@ -41,12 +42,12 @@ def required(name: str, value: Value | None, what: str) -> Value:
 def with_preset(
     options: Options, presets: Mapping[str, Value], known: Callable[[Value], dict[str, Any]]
 ) -> Options:
-    """The options, with the facts of their preset filled in; as they are without a preset.
+    """Complete the options by the facts of their preset, if there is one.
 
     Args:
         options: of an import.
         presets: by name.
-        known: preset -> the values of the options that it decides.
+        known: preset -> the options that it determines.
 
     Raises:
         PilotageError: if there is no such preset, or an option has another value than it.
@@ -62,8 +63,8 @@ def with_preset(
         given, default = getattr(options, name), type(options).model_fields[name].default
         if given not in (value, default):
             raise PilotageError(
-                f"{name} is {given!r}: the preset {options.preset} has {value!r}; give one of the "
-                "two."
+                f"{name} is {given!r}: it must be left out or {value!r}, as in the preset "
+                f"{options.preset}."
             )
     return options.replace(**facts)
 
@@ -82,25 +83,25 @@ def check_preset(preset: str, known: Mapping[str, Any], found: Mapping[str, Any]
     for name, value in known.items():
         if found[name] != value:
             raise PilotageError(
-                f"preset is {preset}: its {name} is {value!r}, and the checkpoint's or the "
-                f"option's {found[name]!r}."
+                f"preset is {preset}: {name} must be {value!r}, and is {found[name]!r} in the "
+                "checkpoint or the options."
             )
 
 
 def imported_data(shape: tuple[int, ...], classes: tuple[str, ...] = (), **more: Any) -> DataFacts:
-    """The facts of data that are not there: only their shape and classes are known."""
+    """Return the facts of absent data, of which only shape and classes are known."""
     return DataFacts(
         shape=shape, classes=classes, train=0, held_out=0, fingerprint=IMPORTED, **more
     )
 
 
 def settings_of(kind: type[Kind], own: Mapping[str, Any], **changes: Any) -> Kind:
-    """A recipe's settings of a network, from the network's own.
+    """Convert a network's settings to those of a recipe.
 
     Args:
-        kind: the class; what it has no field for is left out.
+        kind: the class; arguments without a field are left out.
         own: the arguments that rebuild the network; None is a field's default.
-        **changes: fields that have other values.
+        **changes: fields with other values.
     """
     found = {name: own[name] for name in kind.model_fields if own.get(name) is not None}
     return kind(**{**found, **changes})
@@ -110,7 +111,7 @@ def write_run(folder: Path, card: Card, network: nn.Module) -> None:
     """Write the card, and the network's weights as both the latest and their average.
 
     Raises:
-        PilotageError: if the network that the card describes has other weights.
+        PilotageError: if the network of the card has other weights.
     """
     wrong = not_finite(network.state_dict())
     if wrong is not None:
@@ -124,5 +125,5 @@ def write_run(folder: Path, card: Card, network: nn.Module) -> None:
 
 
 def built_network(card: Card) -> nn.Module:
-    """The network that a card describes, with its initial weights."""
+    """Build the network of a card, with initial weights."""
     return builder_of(card).network(card)

@@ -1,6 +1,6 @@
-"""Networks: each maps a noisy batch and its times to a prediction, or to logits of its classes.
+"""Networks: from a noisy batch and its noise conditioning to a prediction, or to class logits.
 
-A network is made of its plan: one object that holds its settings, documents and checks them.
+A network is built from its plan: one object that holds, documents and validates its settings.
 """
 
 from pilotage.networks.encoder import EncoderPlan, UNetEncoder

@@ -1,6 +1,6 @@
 """The layers of NCSN++ with a latent, each called as ``layer(h, emb)`` (2112.07804, appendix C).
 
-``h`` is (B, C, H, W) and ``emb`` the `Embeddings`. A layer that needs none of them ignores them.
+``h`` is (B, C, H, W) and ``emb`` the `Embeddings`. Layers ignore embeddings that they do not use.
 """
 
 import math
@@ -19,7 +19,7 @@ Resample = Callable[[Tensor], Tensor]
 
 
 class Embeddings(NamedTuple):
-    """What conditions every block.
+    """The conditioning of every block.
 
     Attributes:
         time: (B, E), the time and class embedding; None for a network without a time.
@@ -31,13 +31,13 @@ class Embeddings(NamedTuple):
 
 
 def group_count(channels: int) -> int:
-    """Groups of a norm: a quarter of the channels and 32 at most, fewer where they do not fit."""
+    """Return the groups of a norm: a quarter of the channels, at most 32, and a divisor of them."""
     most = max(1, min(channels // 4, 32))
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
 class Norm(nn.GroupNorm):
-    """Group norm with a weight and a bias of its own."""
+    """Group norm with learned weight and bias."""
 
     def __init__(self, channels: int):
         super().__init__(group_count(channels), channels, eps=EPS)
@@ -73,7 +73,7 @@ class AdaptiveBlock(nn.Module):
         kind: "biggan", or "biggan_one" with an adaptive norm at the input only, or "ddpm".
         dropout: probability of dropping an activation before the last convolution.
         rescale: divide the residual sum by √2.
-        resample: put on both paths ahead of their convolutions, or None.
+        resample: applied on both paths before their convolutions, or None.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class PixelAttention(nn.Module):
 
 
 def divisor(rescale: bool) -> float:
-    """What a sum of two paths is divided by."""
+    """Return the divisor of a sum of two paths."""
     return math.sqrt(2) if rescale else 1.0
 
 

@@ -1,8 +1,8 @@
 """The layers of the ADM U-Net, each called as ``layer(h, emb, text)``.
 
 ``h`` is (B, C, H, W), ``emb`` the (B, E) time and class embedding and ``text`` a (B, L, W) sequence
-or None. A layer that needs no ``emb`` or no ``text`` ignores it, so that a stage of the network is
-a plain sequence of layers.
+or None. Layers ignore an ``emb`` or ``text`` that they do not use, so that a stage of the network
+is a plain sequence of layers.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d, interpolate, scaled_dot_product_atte
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm with the groups asked for, or fewer where they do not divide the channels."""
+    """Group norm with the given groups, or fewer where they do not divide the channels."""
 
     def __init__(self, channels: int, groups: int):
         super().__init__(gcd(groups, channels), channels)
@@ -22,24 +22,24 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, h: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape.
 
-        The module of torch refuses a single image of a single pixel, which the lowest level of a
-        small image may well be; its function does not.
+        torch's module refuses a single image of a single pixel, which can be the lowest level of a
+        small image; its function does not.
         """
         return torch.group_norm(h, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def halve(x: Tensor) -> Tensor:
-    """Mean of 2x2 windows; an odd last row or column is averaged over its own pixels only."""
+    """Average 2x2 windows; an odd last row or column is averaged over its own pixels only."""
     return avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
 def double(x: Tensor) -> Tensor:
-    """Every pixel twice in both directions."""
+    """Repeat every pixel twice in both directions."""
     return interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class Downsample(nn.Module):
-    """Half the size, rounded up: a strided 3x3 convolution, or the 2x2 mean without weights."""
+    """Downsample by 2, rounded up: a strided 3x3 convolution, or the 2x2 mean."""
 
     def __init__(self, channels: int, conv: bool):
         super().__init__()
@@ -51,7 +51,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size: nearest neighbour, then a 3x3 convolution if asked for."""
+    """Upsample by 2: nearest neighbour, then optionally a 3x3 convolution."""
 
     def __init__(self, channels: int, conv: bool):
         super().__init__()
@@ -73,7 +73,7 @@ class ResBlock(nn.Module):
         dropout: probability of dropping an activation before the last convolution.
         scale_shift: ``emb`` gives norm(h)·(1 + scale) + shift; otherwise it is added before the
             norm.
-        resample: `halve` or `double`, put on both paths ahead of their convolutions, or None.
+        resample: `halve` or `double`, applied on both paths before their convolutions, or None.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class ResBlock(nn.Module):
 
 
 class Stage(nn.ModuleDict):
-    """Layers in a row, all given the same ``emb`` and ``text``."""
+    """A sequence of layers with the same ``emb`` and ``text``."""
 
     def __init__(self, **layers: nn.Module | None):
         super().__init__({name: layer for name, layer in layers.items() if layer is not None})
 
     def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) through every layer."""
+        """Apply every layer to (B, C, H, W)."""
         for layer in self.values():
             h = layer(h, emb, text)
         return h
@@ -132,9 +132,9 @@ class Attention(nn.Module):
     """Multi-head self-attention with a residual path, as in ADM (2105.05233).
 
     The projection's rows are [all q | all k | all v], each ordered by head. Published weights that
-    interleave the heads are permuted when they are loaded.
+    interleave the heads are permuted on loading.
 
-    With ``text_width``, pixels also attend to a text: its keys and values come before theirs
+    With ``text_width``, pixels also attend to a text: its keys and values precede theirs
     (GLIDE, 2112.10741, section 4.1). The rows of that projection are [all k | all v].
     """
 
@@ -147,7 +147,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def forward(self, h: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
-        """(B, C, H, W), with a text (B, L, text_width) or without, to the same shape."""
+        """Map (B, C, H, W), optionally with a text (B, L, text_width), to the same shape."""
         tokens = self.norm(h).flatten(2).transpose(1, 2)  # (B, HW, C)
         q, k, v = split_heads(self.qkv(tokens), self.heads)
         if self.text_kv is not None and text is not None:
@@ -159,7 +159,7 @@ class Attention(nn.Module):
 
 
 def split_heads(qkv: Tensor, heads: int, parts: int = 3) -> tuple[Tensor, ...]:
-    """(B, L, 3C), the rows as in `Attention`, to q, k and v, each (B, heads, L, C / heads).
+    """Split (B, L, 3C), ordered as in `Attention`, into q, k and v, (B, heads, L, C / heads).
 
     With 2 parts, (B, L, 2C) to k and v.
     """

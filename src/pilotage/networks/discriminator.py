@@ -17,7 +17,7 @@ from pilotage.networks.initial import NEARLY_ZERO, uniform_init
 from pilotage.networks.plan import Network, Plan, class_settings, one_of, positive_int
 from pilotage.networks.resampling import BINOMIAL, Resampling, resampling
 
-# of each block: the output's width, in units of the base width, and whether it halves the size
+# per block: output width, in units of the base width, and whether it halves the size
 SIZES = {
     "tiny": ((2, False), (4, True), (4, False)),
     "small": ((2, False), (4, True), (8, True), (8, True)),
@@ -34,8 +34,8 @@ class DiscriminatorPlan(Plan):
         in_channels: channels of the images.
         channels: base width.
         size: "small" halves three times, for images of 8 pixels a side and more (the paper: 32),
-            "large" six times, for 64 pixels and more (the paper: 256); "tiny", which the paper has
-            not, halves once: 8 pixels a side are then judged at 4, as 32 are by "small".
+            "large" six times, for 64 pixels and more (the paper: 256); "tiny", not in the paper,
+            halves once: 8 pixels a side are then reduced to 4, as 32 are by "small".
         time_width: of the time's features and vector.
         num_classes: number of classes, whose projection on the features is added to the logit
             (1802.05637), or None.
@@ -57,7 +57,7 @@ class DiscriminatorPlan(Plan):
         class_settings(self.num_classes, null_class=False)
         for name in ("in_channels", "channels", "time_width"):
             positive_int(name, getattr(self, name))
-        check_time_features(self.time_width)
+        check_time_features("time_width", self.time_width)
         resampling(True, self.fir_kernel)
 
     @property
@@ -67,12 +67,12 @@ class DiscriminatorPlan(Plan):
 
     @property
     def halvings(self) -> int:
-        """How many times the size is halved."""
+        """Number of downsampling steps."""
         return sum(halves for _, halves in SIZES[self.size])
 
 
 class Discriminator(Network):
-    """D(x_s, time, z_t): how real the less noisy image x_s is, given the noisier z_t."""
+    """D(x_s, time, z_t): logit that the less noisy image x_s is real, given the noisier z_t."""
 
     plan: DiscriminatorPlan
 
@@ -93,7 +93,7 @@ class Discriminator(Network):
         self.label = None if classes is None else nn.Embedding(classes, last)
 
     def forward(self, x: Tensor, time: Tensor, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        """Judge pairs of images.
+        """Return the logits of pairs of images.
 
         Args:
             x: (B, C, H, W), the less noisy images, real or generated.
@@ -105,8 +105,8 @@ class Discriminator(Network):
             (B,) logits. A logit depends on its batch, through `stddev_map`.
 
         Raises:
-            PilotageError: if a shape is wrong or too small, or ``cond`` is missing or given in
-                vain.
+            PilotageError: if a shape is wrong or too small, or ``cond`` is missing or not
+                supported.
         """
         self._check(x, time, z, cond)
         emb = self.time(time)
@@ -137,7 +137,8 @@ class Discriminator(Network):
         if min(x.shape[2:]) < least:
             raise PilotageError(
                 f"x is {x.shape[2]} by {x.shape[3]} pixels: both must be at least {least}, since "
-                f"the network halves the size {self.plan.halvings} times."
+                "the "
+                f"network halves the size {self.plan.halvings} times."
             )
 
 
@@ -177,7 +178,7 @@ def stddev_map(h: Tensor, most: int = STDDEV_GROUP) -> Tensor:
     """Mean standard deviation over groups of images, as one more channel (1710.10196, section 3).
 
     A group has ``most`` images, or as many below that as divide the batch: with B = 6, three. Its
-    members are i, i + B/g, i + 2B/g, ...; alone in its group, an image has no deviation.
+    members are i, i + B/g, i + 2B/g, ...; a single image has deviation 0.
 
     Args:
         h: (B, C, H, W).

@@ -1,4 +1,4 @@
-"""Embeddings of time and class, the vector that every block sees; Fourier features of images."""
+"""Embeddings of time and class, the conditioning of every block; Fourier features of images."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ def timestep_embedding(time: Tensor, dim: int, dtype: torch.dtype = torch.float3
     """Sinusoidal features of the time, [cos | sin], of Dhariwal & Nichol (2105.05233).
 
     The frequencies e^{−ln(10⁴) i / half} are float32 whatever the result is: published networks
-    were trained with that table, and its rounding is part of them.
+    were trained with its rounding.
 
     Args:
         time: (B,) times, whole or fractional, on the scale that the network was trained with.
@@ -75,7 +75,7 @@ class TimeEmbedding(nn.Module):
 
 
 class TimeClassEmbedding(TimeEmbedding):
-    """Time and class in one vector, passed through SiLU, ready for every block's own projection.
+    """Time and class in one vector, passed through SiLU, for every block's projection.
 
     With ``null_class``, label ``num_classes`` means "no class", and so does ``cond=None``.
 
@@ -112,7 +112,7 @@ class TimeClassEmbedding(TimeEmbedding):
                     "it must be (B,) labels."
                 )
         elif self.label is None:
-            raise _given_in_vain()
+            raise _not_supported()
         elif cond.shape != time.shape:
             raise PilotageError(
                 f"cond has shape {tuple(cond.shape)}: it must be {tuple(time.shape)}, as time is."
@@ -135,7 +135,7 @@ class TimeTextEmbedding(TimeEmbedding):
 
 
 class FourierFeatures(nn.Module):
-    """[sin | cos] of 2π w log(time), with fixed random w ~ N(0, scale²) (2006.10739).
+    """Fourier features [sin | cos] of 2π w log(time), fixed w ~ N(0, scale²) (2006.10739).
 
     The time must be above 0: published networks with these features give NaN at time 0.
     """
@@ -153,7 +153,7 @@ class FourierFeatures(nn.Module):
 class DDGANEmbedding(nn.Module):
     """Time and class embedding of the networks of denoising diffusion GANs (2112.07804).
 
-    One vector, passed through the activation, ready for every block's own projection.
+    One vector, passed through the activation, for every block's projection.
 
     Args:
         channels: features of the time, at least `LEAST_FEATURES`.
@@ -183,7 +183,7 @@ class DDGANEmbedding(nn.Module):
         """Embed ``time`` (B,) and the classes ``cond`` (B,) as (B, width).
 
         Raises:
-            PilotageError: if ``cond`` is missing where a class is needed, or given in vain.
+            PilotageError: if ``cond`` is missing or not supported.
         """
         check_classes(time, cond, self.label is not None)
         if self.fourier is None:
@@ -197,18 +197,18 @@ class DDGANEmbedding(nn.Module):
 LEAST_FEATURES = 4  # the frequencies of `sin_cos_features` need two sines
 
 
-def check_time_features(channels: int) -> None:
-    """Raise a `PilotageError` if a `DDGANEmbedding` would have too few features of the time."""
-    if channels < LEAST_FEATURES:
+def check_time_features(name: str, count: int) -> None:
+    """Raise a `PilotageError` if the time has too few features for a `DDGANEmbedding`."""
+    if count < LEAST_FEATURES:
         raise PilotageError(
-            f"the time has {channels} features: it must have at least {LEAST_FEATURES}."
+            f"{name} is {count}: it must be at least {LEAST_FEATURES}, for features of the time."
         )
 
 
 def check_classes(time: Tensor, cond: Tensor | None, conditional: bool) -> None:
-    """Raise a `PilotageError` unless the classes are given where, and only where, they belong."""
+    """Raise a `PilotageError` unless classes are given exactly for conditional networks."""
     if not conditional and cond is not None:
-        raise _given_in_vain()
+        raise _not_supported()
     if conditional and (cond is None or cond.shape != time.shape):
         given = "None" if cond is None else f"of shape {tuple(cond.shape)}"
         raise PilotageError(
@@ -217,7 +217,7 @@ def check_classes(time: Tensor, cond: Tensor | None, conditional: bool) -> None:
         )
 
 
-def _given_in_vain() -> PilotageError:
+def _not_supported() -> PilotageError:
     return PilotageError(
         "cond is given but the network was built with num_classes=None: it must be None."
     )
@@ -227,11 +227,10 @@ def _given_in_vain() -> PilotageError:
 
 
 def fourier_features(x: Tensor, first: int, last: int) -> Tensor:
-    """sin and cos of 2π 2ⁿ x for n = first..last (2107.00630, appendix C).
+    """Return sin and cos of 2π 2ⁿ x for n = first..last (2107.00630, appendix C).
 
-    The paper writes 2ⁿ π: its n_min = 7 and n_max = 8 are 6 and 7 here. Angles are taken in float32
-    at least. 2ⁿ x and its distance to the nearest whole turn are exact, so that high frequencies
-    lose no digits.
+    The paper writes 2ⁿ π: its n_min = 7 and n_max = 8 are 6 and 7 here. Angles are at least
+    float32. 2ⁿ x modulo 1 is exact, so that high frequencies lose no precision.
 
     Args:
         x: (B, C, *size).
@@ -250,7 +249,7 @@ def fourier_features(x: Tensor, first: int, last: int) -> Tensor:
 
 
 def with_fourier(x: Tensor, fourier: Sequence[int] | None) -> Tensor:
-    """x with its Fourier features of n = fourier[0]..fourier[1] after it, or x alone if None."""
+    """Append Fourier features of n = fourier[0]..fourier[1] to x; return x alone if None."""
     return x if fourier is None else torch.cat([x, fourier_features(x, *fourier)], dim=1)
 
 
@@ -260,7 +259,7 @@ def input_channels(channels: int, fourier: Sequence[int] | None) -> int:
 
 
 def check_fourier(fourier: Any) -> None:
-    """Raise a `PilotageError` unless this is None or two whole numbers that do not fall."""
+    """Raise a `PilotageError` unless this is None or two non-decreasing whole numbers."""
     if fourier is None:
         return
     pair = isinstance(fourier, list | tuple) and len(fourier) == 2

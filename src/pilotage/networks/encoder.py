@@ -1,7 +1,7 @@
-"""The way down of ADM's U-Net as a classifier of noisy images (2105.05233, section 4).
+"""The encoder of ADM's U-Net as a classifier of noisy images (2105.05233, section 4).
 
 It ends in one of ADM's four pools. Each is called with every feature map, (B, C, H, W) of its own
-C, H and W, from the stem's to the middle's, and answers (B, classes). The layers are those of
+C, H and W, from the stem's to the middle's, and returns (B, classes). The layers are those of
 guided-diffusion's ``EncoderUNetModel``.
 """
 
@@ -28,8 +28,8 @@ class EncoderPlan(ADMPlan):
     """The settings of a `UNetEncoder`: those of `ADMPlan`, and these.
 
     Attributes:
-        size: (H, W) of the images. Only pool "attention" needs it, and it takes images of this
-            size only (or of one with the same lowest level); the others take any size.
+        size: (H, W) of the images. Only pool "attention" needs it, and supports only this
+            size (or one with the same lowest level); the others support any size.
         classes: number of logits.
         pool: "attention", from the mean of the lowest level to its pixels; "spatial", the means of
             all maps through ReLU; "spatial_v2", the same through a norm and SiLU; or "adaptive",
@@ -58,9 +58,9 @@ class EncoderPlan(ADMPlan):
 
 
 class UNetEncoder(Network):
-    """The way down and the middle of a `UNet`, pooled to logits (``EncoderUNetModel`` of ADM).
+    """The encoder and the middle of a `UNet`, pooled to logits (``EncoderUNetModel`` of ADM).
 
-    As in `UNet`, down-sampling rounds a size up, so that any size fits.
+    As in `UNet`, down-sampling rounds a size up, so that any size is supported.
     """
 
     plan: EncoderPlan
@@ -112,7 +112,7 @@ class UNetEncoder(Network):
 
 
 class AttentionPool(nn.Module):
-    """The mean of the lowest level asks all of its pixels, as in CLIP (2103.00020).
+    """Attention pooling: the mean attends to all pixels, as in CLIP (2103.00020).
 
     Args:
         channels: channels of the last map.
@@ -136,8 +136,8 @@ class AttentionPool(nn.Module):
         h = silu(self.norm(maps[-1])).flatten(2)
         tokens = torch.cat([h.mean(2, keepdim=True), h], dim=2) + self.positional_embedding
         q, k, v = split_heads(self.qkv(tokens.transpose(1, 2)), self.heads)
-        answer = scaled_dot_product_attention(q[:, :, :1], k, v)  # (B, heads, 1, C / heads)
-        logits: Tensor = self.proj(answer.flatten(1))
+        pooled = scaled_dot_product_attention(q[:, :, :1], k, v)  # (B, heads, 1, C / heads)
+        logits: Tensor = self.proj(pooled.flatten(1))
         return logits
 
 
@@ -186,7 +186,7 @@ class AdaptivePool(nn.Module):
 
 
 def _pool(plan: EncoderPlan, features: int) -> AttentionPool | SpatialPool | AdaptivePool:
-    """The pool asked for; ``features`` are the channels of all maps together."""
+    """Make the pool of a plan; ``features`` are the channels of all maps together."""
     width = plan.widths[-1]
     if plan.pool == "attention" and plan.size is not None:
         height, breadth = plan.lowest(plan.size)

@@ -1,4 +1,4 @@
-"""The way down of ADM's networks (2105.05233): its settings, its layers and their order."""
+"""The encoder of ADM's networks (2105.05233): settings, layers and their order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ADMPlan(MultiscalePlan):
         resblock_updown: residual blocks resample, instead of layers of their own.
         conv_resample: those layers of their own have a convolution.
         norm_groups: groups of every norm, fewer where they do not divide its channels; with as many
-            groups as channels, a norm forgets each channel's mean, so narrow networks want fewer.
+            groups as channels, a norm removes each channel's mean: use fewer in narrow networks.
         zero_init: residual branches and the output start at zero, as in ADM.
     """
 

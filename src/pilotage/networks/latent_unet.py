@@ -1,4 +1,4 @@
-"""The latent of a stochastic generator: its mapping, and the ADM U-Net that takes one."""
+"""The latent mapping of a stochastic generator, and the ADM U-Net with a latent."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,7 +43,7 @@ class LatentUNetPlan(LatentPlan, UNetPlan):
         if self.learned_variance:
             raise PilotageError(
                 "learned_variance is True: it must be False for a network with a latent, which "
-                "draws x instead of describing it."
+                "samples x."
             )
 
 
@@ -83,7 +83,7 @@ def check_latent(latent: Tensor, count: int, dim: int) -> None:
 
 
 class LatentUNet(Network):
-    """The ADM U-Net as a stochastic generator: the mapped latent is added to its time and class.
+    """The ADM U-Net as a stochastic generator: the mapped latent is added to its embedding.
 
     Attributes:
         null: the null label of the U-Net, or None.
@@ -96,7 +96,7 @@ class LatentUNet(Network):
         self.null = plan.null
         embedding = plan.embedding()
         self.unet = UNetLayers(plan, embedding)
-        # made last, so that a seed gives all else the weights that it gives a `UNet`
+        # built last, so that a seed gives the other layers the same weights as in a `UNet`
         mapping = LatentMapping(plan, embedding.width)
         self.unet.condition = LatentEmbedding(embedding, mapping)
 
@@ -115,12 +115,12 @@ class LatentUNet(Network):
             (B, C, H, W).
 
         Raises:
-            PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
+            PilotageError: if a shape is wrong, or ``cond`` is missing or not supported.
         """
         check_latent(latent, len(z), self.plan.latent_dim)
         if cond is not None and cond.shape != latent.shape[:1]:
             raise PilotageError(
-                f"cond has shape {tuple(cond.shape)}: it must be ({len(z)},), as the batch."
+                f"cond has shape {tuple(cond.shape)}: it must be ({len(z)},), one per example."
             )
         check_input(z, time, self.plan.in_channels)
         emb = self.unet.condition(time, latent, cond)

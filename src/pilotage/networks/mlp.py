@@ -1,7 +1,6 @@
 """Multi-layer perceptrons for points in the plane and other short vectors.
 
-One is a denoiser; two are the generator and the discriminator of a denoising diffusion GAN
-(2112.07804).
+A denoiser, and the generator and discriminator of a denoising diffusion GAN (2112.07804).
 """
 
 from collections.abc import Sequence
@@ -104,7 +103,7 @@ class MLP(Network):
             (B, D), or (B, 2D) with a learned variance.
 
         Raises:
-            PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
+            PilotageError: if a shape is wrong, or ``cond`` is missing or not supported.
         """
         self.plan.check("x", x, time)
         emb = self.condition(time, cond)
@@ -169,7 +168,7 @@ class VectorGeneratorPlan(VectorPlan):
 class VectorGenerator(Network):
     """Multi-layer perceptron G(z_t, time, latent) -> x, on Fourier features of z_t.
 
-    A step back to separated modes is a staircase of z_t: the features make it a steep one.
+    A step back to separated modes is a staircase in z_t, which needs high frequencies.
     """
 
     plan: VectorGeneratorPlan
@@ -186,7 +185,7 @@ class VectorGenerator(Network):
         """(B, D) noisy vectors, (B,) times, (B, N) latents and (B,) classes or None to (B, D).
 
         Raises:
-            PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
+            PilotageError: if a shape is wrong, or ``cond`` is missing or not supported.
         """
         self.plan.check("z", z, time)
         check_latent(latent, len(z), self.plan.latent_dim)
@@ -210,7 +209,7 @@ class VectorDiscriminator(Network):
         """Two (B, D) vectors, the less noisy first, and (B,) times and classes or None to (B,).
 
         Raises:
-            PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
+            PilotageError: if a shape is wrong, or ``cond`` is missing or not supported.
         """
         self.plan.check("x", x, time)
         self.plan.check("z", z, time)

@@ -49,8 +49,8 @@ class NCSNpp(Network):
             (B, C, H, W).
 
         Raises:
-            PilotageError: if a shape is wrong, the size does not halve evenly, or ``cond`` is
-                missing or given in vain.
+            PilotageError: if a shape is wrong, the size is not divisible, or ``cond`` is
+                missing or not supported.
         """
         self._check(z, time, latent, cond)
         timed = None if self.time is None else self.time(time, cond)

@@ -1,4 +1,4 @@
-"""The settings of `NCSNpp`, checked, and the kinds of layers that they make."""
+"""The validated settings of `NCSNpp`, and the layers that they make."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +35,8 @@ class NCSNppPlan(LatentPlan, MultiscalePlan):
         fir_kernel: that filter, in one direction; its scale does not matter.
         resample_conv: with ``block="ddpm"``, the layers that resample have a convolution.
         skip_rescale: divide every residual sum by √2.
-        progressive: how the result is gathered on the way up, "none", "output_skip" or "residual".
-        progressive_input: how the image goes down beside the features, "none", "input_skip" or
-            "residual".
+        progressive: progressive growing of the output, "none", "output_skip" or "residual".
+        progressive_input: progressive growing of the input, "none", "input_skip" or "residual".
         progressive_combine: with "input_skip", "sum" or "cat".
         time_features: "sinusoidal", "fourier" (of log time, so times above 0 only) or "none".
         fourier_scale: of the random frequencies of "fourier".
@@ -76,11 +75,11 @@ class NCSNppPlan(LatentPlan, MultiscalePlan):
         _check_numbers("attention_resolutions", self.attention_resolutions, at_least=0)
         resampling(self.fir, self.fir_kernel)
         if self.time_width is not None:
-            check_time_features(self.channels)
+            check_time_features("channels", self.channels)
 
     @property
     def levels(self) -> int:
-        """How many sizes there are, each half the one before."""
+        """Number of resolutions, each half the previous one."""
         return len(self.channel_mult)
 
     @property
@@ -90,7 +89,7 @@ class NCSNppPlan(LatentPlan, MultiscalePlan):
 
     @property
     def filter(self) -> Resampling:
-        """How sizes are halved and doubled."""
+        """The resampling between levels."""
         return resampling(self.fir, self.fir_kernel)
 
     def width(self, level: int) -> int:

@@ -1,7 +1,7 @@
-"""The stages of `NCSNpp`: blocks at one size, and the ways to the next, with a second path.
+"""The stages of `NCSNpp`: blocks at one resolution, resampling, and a pyramid of images.
 
-The second path, the *pyramid*, carries the image down beside the features ("progressive input")
-or the result up ("progressive"), as in NCSN++ (2011.13456, section 4.1 and appendix H).
+The pyramid is the downsampled input ("progressive input") or the upsampled output ("progressive")
+parallel to the features, as in NCSN++ (2011.13456, section 4.1 and appendix H).
 """
 
 import torch
@@ -15,7 +15,7 @@ from pilotage.networks.resampling import Resampling
 
 
 class BlockStage(nn.Module):
-    """A residual block and perhaps attention, at one size."""
+    """A residual block and optional attention, at one resolution."""
 
     def __init__(self, plan: NCSNppPlan, level: int, channels: int):
         super().__init__()
@@ -69,7 +69,7 @@ class Resize(nn.Module):
 
 
 class JoinImage(nn.Module):
-    """The smaller image, through a 1x1 convolution, added to or put before the features."""
+    """Add or concatenate the downsampled image, after a 1x1 convolution, to the features."""
 
     def __init__(self, image_channels: int, channels: int, filter: Resampling, cat: bool):
         super().__init__()
@@ -106,7 +106,7 @@ def _join(plan: NCSNppPlan, channels: int, pyramid: int) -> JoinImage | JoinSum 
 
 
 class UpStage(nn.Module):
-    """One level of the way up: blocks, attention, the result so far, and twice the size."""
+    """One level of the decoder: blocks, attention, the output pyramid, and upsampling."""
 
     def __init__(self, plan: NCSNppPlan, level: int, channels: int, skips: list[int]):
         super().__init__()
@@ -128,7 +128,7 @@ class UpStage(nn.Module):
     def forward(
         self, h: Tensor, skips: list[Tensor], pyramid: Tensor | None, emb: Embeddings
     ) -> tuple[Tensor, Tensor | None]:
-        """Features, joined with their own from the way down, and the result so far."""
+        """Process features, with skip connections, and the output pyramid."""
         for block in self.blocks:
             h = block(torch.cat([h, skips.pop()], dim=1), emb)
         if self.attention is not None:

@@ -1,4 +1,4 @@
-"""The settings of a network as one object, which it is made of, and what networks refuse."""
+"""The settings of a network as one object, and the checks of settings and inputs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,15 +11,14 @@ from pilotage.errors import PilotageError
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The settings of a network, checked when they are put together.
+    """The settings of a network, validated on construction.
 
     Raises:
-        PilotageError: from this and every other plan, if a setting is out of range or two settings
-            do not fit together.
+        PilotageError: from any plan, if a setting is out of range or settings are inconsistent.
     """
 
     def __post_init__(self) -> None:
-        """Check the settings; each class checks its own after those of its bases."""
+        """Validate the settings; each class validates its own after those of its bases."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -29,7 +28,7 @@ class Plan:
 
 
 class Network(nn.Module):
-    """A network that is made of its plan alone.
+    """A network that is determined by its plan.
 
     Args:
         plan: the settings.
@@ -49,7 +48,7 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class MultiscalePlan(Plan):
-    """The settings that networks of several sizes share.
+    """The settings of networks with several resolutions.
 
     Attributes:
         in_channels: channels of the images.
@@ -108,13 +107,12 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
 
 
 def class_settings(num_classes: int | None, null_class: bool) -> None:
-    """Raise a `PilotageError` unless the class labels of a network make sense."""
+    """Raise a `PilotageError` unless the class settings of a network are consistent."""
     if num_classes is not None:
         positive_int("num_classes", num_classes)
     elif null_class:
         raise PilotageError(
-            "null_class is True but num_classes is None: a null label needs a class-conditional "
-            "network, with num_classes of at least 1."
+            "null_class is True but num_classes is None: it must be at least 1, for a null label."
         )
 
 

@@ -1,6 +1,6 @@
-"""Halving and doubling images with a finite impulse response filter, in pure PyTorch.
+"""Down- and upsampling of images with a finite impulse response filter, in pure PyTorch.
 
-``upfirdn2d`` (up-sample, filter, down-sample) and the four uses of it are those of StyleGAN2
+``upfirdn2d`` (up-sample, filter, down-sample) and its four uses are those of StyleGAN2
 (1912.04958, appendix B). Every operation can be differentiated twice.
 """
 
@@ -135,7 +135,7 @@ def resampling(fir: bool, taps: Any) -> Resampling:
 @lru_cache(maxsize=64)
 def _kernel(taps: tuple[float, ...], gain: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The outer product of the taps with a sum of ``gain``, rounded to float32 as published."""
-    with torch.inference_mode(False), torch.no_grad():  # it is kept, and may be trained through
+    with torch.inference_mode(False), torch.no_grad():  # cached, and may be differentiated through
         line = torch.tensor(taps, dtype=torch.float32)
         square = torch.outer(line, line)
         return (square / square.sum() * gain).to(device, dtype)

@@ -1,4 +1,4 @@
-"""What a `TextUNet` is conditioned on: captions, and images that are concatenated with x."""
+"""The conditioning of a `TextUNet`: captions, and concatenated conditioning channels."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 class TextCond(NamedTuple):
-    """A batch of captions, with images where the network asks for them.
+    """A batch of captions, with the conditioning images of the network.
 
     Attributes:
-        tokens: (B, L) int64, or the features (B, L, D) that a frozen encoder has made of them.
+        tokens: (B, L) int64, or features (B, L, D) of a frozen encoder.
         mask: (B, L) bool, False where padded. All False is the empty caption.
-        low_res: (B, C, h, w), the image to be enlarged, or None.
-        known: (B, C, H, W), the image to be completed, or None; only its known pixels count.
+        low_res: (B, C, h, w), low-resolution images for super-resolution, or None.
+        known: (B, C, H, W), images for inpainting, or None; only known pixels count.
         known_mask: (B, 1, H, W), 1 where known and 0 where not, or None.
     """
 
@@ -24,12 +24,12 @@ class TextCond(NamedTuple):
 
 
 class EncodedText(NamedTuple):
-    """What a `TextUNet` makes of a `TextCond`, and what does not change over the steps.
+    """An encoded `TextCond`, which does not change over the sampling steps.
 
     Attributes:
-        pooled: (B, 4 * channels), added to the time.
+        pooled: (B, 4 * channels), added to the time embedding.
         sequence: (B, L, text_width), attended to.
-        image: (B, extra, H, W), the channels that follow those of x, or None.
+        image: (B, extra, H, W), the concatenated conditioning channels, or None.
     """
 
     pooled: Tensor

@@ -12,16 +12,16 @@ from pilotage.networks.blocks import split_heads
 from pilotage.networks.plan import Network, Plan, positive_int
 
 _WHOLE = (torch.int64, torch.int32)
-# About what a block adds at first: the order of words is lost beside that if they begin smaller.
+# About the scale of what a block adds initially: with smaller embeddings word order is not learned.
 EMBEDDED = 0.3
 
 
 class TextFeatures(NamedTuple):
-    """What a `TextTransformer` makes of a batch of captions.
+    """Encoded captions of a `TextTransformer`.
 
     Attributes:
-        pooled: (B, E), to be added to the time.
-        sequence: (B, L, width), to be attended to; padded positions are part of it.
+        pooled: (B, E), added to the time embedding.
+        sequence: (B, L, width), attended to, padded positions included.
     """
 
     pooled: Tensor
@@ -39,9 +39,9 @@ class TextTransformerPlan(Plan):
         text_layers: number of blocks.
         text_heads: number of attention heads.
         final_norm: the sequence ends in a layer norm.
-        padding: there is an embedding of padding; without one masks have no effect.
-        encoder_width: width D of the features of a frozen encoder, which then take the place of
-            tokens; None without one.
+        padding: whether there is an embedding of padding; without it masks have no effect.
+        encoder_width: width D of the features of a frozen encoder, which replace tokens; None
+            without one.
     """
 
     vocabulary: int | None = 50257
@@ -78,10 +78,10 @@ class TextTransformerPlan(Plan):
 
 
 class TextTransformer(Network):
-    """Tokens, or their features of a frozen encoder, to one vector and a sequence.
+    """Encode tokens, or features of a frozen encoder, to one vector and a sequence.
 
-    Every position sees every other: there is no attention mask. Instead a padded position is the
-    learned embedding of padding at that position, whatever its token.
+    There is no attention mask. Instead a padded position is the learned embedding of padding at
+    that position, whatever its token.
 
     Args:
         plan: the settings.
@@ -147,7 +147,7 @@ class TextTransformer(Network):
 
 
 class TextBlock(nn.Module):
-    """Attention and a hidden layer, each on a norm of what it is added to.
+    """A pre-norm transformer block.
 
     The rows of the attention's projection are [all q | all k | all v], each ordered by head.
     """
@@ -172,7 +172,7 @@ class TextBlock(nn.Module):
 
 
 def _embedded(plan: TextTransformerPlan) -> nn.Parameter:
-    """A vector for every position."""
+    """Return a vector for every position."""
     return nn.Parameter(EMBEDDED * torch.randn(plan.context, plan.text_width))
 
 

@@ -1,4 +1,4 @@
-"""The ADM U-Net that reads a text: GLIDE (Nichol et al., 2112.10741)."""
+"""The text-conditional ADM U-Net of GLIDE (Nichol et al., 2112.10741)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +25,8 @@ class TextUNetPlan(TextTransformerPlan, UNetLayersPlan):
     (`TextTransformerPlan`), and these. ``in_channels`` are those of the noisy image x alone.
 
     Attributes:
-        low_res: the network enlarges an image, and sees it up-sampled, concatenated with x.
-        inpaint: the network completes an image, and sees what is known of it, and where,
-            concatenated with x.
+        low_res: super-resolution: the up-sampled low-resolution image is concatenated with x.
+        inpaint: inpainting: the known pixels and their mask are concatenated with x.
     """
 
     low_res: bool = False
@@ -35,13 +34,13 @@ class TextUNetPlan(TextTransformerPlan, UNetLayersPlan):
 
     @property
     def extra_channels(self) -> int:
-        """Channels of the images that are concatenated with x."""
+        """Number of concatenated conditioning channels."""
         known = self.in_channels + 1 if self.inpaint else 0
         return known + (self.in_channels if self.low_res else 0)
 
     @property
     def inputs(self) -> int:
-        """Channels that the first layer sees."""
+        """Input channels of the first layer."""
         return self.in_channels + self.extra_channels
 
     def attention(self, channels: int, heads: int) -> Attention:
@@ -50,7 +49,7 @@ class TextUNetPlan(TextTransformerPlan, UNetLayersPlan):
 
 
 class TextUNet(UNetLayers):
-    """The ADM U-Net with a text transformer, whose sequence all of its attention also looks at.
+    """The ADM U-Net with a text transformer, to whose sequence all attention layers also attend.
 
     Attributes:
         null: None; `empty` gives the null condition.
@@ -66,7 +65,7 @@ class TextUNet(UNetLayers):
         self.text = TextTransformer(plan, condition.width)
 
     def empty(self, count: int) -> TextCond:
-        """The null condition ``count`` times: empty captions, padded with the last id or zeros."""
+        """Return ``count`` null conditions: empty captions, padded with the last id or zeros."""
         shape, device = (count, *self.plan.caption_shape), self.stem.weight.device
         if self.plan.vocabulary is None:
             tokens = torch.zeros(shape, device=device)
@@ -75,20 +74,20 @@ class TextUNet(UNetLayers):
         return TextCond(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
 
     def encode(self, cond: TextCond, size: Sequence[int] | None = None) -> EncodedText:
-        """Compute what does not change over the steps, for `forward` to take as ``cond``.
+        """Encode a condition once for all sampling steps, for `forward`.
 
         Args:
             cond: the captions and images.
             size: (H, W) of x; needed where an image is concatenated with x.
 
         Raises:
-            PilotageError: if a shape is wrong, or an image is missing or given in vain.
+            PilotageError: if a shape is wrong, or an image is missing or not supported.
         """
         image = concatenated_channels(self.plan, cond, size)
         return self.encode_text(cond)._replace(image=image)
 
     def encode_text(self, cond: TextCond) -> EncodedText:
-        """What `encode` gives, but for the image."""
+        """Encode the captions alone, as `encode` does."""
         return EncodedText(*self.text(cond.tokens, cond.mask))
 
     def forward(
@@ -99,14 +98,14 @@ class TextUNet(UNetLayers):
         Args:
             x: (B, C, H, W) images.
             time: (B,) times.
-            cond: captions, with images where they are asked for, as they are or as `encode` gave
-                them; None is the empty caption for all.
+            cond: captions and conditioning images, encoded by `encode` or not; None is the empty
+                caption for all.
 
         Returns:
             (B, out, H, W), ``out`` being ``out_channels``, or twice that with a learned variance.
 
         Raises:
-            PilotageError: if a shape is wrong, or an image is missing or given in vain.
+            PilotageError: if a shape is wrong, or an image is missing or not supported.
         """
         check_input(x, time, self.plan.in_channels)
         if cond is None:
@@ -136,13 +135,13 @@ class TextUNet(UNetLayers):
 def concatenated_channels(
     plan: TextUNetPlan, cond: TextCond, size: Sequence[int] | None
 ) -> Tensor | None:
-    """The channels after those of x: known image · mask, mask, up-sampled image; None without any.
+    """Return the concatenated conditioning channels: known · mask, mask, up-sampled; or None.
 
-    Where nothing is given that is known, nothing is known. The low resolution is up-sampled
-    bilinearly, corners not aligned.
+    Without known pixels the mask is 0. The low resolution is up-sampled bilinearly, corners not
+    aligned.
 
     Args:
-        plan: which images the network sees.
+        plan: of the network.
         cond: the captions and images.
         size: (H, W) of x.
 
@@ -150,12 +149,12 @@ def concatenated_channels(
         (B, plan.extra_channels, H, W), or None where there are none.
 
     Raises:
-        PilotageError: if a shape is wrong, or an image is missing or given in vain.
+        PilotageError: if a shape is wrong, or an image is missing or not supported.
     """
     if not plan.extra_channels and cond[2:] == (None, None, None):
         return None
     if size is None:
-        raise PilotageError("size is None: it must be (H, W) of x, to put images beside it.")
+        raise PilotageError("size is None: it must be (H, W) of x, to concatenate images with it.")
     _check_given(plan, cond)
     _check_shapes(plan, cond, size)
     parts: list[Tensor] = []
@@ -170,12 +169,12 @@ def concatenated_channels(
 
 
 def _check_given(plan: TextUNetPlan, cond: TextCond) -> None:
-    for name, image, wanted, needed in (
+    for name, image, supported, needed in (
         ("low_res", cond.low_res, plan.low_res, plan.low_res),
         ("known", cond.known, plan.inpaint, cond.known_mask is not None),
         ("known_mask", cond.known_mask, plan.inpaint, cond.known is not None),
     ):
-        if image is not None and not wanted:
+        if image is not None and not supported:
             raise PilotageError(f"cond.{name} is given: it must be None for this network.")
         if image is None and needed:
             raise PilotageError(f"cond.{name} is None: it must be given for this network.")

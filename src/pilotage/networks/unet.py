@@ -50,7 +50,7 @@ class UNetLayersPlan(ADMPlan):
 
     @property
     def inputs(self) -> int:
-        """Channels that the first layer sees."""
+        """Input channels of the first layer."""
         return self.in_channels
 
     @property
@@ -80,14 +80,14 @@ class UNetLayersPlan(ADMPlan):
 
 
 class UNetLayers(Network):
-    """The layers of the ADM U-Net, and the way through them.
+    """The layers of the ADM U-Net and their forward pass.
 
-    Down-sampling rounds a size up and the way up crops to the size on the way down, so that any
-    size fits; where every size halves evenly, the result is exactly that of ADM.
+    Down-sampling rounds a size up and the decoder crops to the size of the encoder, so that any
+    size is supported; where every size halves evenly, the result is exactly that of ADM.
 
     Args:
         plan: the settings.
-        condition: makes the vector that every block sees.
+        condition: makes the embedding of every block.
     """
 
     def __init__(self, plan: UNetLayersPlan, condition: nn.Module):
@@ -104,12 +104,12 @@ class UNetLayers(Network):
             zero(self.out)
 
     def predict(self, x: Tensor, emb: Tensor, text: Tensor | None = None) -> Tensor:
-        """The prediction (B, out, H, W).
+        """Predict (B, out, H, W).
 
         Args:
-            x: (B, plan.inputs, H, W), what the first layer sees.
-            emb: (B, E), the vector that every block sees.
-            text: (B, L, W), the sequence that attention also looks at, or None.
+            x: (B, plan.inputs, H, W), input of the first layer.
+            emb: (B, E), the embedding of every block.
+            text: (B, L, W), the sequence that pixels also attend to, or None.
         """
         h = self.stem(x)
         skips = [h]
@@ -130,8 +130,8 @@ class UNetPlan(UNetLayersPlan):
     Attributes:
         num_classes: number of classes, or None for an unconditional network.
         null_class: one more label, ``num_classes``, that means "no class".
-        fourier: (n_min, n_max): the first layer sees [x, sin 2π2ⁿx, cos 2π2ⁿx] for every n between,
-            both included, which helps a likelihood (2107.00630, appendix C); x alone if None.
+        fourier: (n_min, n_max): the input is [x, sin 2π2ⁿx, cos 2π2ⁿx] for every n between,
+            both included, which improves likelihoods (2107.00630, appendix C); x alone if None.
     """
 
     num_classes: int | None = None
@@ -150,7 +150,7 @@ class UNetPlan(UNetLayersPlan):
 
     @property
     def inputs(self) -> int:
-        """Channels that the first layer sees, Fourier features included."""
+        """Input channels of the first layer, Fourier features included."""
         return input_channels(self.in_channels, self.fourier)
 
     def embedding(self) -> TimeClassEmbedding:
@@ -184,14 +184,14 @@ class UNet(UNetLayers):
             (B, out, H, W), ``out`` being ``out_channels``, or twice that with a learned variance.
 
         Raises:
-            PilotageError: if a shape is wrong, or ``cond`` is missing or given in vain.
+            PilotageError: if a shape is wrong, or ``cond`` is missing or not supported.
         """
         check_input(x, time, self.plan.in_channels)
         return self.predict(with_fourier(x, self.plan.fourier), self.condition(time, cond))
 
 
 def _way_up(plan: UNetLayersPlan, skips: list[int]) -> nn.ModuleList:
-    """The way up: one block more per level than down, since resampled maps are joined too."""
+    """Build the decoder: one more block per level than in the encoder."""
     stages, last = [], skips[-1]
     for level in reversed(range(len(plan.widths))):
         width = plan.widths[level]
@@ -210,6 +210,6 @@ def _way_up(plan: UNetLayersPlan, skips: list[int]) -> nn.ModuleList:
 
 
 def _join(h: Tensor, skip: Tensor) -> Tensor:
-    """Channels of both, ``h`` cropped to the size that ``skip`` had on the way down."""
+    """Concatenate both, with ``h`` cropped to the size of ``skip``."""
     height, width = skip.shape[-2:]
     return torch.cat([h[..., :height, :width], skip], dim=1)

@@ -1,4 +1,4 @@
-"""Objectives: what a network is trained for, as terms per example."""
+"""Training objectives, as terms per example."""
 
 from pilotage.objectives.denoising import Denoising, Draws, Hybrid, stratified
 from pilotage.objectives.variational import (

@@ -26,13 +26,13 @@ class NoiseDraws(NamedTuple):
     eps: Float[Tensor, "B *shape"]
 
     def rows(self, part: slice) -> "NoiseDraws":
-        """The numbers of some of the examples."""
+        """Select the numbers of some examples."""
         return NoiseDraws(self.u[part], self.eps[part])
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Cross-entropy of the label of a noisy image, at λ drawn from the sampler's own schedule.
+    """Cross-entropy of the label of a noisy image, at λ drawn from the noise schedule.
 
     Attributes:
         schedule: u -> λ.
@@ -41,7 +41,7 @@ class Classification:
     schedule: Schedule
 
     def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> NoiseDraws:
-        """The random numbers for ``count`` examples of a shape, on the generator's device."""
+        """Draw the random numbers of ``count`` examples of a shape, on the generator's device."""
         u = stratified(count, generator)
         return NoiseDraws(
             u, torch.randn(count, *shape, generator=generator, device=generator.device)
@@ -54,7 +54,7 @@ class Classification:
         labels: Int[Tensor, " B"],
         draws: NoiseDraws,
     ) -> dict[str, Tensor]:
-        """``loss``, the cross-entropy in nats, and ``accuracy``, 0 or 1, per example (B,).
+        """Return ``loss``, the cross-entropy in nats, and ``accuracy``, 0 or 1, per example (B,).
 
         Args:
             classifier: the network as p(c | z, λ).

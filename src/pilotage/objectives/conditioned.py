@@ -1,4 +1,4 @@
-"""Image-conditioned denoising: the network also sees an image to enlarge, or known parts of x."""
+"""Image-conditioned denoising: concatenated low-resolution images, or known parts of x."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,9 +20,9 @@ class ConditionedDraws(NamedTuple):
 
     Attributes:
         inner: those of the denoising.
-        dropped: which examples lose the image (B,).
-        level: of the noise on the image to enlarge (B,), in [0, 1).
-        noise: that noise (B, C, h, w), or (B, 0) without such an image.
+        dropped: which examples lose their image (B,).
+        level: of the noise conditioning augmentation (B,), in [0, 1).
+        noise: its noise (B, C, h, w), or (B, 0) without low-resolution images.
         boxes: U[0, 1) numbers for the erased boxes (B, BOXES, 4), or (B, 0).
     """
 
@@ -33,25 +33,26 @@ class ConditionedDraws(NamedTuple):
     boxes: Float[Tensor, "B *boxes"]
 
     def rows(self, part: slice) -> "ConditionedDraws":
-        """The numbers of some of the examples."""
+        """Select the numbers of some examples."""
         return ConditionedDraws(self.inner.rows(part), *(numbers[part] for numbers in self[1:]))
 
 
 @dataclass(frozen=True)
 class ImageConditionedDenoising:
-    """Denoising by a network that sees an image made of x, concatenated with the noisy x.
+    """Denoising by a network with concatenated conditioning channels, made of x.
 
-    For super-resolution that is x at a low resolution, with Gaussian noise of a random deviation
-    up to ``augment`` (2106.15282, section 4.2), so that at sampling time it may come from another
-    model. For in-painting (2112.10741, section 4.3) it is x without some random boxes.
+    For super-resolution these are x at a low resolution, with Gaussian noise of a random standard
+    deviation up to ``augment`` (noise conditioning augmentation, 2106.15282, section 4.2), so that
+    another model may provide them in sampling. For inpainting (2112.10741, section 4.3) they are x
+    without some random boxes.
 
     Attributes:
         inner: the denoising objective.
-        low_res: height and width of the image to enlarge, or None.
-        augment: largest deviation of its noise.
-        inpaint: whether the known part of x is seen.
-        p_uncond_image: the rate at which the image is dropped, independently of the caption: an
-            image to enlarge is then 0 everywhere, and nothing of x known.
+        low_res: height and width of low-resolution images, or None.
+        augment: largest standard deviation of their noise.
+        inpaint: whether to condition on known pixels of x.
+        p_uncond_image: the rate at which images are dropped, independently of the caption: low
+            resolution is then 0 everywhere, and no pixel known.
     """
 
     inner: Denoising
@@ -63,7 +64,7 @@ class ImageConditionedDenoising:
     def draw(
         self, count: int, shape: tuple[int, ...], generator: torch.Generator
     ) -> ConditionedDraws:
-        """The random numbers for ``count`` examples of a shape, on the generator's device."""
+        """Draw the random numbers of ``count`` examples of a shape, on the generator's device."""
         device = generator.device
 
         def uniform(*size: int) -> Tensor:
@@ -83,10 +84,10 @@ class ImageConditionedDenoising:
         cond: TextCond,
         draws: ConditionedDraws,
     ) -> dict[str, Tensor]:
-        """The terms of the denoising, of captions with their images.
+        """Return the terms of the denoising objective, with conditioning images made of x.
 
         Args:
-            denoise: the network, and what it predicts.
+            denoise: the network with its parametrisation.
             x: clean images in [−1, 1].
             cond: their captions.
             draws: the step's random numbers.
@@ -103,15 +104,15 @@ class ImageConditionedDenoising:
 
 
 def shrunk(x: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
-    """Images at a lower resolution: each pixel is the mean of those that it covers."""
+    """Downsample images by area means."""
     return interpolate(x, size, mode="area")
 
 
 def known_mask(boxes: Float[Tensor, "B K 4"], height: int, width: int) -> Float[Tensor, "B 1 H W"]:
-    """1 where known, 0 inside any of K boxes, of between 1/8 and 5/8 of a side each.
+    """Make masks: 0 in any of K boxes, each 1/8 to 5/8 of a side, and 1 elsewhere.
 
     Args:
-        boxes: U[0, 1) numbers: of the height, the width, and the place of each box.
+        boxes: U[0, 1) numbers for height, width and position of each box.
         height: H in pixels.
         width: W.
     """

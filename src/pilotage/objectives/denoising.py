@@ -1,6 +1,6 @@
-"""The denoising objective with dropped conditions (2207.12598, Algorithm 1), and the hybrid one.
+"""The denoising objective with condition dropout (2207.12598, Algorithm 1), and the hybrid one.
 
-The hybrid objective is the denoising error, and the bound for the variance alone (2102.09672).
+The hybrid objective adds the variational bound for a learned variance alone (2102.09672).
 """
 
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ class Draws(NamedTuple):
     dropped: Bool[Tensor, " B"]
 
     def rows(self, part: slice) -> "Draws":
-        """The numbers of some of the examples."""
+        """Select the numbers of some examples."""
         return Draws(self.u[part], self.eps[part], self.dropped[part])
 
 
 @dataclass(frozen=True)
 class Denoising:
-    """Squared error of the network's output at a random λ, with labels dropped at random.
+    """Squared error of the network's output at a random λ, with condition dropout.
 
     Attributes:
         schedule: u -> λ.
@@ -53,7 +53,7 @@ class Denoising:
     p_uncond: float
 
     def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
-        """The random numbers for ``count`` examples of a shape, on the generator's device."""
+        """Draw the random numbers of ``count`` examples of a shape, on the generator's device."""
         device = generator.device
         u = stratified(count, generator)
         eps = torch.randn(count, *shape, generator=generator, device=device)
@@ -67,26 +67,26 @@ class Denoising:
         labels: Any,
         draws: Draws,
     ) -> dict[str, Tensor]:
-        """``{"loss": (B,)}``: the error per example, averaged over its numbers.
+        """Return ``{"loss": (B,)}``: the squared error per example, averaged over its dimensions.
 
         Args:
-            denoise: the network, and what it predicts.
+            denoise: the network with its parametrisation.
             x: clean data in [−1, 1].
-            labels: its conditions, such as classes (B,).
+            labels: the conditions, such as classes (B,).
             draws: the step's random numbers.
         """
         lam = self.schedule(draws.u)
         cond = self.labels.drop(labels, draws.dropped)
         output = denoise.output(diffuse(x, draws.eps, lam), lam, cond)
-        wanted = target(x, draws.eps, lam, denoise.predicts)
-        return {"loss": (output - wanted).square().flatten(1).mean(dim=1)}
+        expected = target(x, draws.eps, lam, denoise.predicts)
+        return {"loss": (output - expected).square().flatten(1).mean(dim=1)}
 
 
 def stratified(count: int, generator: torch.Generator) -> Float[Tensor, " B"]:
-    """``count`` numbers, each U[0, 1), one in each of ``count`` equal parts, in random order.
+    """Draw ``count`` stratified U[0, 1) numbers in random order.
 
-    Each is uniform on its own; together they cover the noise levels evenly, which lowers the
-    variance of the loss (2107.00630, appendix I.1).
+    Each is uniform; together they cover the noise levels evenly, which lowers the variance of the
+    loss (2107.00630, appendix I.1).
     """
     device = generator.device
     parts = torch.randperm(count, generator=generator, device=device)
@@ -100,7 +100,7 @@ def target(
     lam: Float[Tensor, "*batch"],
     predicts: Predicts,
 ) -> Float[Tensor, "B *shape"]:
-    """What a network that predicts v, ε or x should output."""
+    """Return the target of a network that predicts v, ε or x."""
     if predicts == "v":
         return target_v(x, eps, lam)
     return eps if predicts == "eps" else x
@@ -110,11 +110,11 @@ def target(
 class Hybrid(Denoising):
     """L_simple + vlb_weight · L_vlb for a network with a learned variance (2102.09672, eq. 16).
 
-    L_vlb is the bound of a chain of ``steps`` levels, of which each draw gives one term. The first
-    half of the network's output is held fixed in it, so it teaches the variance only.
+    L_vlb is the bound of a chain of ``steps`` levels, of which each draw gives one term. Its
+    gradient is stopped at the first half of the network's output, so it trains the variance only.
 
     Attributes:
-        steps: T; a term leads from λ(u) to λ(u − 1/T), or to ∞ where u < 1/T.
+        steps: T; a term is the step from λ(u) to λ(u − 1/T), or to ∞ where u < 1/T.
         vlb_weight: in units of 1/1000 of the whole bound in bits per dimension. 1 is the paper's λ
             = 0.001 and guided-diffusion's RESCALED_MSE, whatever T.
 
@@ -128,15 +128,14 @@ class Hybrid(Denoising):
 
     def __post_init__(self) -> None:
         if self.steps < 2:
-            raise PilotageError(f"steps is {self.steps}: at least 2 are needed.")
+            raise PilotageError(f"timesteps is {self.steps}: it must be at least 2.")
         if not 0 <= self.vlb_weight < float("inf"):
             raise PilotageError(
                 f"vlb_weight is {self.vlb_weight}: it must be a finite number of at least 0."
             )
         if isinstance(self.schedule, Timesteps) and self.schedule.count != self.steps:
             raise PilotageError(
-                f"steps is {self.steps}: a schedule of {self.schedule.count} timesteps needs as "
-                "many steps."
+                f"timesteps is {self.steps}: it must be {self.schedule.count}, as in the schedule."
             )
 
     def terms(
@@ -146,9 +145,9 @@ class Hybrid(Denoising):
         labels: Any,
         draws: Draws,
     ) -> dict[str, Tensor]:
-        """``loss``, ``simple`` and ``vlb``, each (B,); loss = simple + vlb_weight · T/1000 · vlb.
+        """Return ``loss``, ``simple`` and ``vlb``, (B,); loss = simple + vlb_weight · T/1000 · vlb.
 
-        ``simple`` is the squared error averaged over the numbers, ``vlb`` one term of the bound in
+        ``simple`` is the squared error averaged over dimensions, ``vlb`` one term of the bound in
         bits per dimension.
 
         Raises:
@@ -160,8 +159,9 @@ class Hybrid(Denoising):
         output = denoise.output(z, lam, self.labels.drop(labels, draws.dropped))
         if output.shape[1] != 2 * x.shape[1]:
             raise PilotageError(
-                f"the network's output has {output.shape[1]} channels: with a learned variance "
-                f"it must have {2 * x.shape[1]}."
+                f"the network's output has {output.shape[1]} channels: it must have "
+                f"{2 * x.shape[1]} with "
+                "a learned variance."
             )
         mean, variance = output.chunk(2, dim=1)
         simple = (mean - target(x, draws.eps, lam, denoise.predicts)).square().flatten(1).mean(1)
@@ -175,7 +175,7 @@ class Hybrid(Denoising):
 def neighbours(
     schedule: Schedule, u: Float[Tensor, " B"], steps: int
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """λ at u + 1/T, u and u − 1/T in float64: the levels r, t, s of a chain of T that visits u.
+    """Return λ at u + 1/T, u and u − 1/T, float64: levels r, t, s of a chain of T through u.
 
     λ_s is ∞ where u < 1/T. For ``Timesteps`` of count T they are three entries of its table.
     """

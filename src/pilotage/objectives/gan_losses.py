@@ -1,4 +1,4 @@
-"""Denoising diffusion GANs: what discriminator and generator minimise, in turn (2112.07804)."""
+"""The losses of denoising diffusion GANs (2112.07804)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +23,9 @@ class AdversarialDraws(NamedTuple):
     """The random numbers of one update, of the discriminator or of the generator.
 
     Attributes:
-        level: which of the levels z_t is at (B,), 0 the noisiest.
+        level: index of the level of z_t (B,), 0 the noisiest.
         eps_s: the noise of z_s (B, *shape).
-        eps_t: the noise that makes z_t of z_s (B, *shape).
+        eps_t: the noise from z_s to z_t (B, *shape).
         latent: of the generator (B, N).
         noise: of the step back from z_t (B, *shape).
     """
@@ -37,12 +37,12 @@ class AdversarialDraws(NamedTuple):
     noise: Float[Tensor, "B *shape"]
 
     def rows(self, part: slice) -> "AdversarialDraws":
-        """The numbers of some of the examples."""
+        """Select the numbers of some examples."""
         return AdversarialDraws(*(numbers[part] for numbers in self))
 
 
 class Pair(NamedTuple):
-    """Neighbours on the way from x to noise.
+    """Two neighbouring levels of the forward process.
 
     Attributes:
         z_s: the less noisy one (B, *shape), x itself where λ_s = ∞.
@@ -64,8 +64,8 @@ class Adversarial:
     Attributes:
         lams: the T levels, increasing, such as ``ddgan_lams(4)``; T = 1 is an ordinary GAN.
         latent_dim: length N of the latent.
-        conditional: whether the networks are told the labels.
-        with_latent: False for zeros as the latent (table 2, "no latent variable").
+        conditional: whether the networks are conditioned on labels.
+        with_latent: False for a latent of zeros (table 2, "no latent variable").
         direct: True for a generator that outputs z_s itself, without the posterior (table 2,
             "direct denoising"). "Noise generation" is a generator that predicts ε.
         r1_gamma: strength of R1.
@@ -99,9 +99,9 @@ class Adversarial:
     def draw(
         self, count: int, shape: tuple[int, ...], generator: torch.Generator
     ) -> AdversarialDraws:
-        """The random numbers for ``count`` examples of a shape, on the generator's device.
+        """Draw the random numbers of ``count`` examples of a shape, on the generator's device.
 
-        Each of the two updates of a step, the discriminator's and the generator's, has its own.
+        The discriminator's and the generator's update each have their own.
         """
         device, steps = generator.device, len(self.lams)
 
@@ -117,7 +117,7 @@ class Adversarial:
         )
 
     def pair(self, x: Float[Tensor, "B *shape"], draws: AdversarialDraws) -> Pair:
-        """z_s ~ q(z_s | x) and z_t ~ q(z_t | z_s), with coefficients in float64."""
+        """Draw z_s ~ q(z_s | x) and z_t ~ q(z_t | z_s), with coefficients in float64."""
         levels = self.lams.to(x.device, torch.float64)
         levels = torch.cat([levels, levels.new_tensor([torch.inf])])
         lam_t, lam_s = levels[draws.level], levels[draws.level + 1]
@@ -133,7 +133,7 @@ class Adversarial:
     def generated(
         self, generator: Generator, pair: Pair, cond: Any, draws: AdversarialDraws
     ) -> Float[Tensor, "B *shape"]:
-        """The generator's z_s: its x, then a sample of the posterior q(z_s | z_t, x)."""
+        """Generate z_s: x by the generator, then a sample of the posterior q(z_s | z_t, x)."""
 
         def bound(z: Tensor, lam: Tensor) -> Prediction:
             return generator(z, lam, cond, draws.latent)
@@ -150,17 +150,17 @@ class Adversarial:
         draws: AdversarialDraws,
         step: int = 0,
     ) -> dict[str, Tensor]:
-        """What the discriminator minimises: "loss" = "real" + "fake" + "r1", each (B,).
+        """Return the discriminator's terms: "loss" = "real" + "fake" + "r1", each (B,).
 
-        "real_logit" and "fake_logit" are to be logged. No gradient reaches the generator.
+        Also "real_logit" and "fake_logit" for logging. No gradient reaches the generator.
 
         Args:
-            discriminator: the network, and how it is told λ.
+            discriminator: the network with its noise conditioning.
             generator: the stochastic generator.
             x: clean data in [−1, 1].
             labels: its classes; unused without ``conditional``.
             draws: the update's random numbers.
-            step: number of the update; "r1" is 0 unless ``r1_every`` divides it.
+            step: index of the update; "r1" is 0 unless ``r1_every`` divides it.
         """
         cond, pair = self._cond(labels), self.pair(x, draws)
         penalised = self.r1_gamma > 0 and step % self.r1_every == 0
@@ -182,9 +182,9 @@ class Adversarial:
         labels: Int[Tensor, " B"] | None,
         draws: AdversarialDraws,
     ) -> dict[str, Tensor]:
-        """What the generator minimises, "loss" (B,), and "fake_logit" to be logged.
+        """Return the generator's terms: "loss" (B,), and "fake_logit" for logging.
 
-        Gradients also reach the discriminator; they are the caller's to switch off or discard.
+        Gradients also reach the discriminator; the caller must disable or discard them.
         Arguments are as for `discriminator_terms`.
         """
         cond, pair = self._cond(labels), self.pair(x, draws)
@@ -195,21 +195,21 @@ class Adversarial:
     def _cond(self, labels: Tensor | None) -> Tensor | None:
         if self.conditional and labels is None:
             raise PilotageError(
-                "labels is None: a conditional objective needs a label per example."
+                "labels is None: it must have a label per example for a conditional objective."
             )
         return labels if self.conditional else None
 
     def _r1(self, logits: Tensor, z_s: Tensor) -> Tensor:
-        """γ/2 ‖∇_{z_s} D‖² (1801.04406); a logit may also depend on its neighbours' z_s."""
+        """Return γ/2 ‖∇_{z_s} D‖² (1801.04406); a logit may depend on other examples' z_s."""
         (gradient,) = torch.autograd.grad(logits.sum(), z_s, create_graph=True)
         return self.r1_gamma / 2 * gradient.square().flatten(1).sum(dim=1)
 
 
 class GANDraws(NamedTuple):
-    """The random numbers of one update, with those that drop labels.
+    """The random numbers of one update, including those of label dropout.
 
     Attributes:
-        steps: those of the steps z_t -> z_s.
+        steps: of the steps z_t -> z_s.
         dropped: which examples lose their label (B,).
     """
 
@@ -217,18 +217,18 @@ class GANDraws(NamedTuple):
     dropped: Bool[Tensor, " B"]
 
     def rows(self, part: slice) -> "GANDraws":
-        """The numbers of some of the examples."""
+        """Select the numbers of some examples."""
         return GANDraws(self.steps.rows(part), self.dropped[part])
 
 
 @dataclass(frozen=True)
 class GANLoss:
-    """What the losses of both networks share.
+    """Base of the losses of both networks.
 
     Attributes:
         loss: of the steps.
         labels: the condition space; its null label is the networks' last.
-        p_uncond: the rate at which labels are dropped.
+        p_uncond: the dropping rate of labels.
     """
 
     loss: Adversarial
@@ -236,7 +236,7 @@ class GANLoss:
     p_uncond: float
 
     def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> GANDraws:
-        """The random numbers for ``count`` examples of a shape, on the generator's device."""
+        """Draw the random numbers of ``count`` examples of a shape, on the generator's device."""
         steps = self.loss.draw(count, shape, generator)
         uniform = torch.rand(count, generator=generator, device=generator.device)
         return GANDraws(steps, draw_dropped(uniform, self.p_uncond))
@@ -244,11 +244,11 @@ class GANLoss:
 
 @dataclass(frozen=True)
 class DiscriminatorLoss(GANLoss):
-    """The loss by which the discriminator learns to tell real from generated steps.
+    """The discriminator's loss, which distinguishes real from generated steps.
 
     Attributes:
-        generator: which does not learn meanwhile.
-        updates: how many updates were done before, for the lazy penalty.
+        generator: not trained by this loss.
+        updates: returns the number of previous updates, for the lazy penalty.
     """
 
     generator: NetworkGenerator
@@ -261,22 +261,22 @@ class DiscriminatorLoss(GANLoss):
         labels: Int[Tensor, " B"],
         draws: GANDraws,
     ) -> dict[str, Tensor]:
-        """Terms per example (B,), as `Adversarial.discriminator_terms`; "r1" where it is due."""
+        """Return the terms of `Adversarial.discriminator_terms`; "r1" only when computed."""
         cond, number = self.labels.drop(labels, draws.dropped), self.updates()
         terms = self.loss.discriminator_terms(
             discriminator, self.generator, x, cond, draws.steps, number
         )
         if number % self.loss.r1_every:
-            del terms["r1"]  # nothing was measured: a mean over steps must not count it as 0
+            del terms["r1"]  # not measured: a mean over steps must not count it as 0
         return terms
 
 
 @dataclass(frozen=True)
 class GeneratorLoss(GANLoss):
-    """The loss by which the generator learns to pass for real.
+    """The generator's loss, which makes generated steps look real.
 
     Attributes:
-        discriminator: which does not learn meanwhile.
+        discriminator: not trained by this loss.
         network: the discriminator's.
     """
 
@@ -290,7 +290,7 @@ class GeneratorLoss(GANLoss):
         labels: Int[Tensor, " B"],
         draws: GANDraws,
     ) -> dict[str, Tensor]:
-        """The loss per example (B,); the logits are those that the discriminator's loss tells."""
+        """Return the loss per example (B,); the discriminator's loss logs the logits."""
         cond = self.labels.drop(labels, draws.dropped)
         with frozen(self.network):
             terms = self.loss.generator_terms(generator, self.discriminator, x, cond, draws.steps)
@@ -299,7 +299,7 @@ class GeneratorLoss(GANLoss):
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """The network's weights take part in what is computed inside without gradients of their own."""
+    """Disable the gradients of the network's weights within the context."""
     network.requires_grad_(False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Variational diffusion models: the bound as an objective (2107.00630)."""
+"""The variational bound as an objective: variational diffusion models (2107.00630)."""
 
 import math
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class VDMDraws(NamedTuple):
     dropped: Bool[Tensor, " B"]
 
     def rows(self, part: slice) -> "VDMDraws":
-        """The numbers of some of the examples."""
+        """Select the numbers of some examples."""
         return VDMDraws(*(numbers[part] for numbers in self))
 
 
@@ -49,25 +49,25 @@ class VDMDraws(NamedTuple):
 class VDM:
     """The variational bound, in continuous time or in T steps.
 
-    A learnable schedule has parameters, which whoever builds the network makes part of it, so that
-    one optimiser trains both; here is only a reference. In continuous time its interior learns to
-    lower the variance of the diffusion term, its ends learn by the bound; in T steps the bound
-    depends on all of the schedule, and all of it learns by the bound. See
+    The parameters of a learnable schedule are a module of the network, so that one optimiser trains
+    both; here is only a reference. In continuous time its interior minimises the variance of the
+    diffusion term, its ends the bound; in T steps the bound depends on the whole schedule, which
+    minimises it. See
     :func:`~pilotage.objectives.vdm_terms.diffusion_term`.
 
     Attributes:
         schedule: u -> λ, fixed or learnable.
         labels: the condition space.
-        p_uncond: the dropping rate; a bound is one of p(x | c) where nothing is dropped.
+        p_uncond: the dropping rate; without dropping, the bound is of p(x | c).
         steps: T, or inf for continuous time.
-        levels: how many values the data have, even from −reach to reach.
+        levels: number of values of the data, even from −reach to reach.
         reach: 1 for images in [−1, 1]; see :mod:`~pilotage.objectives.vdm_terms`.
-        weight: w(λ) that multiplies the diffusion term, which is then no bound; None is 1.
+        weight: w(λ) that multiplies the diffusion term (no bound then); None is 1.
         draw_u: "antithetic", one random number for the batch (appendix I.1), or "stratified".
 
     Raises:
         PilotageError: if steps < 1 or not whole, levels < 2, reach is not above 0, draw_u is
-            another word, or time is continuous and the schedule a table of timesteps.
+            unknown, or time is continuous and the schedule a table of timesteps.
     """
 
     schedule: Schedule
@@ -88,7 +88,7 @@ class VDM:
             )
 
     def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> VDMDraws:
-        """The random numbers for ``count`` examples of a shape, on the generator's device."""
+        """Draw the random numbers of ``count`` examples of a shape, on the generator's device."""
         device = generator.device
         if self.draw_u == "stratified":
             u = stratified(count, generator)
@@ -107,14 +107,14 @@ class VDM:
         labels: Int[Tensor, " B"],
         draws: VDMDraws,
     ) -> dict[str, Tensor]:
-        """``prior``, ``reconstruction``, ``diffusion`` in nats and ``loss``, each (B,).
+        """Return ``prior``, ``reconstruction``, ``diffusion`` in nats and ``loss``, each (B,).
 
         ``loss`` is the sum of the three in bits per dimension.
 
         Args:
-            denoise: the network, whatever it predicts.
+            denoise: the network, in any parametrisation.
             x: data on the levels.
-            labels: its classes.
+            labels: the conditions.
             draws: the step's random numbers.
 
         Raises:
@@ -132,5 +132,5 @@ class VDM:
 
 
 def antithetic(offset: Float[Tensor, ""], count: int) -> Float[Tensor, " B"]:
-    """u_i = (offset + i/B) mod 1, evenly apart; each U(0, 1) if the offset is (appendix I.1)."""
+    """Return u_i = (offset + i/B) mod 1, evenly spaced; each U(0, 1) if offset is (app. I.1)."""
     return (offset + torch.arange(count, device=offset.device, dtype=offset.dtype) / count) % 1

@@ -1,18 +1,18 @@
 """The terms of the bound of variational diffusion models, per example (2107.00630).
 
-The bound of −log p(x) has three terms, all in nats per example here:
+The bound of −log p(x) has three terms, here in nats per example:
 
     prior           KL(q(z_1 | x) ‖ N(0, I)) at λ_min
     reconstruction  −log p(x | z_0) at λ_max, of discrete data
     diffusion       ½ E_u[−λ'(u) ‖ε − ε̂‖²] in continuous time (equation 17),
                     T/2 E_u[expm1(λ_s − λ_t) ‖ε − ε̂‖²] in T steps (equation 13)
 
-Levels are worked out in float64 and told to the network in the dtype of the data.
+Levels are computed in float64 and passed to the network in the dtype of the data.
 
 Data are one of ``levels`` even values v_k = −reach + 2 reach k/(levels − 1), k = 0..levels−1. In
-this project an 8-bit image is x = k/127.5 − 1: reach 1. The paper's own encoding 2 (k + ½)/256 − 1
-is the same numbers with a reach of 255/256; a model trained on one is not one of the other at the
-same λ, but the bits are of the same discrete data in both.
+this project an 8-bit image is x = k/127.5 − 1: reach 1. The paper's encoding 2 (k + ½)/256 − 1
+has a reach of 255/256; a model of one encoding is not one of the other at the same λ, but the bits
+are of the same discrete data in both.
 
     p(x = v_k | z) ∝ N(z/α; v_k, e^{−λ}), normalised over the levels (2107.00630, section 3.3)
 """
@@ -43,7 +43,7 @@ _OFF_GRID = 0.01  # of the distance between levels
 def prior_term(
     x: Float[Tensor, "B *shape"], lam_min: float | Float[Tensor, ""]
 ) -> Float[Tensor, " B"]:
-    """KL(q(z_1 | x) ‖ N(0, I)) in nats per example; gradients reach ``lam_min``."""
+    """Return KL(q(z_1 | x) ‖ N(0, I)) in nats per example; gradients reach ``lam_min``."""
     rest, signal = prior_parts(lam_min)
     square = x.square().flatten(1)
     return 0.5 * (rest * square.shape[1] + signal * square.sum(dim=1).double()).to(x.dtype)
@@ -63,10 +63,10 @@ def level_log_probs(
     levels: int = 256,
     reach: float = 1.0,
 ) -> Float[Tensor, "*shape levels"]:
-    """log p(x = v_k | z) in nats for every number and every level, at one λ.
+    """Return log p(x = v_k | z) in nats for every dimension and level, at one λ.
 
-    The likeliest level of each number is ``argmax(-1)``. The answer has ``levels`` times the memory
-    of z: for the likelihood of known data see :func:`reconstruction_term`.
+    The most probable level is ``argmax(-1)``. The result has ``levels`` times the memory of z: for
+    the likelihood of known data see :func:`reconstruction_term`.
 
     Raises:
         PilotageError: if levels < 2 or reach is not above 0.
@@ -85,12 +85,12 @@ def reconstruction_term(
     levels: int = 256,
     reach: float = 1.0,
 ) -> Float[Tensor, " B"]:
-    """−log p(x | z_0) in nats per example, at z_0 = α x + σ ε (2107.00630, equation 4).
+    """Return −log p(x | z_0) in nats per example, at z_0 = α x + σ ε (2107.00630, equation 4).
 
     With κ the distance of neighbouring levels in units of the noise's standard deviation, the level
-    n above the true one has log-weight κ n (ε − ½ κ n) relative to it. Nothing else enters: x and
-    z_0 are never subtracted, so that float32 keeps its digits at any λ. Levels whose weight is
-    below e^−45 are left out, and the rest is summed in blocks of a fixed size.
+    n above the true one has log-weight κ n (ε − ½ κ n) relative to it. x and
+    z_0 are never subtracted, so that float32 keeps its precision at any λ. Levels whose weight is
+    below e^−45 are skipped, and the rest is summed in blocks of a fixed size.
 
     The gradient reaches ``lam_max`` (to first order); x and eps are data.
 
@@ -98,8 +98,8 @@ def reconstruction_term(
         x: data on the levels.
         eps: N(0, I).
         lam_max: λ at the data end.
-        levels: how many values x may have.
-        reach: the largest of them.
+        levels: number of possible values of x.
+        reach: the largest value.
 
     Raises:
         PilotageError: if levels < 2, reach is not above 0, or x is not on the levels.
@@ -116,20 +116,20 @@ def reconstruction_term(
 
 
 def _index(x: Tensor, levels: int, reach: float) -> Tensor:
-    """The level of every number."""
+    """Return the level index of every number."""
     place = (x.double() + reach) * ((levels - 1) / (2 * reach))
     index = place.round()
     on_grid = (place - index).abs().amax() <= _OFF_GRID  # false of NaN
     if not on_grid or index.amin() < 0 or index.amax() >= levels:
         raise PilotageError(
-            f"x is not on the grid of levels={levels}: every number must be one of the {levels} "
-            f"even values from {-reach:g} to {reach:g}."
+            f"x is off the grid: every number must be one of the {levels} even values from "
+            f"{-reach:g} to {reach:g} (data_levels)."
         )
     return index
 
 
 def _nats(index: Tensor, eps: Tensor, spacing: float, levels: int) -> tuple[Tensor, Tensor]:
-    """−log p of each number (N,), and its derivative by the spacing κ."""
+    """Return −log p of each number (N,), and its derivative by the spacing κ."""
     far = float(eps.abs().amax())
     reach = (far + math.sqrt(far**2 + 2 * _NATS_THAT_COUNT)) / spacing
     most = levels - 1 if reach >= levels - 1 else max(1, math.ceil(reach))
@@ -167,14 +167,14 @@ def diffusion_term(
     weight: Weight | None = None,
     cond: Any = None,
 ) -> Float[Tensor, " B"]:
-    """An estimate of the diffusion term in nats per example, from one u and one ε each.
+    """Estimate the diffusion term in nats per example, from one u and one ε each.
 
-    In T steps, u stands for the step from the next multiple t of 1/T, at or above u, to t − 1/T.
+    In T steps, u selects the step from the next multiple t of 1/T, at or above u, to t − 1/T.
 
-    In continuous time the gradient that reaches the interior of a learnable schedule is that of the
-    mean of L², not of L: each example's is scaled by 2 L, in units of ½ (λ_max − λ_min) nats per
-    number, which is the mean of L where the network answers 0. That unit knows nothing of the
-    batch, so that a batch in parts or on several processes gives the same gradient.
+    In continuous time the gradient of the interior of a learnable schedule is that of the mean of
+    L², not of L: each example's is scaled by 2 L, in units of ½ (λ_max − λ_min) nats per dimension,
+    the mean of L for a network with output 0. The unit does not depend on the batch, so that a
+    batch in parts or on several processes gives the same gradient.
 
     Args:
         denoise: a denoiser, guided or not.
@@ -183,7 +183,7 @@ def diffusion_term(
         u: U(0, 1).
         schedule: u -> λ.
         steps: T, or inf.
-        weight: w(λ), asked at λ(u) or λ_t; None is 1.
+        weight: w(λ), evaluated at λ(u) or λ_t; None is 1.
         cond: None or a batch of B conditions.
 
     Raises:
@@ -206,7 +206,7 @@ def diffusion_term(
 
 
 def _jump(schedule: Schedule, u: Tensor, steps: int) -> tuple[Rate, Tensor]:
-    """λ_t of the step that u stands for, and T/2 expm1(λ_s − λ_t)."""
+    """Return λ_t of the step that u selects, and T/2 expm1(λ_s − λ_t)."""
     k = torch.ceil(u * steps).clamp(1, steps).double()
     lam_t, lam_s = schedule(k / steps), schedule((k - 1) / steps)
     return Rate(lam_t, lam_t, lambda _: None), 0.5 * steps * torch.expm1(lam_s - lam_t)
@@ -223,24 +223,24 @@ def likelihood_terms(
     reach: float = 1.0,
     cond: Any = None,
 ) -> dict[str, Tensor]:
-    """The bound of −log p(x | c), well estimated and without gradients.
+    """Estimate the bound of −log p(x | c) with many evaluations, without gradients.
 
-    The answer is that of ``VDM.terms``: ``prior``, ``reconstruction`` and ``diffusion`` in nats,
+    The result is that of ``VDM.terms``: ``prior``, ``reconstruction`` and ``diffusion`` in nats,
     and ``loss``, their sum in bits per dimension, each (B,).
 
     The diffusion term is the mean over ``evaluations`` values of u, one in each of as many equal
-    parts of [0, 1), all with the example's own random offset: an unbiased estimate for any T.
+    parts of [0, 1), all with the example's random offset: an unbiased estimate for any T.
 
     Args:
         denoise: a denoiser, guided or not.
         x: data on the levels.
         schedule: u -> λ.
-        noise: draws of x's shape, N(0, I), such as ``SeededNoise``, which makes an example's
-            numbers its own; ``evaluations`` + 2 of them are used.
+        noise: draws of x's shape, N(0, I), e.g. ``SeededNoise`` with one seed per example;
+            ``evaluations`` + 2 of them are used.
         steps: T, or inf.
         evaluations: network calls, or "all" for the sum over all T steps.
-        levels: how many values x may have.
-        reach: the largest of them.
+        levels: number of possible values of x.
+        reach: the largest value.
         cond: None or a batch of B conditions.
 
     Raises:
@@ -271,7 +271,7 @@ def likelihood_terms(
 def with_loss(
     prior: Tensor, reconstruction: Tensor, diffusion: Tensor, numbers: int
 ) -> dict[str, Tensor]:
-    """The terms by name, with their sum in bits for each of an example's numbers."""
+    """Return the terms by name, and their sum in bits per dimension as ``loss``."""
     total = prior + reconstruction + diffusion
     return {
         "loss": total / (numbers * math.log(2)),
@@ -282,20 +282,20 @@ def with_loss(
 
 
 def check_steps(steps: float, schedule: Schedule) -> None:
-    """Raise a `PilotageError` unless the schedule can be walked in ``steps``, a number or inf."""
+    """Raise a `PilotageError` unless the schedule supports ``steps``, a number or inf."""
     whole = steps == math.inf or (isinstance(steps, int) and not isinstance(steps, bool))
     if not whole or steps < 1:
         raise PilotageError(f"steps is {steps}: it must be a whole number of at least 1, or inf.")
     if steps == math.inf and isinstance(schedule, Timesteps):
         raise PilotageError(
-            f"steps is inf and schedule is {schedule}: a table of timesteps needs a finite number."
+            f"steps is inf: it must be a finite number for the timesteps of {schedule}."
         )
 
 
 def epsilon_weight(schedule: Schedule) -> Weight:
-    """The w(λ) = −2 du/dλ that makes the diffusion term ‖ε − ε̂‖², the loss of Algorithm 1.
+    """Return w(λ) = −2 du/dλ, which makes the diffusion term ‖ε − ε̂‖².
 
-    Of 2207.12598, that is, or of 2006.11239: L_simple, per example, summed over its numbers.
+    This is L_simple of 2006.11239 (Algorithm 1 of 2207.12598), per example, summed over dimensions.
 
     Raises:
         PilotageError: unless the schedule is a ``TruncatedCosine`` or a fixed ``LinearLam``.
@@ -306,5 +306,5 @@ def epsilon_weight(schedule: Schedule) -> Weight:
     if isinstance(schedule, LinearLam) and schedule.ends is None:
         return lambda lam: torch.full_like(lam, 2 / (schedule.lam_max - schedule.lam_min))
     raise PilotageError(
-        f"schedule is {schedule}: the weight is known for a TruncatedCosine or a fixed LinearLam."
+        f"schedule is {schedule}: it must be a TruncatedCosine or a fixed LinearLam."
     )

@@ -1,1 +1,1 @@
-"""What each command does: sample, complete, evaluate, study, demonstrate."""
+"""The work of the commands: sampling, inpainting, evaluation, studies, the demo."""

@@ -1,4 +1,4 @@
-"""Images to be made: by a model, or by several of which each enlarges what the one before made."""
+"""Sampling by one model, or by a cascade of a base and super-resolution models."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +23,15 @@ PER_PROMPT = 8
 
 @dataclass(frozen=True)
 class Cascade:
-    """Images to be made: image i has conditions[i] and seeds[i].
+    """A sampling job: image i has conditions[i] and seeds[i].
 
     Attributes:
         models: the model, or those of a cascade, in order.
         conditions: a caption per image.
         seeds: one per image.
-        spec: how the first model is sampled.
-        up: how those that enlarge are.
-        images: images that the first sees beside x, by their names; one for all.
+        spec: the sampling request of the first model.
+        up: that of the super-resolution models.
+        images: conditioning images of the first model by name, the same for all.
     """
 
     models: tuple[Model, ...]
@@ -42,22 +42,22 @@ class Cascade:
     images: ConditionImages = field(default_factory=ConditionImages)
 
     def check(self) -> ResolvedSpec:
-        """Refuse what no image could be made of; what the first model is asked for.
+        """Validate the job; return the validated sampling request of the first model.
 
         Raises:
-            PilotageError: naming the setting that is wrong.
+            PilotageError: naming the invalid setting.
         """
         for lower, upper in zip(self.models, self.models[1:], strict=False):
-            wanted = upper.card.recipe.low_res
+            low_res = upper.card.recipe.low_res
             if lower.shape[0] != upper.shape[0]:
                 raise PilotageError(
                     f"cascade has a run of {upper.shape[0]} channels after one of "
-                    f"{lower.shape[0]}: they must have as many."
+                    f"{lower.shape[0]}: all must have the same number."
                 )
-            if wanted is None or tuple(wanted) != lower.shape[1:]:
-                enlarges = "nothing" if wanted is None else shape_text(wanted)
+            if low_res is None or tuple(low_res) != lower.shape[1:]:
+                takes = "no images" if low_res is None else shape_text(low_res)
                 raise PilotageError(
-                    f"cascade has a run that enlarges {enlarges} after one that makes "
+                    f"cascade has a run that takes {takes} after one that samples "
                     f"{shape_text(lower.shape[1:])}: they must be the same size."
                 )
             upper.levels(self._steps(upper))
@@ -97,9 +97,9 @@ class Cascade:
 
 
 def _seed_of(seed: int, place: int) -> int:
-    """The seed of an image in a run that enlarges.
+    """Return the seed of an image in a super-resolution run.
 
-    One seed would give a run that enlarges the very numbers that made what it enlarges.
+    With the same seed, a super-resolution run would start from the noise that made its input.
     """
     return derived_seed(seed, "cascade", place) % 2**32
 
@@ -110,28 +110,29 @@ def prompted(
     seeds: list[int],
     images: ConditionImages,
 ) -> Cascade:
-    """The images that prompts ask for; the captions and seeds, one each per image.
+    """Make the sampling job of prompts, with a caption and a seed per image.
 
     Raises:
-        PilotageError: if seeds and prompts do not go together.
+        PilotageError: if the numbers of seeds and prompts do not fit.
     """
     if settings.prompts is not None:
         captions = read_prompts(settings.prompts)
         seeds = seeds or list(range(len(captions)))
         if len(seeds) != len(captions):
             raise PilotageError(
-                f"seeds has {len(seeds)} for {len(captions)} prompts of {settings.prompts}: each "
-                "prompt gives one image, so as many are needed."
+                f"seeds has {len(seeds)} for {len(captions)} prompts of {settings.prompts}: it "
+                "must have "
+                "one per prompt."
             )
     else:
-        asked = list(settings.prompt or ("",))
-        seeds = seeds or list(range(PER_PROMPT * len(asked)))
-        if len(seeds) < len(asked):
+        prompts = list(settings.prompt or ("",))
+        seeds = seeds or list(range(PER_PROMPT * len(prompts)))
+        if len(seeds) < len(prompts):
             raise PilotageError(
-                f"seeds has {len(seeds)} for {len(asked)} prompts: each image has its own seed, so "
-                "at least as many are needed."
+                f"seeds has {len(seeds)} for {len(prompts)} prompts: it must have at least one per "
+                "prompt."
             )
-        captions = [asked[k % len(asked)] for k in range(len(seeds))]
+        captions = [prompts[k % len(prompts)] for k in range(len(seeds))]
     spec = settings.spec
     return Cascade(
         tuple(models), tuple(captions), tuple(seeds), spec, up=_up(settings, spec), images=images
@@ -139,7 +140,7 @@ def prompted(
 
 
 def _up(settings: PromptSettings, spec: SamplingSpec) -> SamplingSpec:
-    """How the models that enlarge are sampled."""
+    """Return the sampling request of the super-resolution models."""
     sampler = settings.up_sampler or spec.sampler
     own = {} if sampler == spec.sampler else {"v": None, "eta": None}
     return spec.replace(
@@ -155,9 +156,9 @@ def _up(settings: PromptSettings, spec: SamplingSpec) -> SamplingSpec:
 
 
 def prompt_record(cascade: Cascade, settings: PromptSettings) -> dict[str, Any]:
-    """How the images are made, for a file beside them."""
+    """Return the record that is saved next to the images."""
     spec, up = cascade.spec, cascade.up or cascade.spec
-    short = {"v": None, "eta": 0.0}  # files have both since the first version
+    short = {"v": None, "eta": 0.0}  # always recorded, since the first version
     return {
         "runs": [str(folder) for folder in settings.folders],
         "run_hashes": [weights_hash(folder, settings.weights) for folder in settings.folders],
@@ -184,7 +185,7 @@ def prompt_record(cascade: Cascade, settings: PromptSettings) -> dict[str, Any]:
 
 
 def _files_of(settings: PromptSettings) -> dict[str, Any]:
-    """The files of images that are given, and their contents."""
+    """Return the paths and hashes of the given image files."""
     paths = {name: getattr(settings, name, None) for name in ("low_res", "image", "mask")}
     given: dict[str, Path] = {name: path for name, path in paths.items() if path is not None}
     hashes = {f"{name}_sha256": file_hash(path) for name, path in given.items()}

@@ -1,4 +1,4 @@
-"""``pilotage demo``: train the digits, sample them at rising w, and show what guidance does."""
+"""``pilotage demo``: train the digits, sample them at rising w, sweep and report."""
 
 import math
 import time
@@ -32,11 +32,11 @@ SWEEP = GridSettings(
 
 
 class Row(NamedTuple):
-    """One setting of the demo, measured.
+    """Measurements of one setting of the demo.
 
     Attributes:
         images: (N, H, W, C) uint8, row by row of ten classes.
-        accuracy: share that the classifier gives the class that was asked for.
+        accuracy: share that the classifier assigns to the conditioning class.
         diversity: see :func:`pixel_diversity`.
     """
 
@@ -63,17 +63,17 @@ class Row(NamedTuple):
 
 
 def demo(out: Path, steps: int, seed: int) -> None:
-    """Train, sample every setting, print and write the table and the pictures."""
+    """Train, sample every setting, print and write the table, the pictures and a report."""
     recipe = PRESETS["digits"].recipe.replace(steps=steps, seed=seed)
     train_run(recipe, out / "run")
     run = load_run(out / "run")
     real, held_out = load_recipe_data(recipe)
-    judge = Judge(real)
+    classifier = DigitClassifier(real)
     settings = [(w, sampler) for sampler in SAMPLERS for w in STRENGTHS]
     batches = math.ceil(IMAGES_PER_CLASS * len(run.classes) / BATCH_SIZE)
     with sampling_bar(len(settings) * STEPS * batches) as on_step:
-        rows = [_measure(run, judge, w, sampler, on_step) for w, sampler in settings]
-    table = f"{format_table(rows)}\n\n{_real_digits(judge, held_out)}"
+        rows = [_measure(run, classifier, w, sampler, on_step) for w, sampler in settings]
+    table = f"{format_table(rows)}\n\n{_real_digits(classifier, held_out)}"
     print(f"\n{table}\n")
     write_text(out / "table.md", table + "\n")
     for row in rows:
@@ -82,11 +82,11 @@ def demo(out: Path, steps: int, seed: int) -> None:
     save_overview(rows, run.classes, out / "overview.png")
     sweep_runs((out / "run",), SWEEP)
     (report, *_) = write_report([out / "run"], out / "report.html")
-    print(f"pictures and table in {out}; look at {out / 'overview.png'} and {report} first")
+    print(f"pictures and table in {out}; see {out / 'overview.png'} and {report} first")
 
 
-class Judge:
-    """A support vector classifier trained on real images: is a sample the class asked for?"""
+class DigitClassifier:
+    """A support vector classifier trained on real images, which measures class accuracy."""
 
     def __init__(self, real: LabelledData) -> None:
         from sklearn.svm import SVC
@@ -94,12 +94,12 @@ class Judge:
         self._model = SVC(gamma="scale").fit(_flat(_arrays(real)), real.labels)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Share of images (N, H, W, C) that it gives the label."""
+        """Return the share of images (N, H, W, C) that it assigns to their labels."""
         return float((self._model.predict(_flat(images)) == labels).mean())
 
 
 def pixel_diversity(images: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over classes and pixels of the standard deviation within a class, of a 0..1 pixel."""
+    """Return the standard deviation of a 0..1 pixel within a class, over pixels and classes."""
     classes = np.unique(labels)
     return float(np.mean([images[labels == k].std(axis=0).mean() / 255 for k in classes]))
 
@@ -112,7 +112,9 @@ def _arrays(data: LabelledData) -> np.ndarray:
     return data.batch(np.arange(len(data))).permute(0, 2, 3, 1).numpy()
 
 
-def _measure(run: Model, judge: Judge, w: float, sampler: str, on_step: Callable[[], None]) -> Row:
+def _measure(
+    run: Model, classifier: DigitClassifier, w: float, sampler: str, on_step: Callable[[], None]
+) -> Row:
     count = IMAGES_PER_CLASS * len(run.classes)
     resolved = run.resolve(
         "all", w=w, steps=STEPS, sampler=sampler, seeds=range(count), batch_size=BATCH_SIZE
@@ -123,12 +125,12 @@ def _measure(run: Model, judge: Judge, w: float, sampler: str, on_step: Callable
     )
     seconds = time.perf_counter() - begin
     labels = np.array(resolved.conditions)
-    accuracy, diversity = judge.accuracy(images, labels), pixel_diversity(images, labels)
+    accuracy, diversity = classifier.accuracy(images, labels), pixel_diversity(images, labels)
     return Row(resolved, images, seconds, accuracy, diversity)
 
 
 def format_table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Format the rows as a Markdown table."""
     lines = [
         "| w | sampler | steps | seconds | accuracy | diversity |",
         "|---|---|---|---|---|---|",
@@ -141,15 +143,15 @@ def format_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _real_digits(judge: Judge, held_out: LabelledData) -> str:
+def _real_digits(classifier: DigitClassifier, held_out: LabelledData) -> str:
     images = _arrays(held_out)
     return (
         f"{len(held_out)} real held-out digits: accuracy "
-        f"{judge.accuracy(images, held_out.labels):.3f}, diversity "
+        f"{classifier.accuracy(images, held_out.labels):.3f}, diversity "
         f"{pixel_diversity(images, held_out.labels):.3f}. Per row {IMAGES_PER_CLASS} images of "
         "each class. Accuracy: share that a support vector classifier, trained on the real "
-        "training digits, gives the class asked for. Diversity: standard deviation of a pixel "
-        "(0..1) within a class, averaged."
+        "training digits, assigns to the conditioning class. Diversity: standard deviation of a "
+        "pixel (0..1) within a class, averaged."
     )
 
 
@@ -161,7 +163,7 @@ def _title(row: Row) -> str:
 
 
 def save_overview(rows: list[Row], classes: tuple[str, ...], path: Path) -> None:
-    """Two images of each class at every w, one panel per sampler, the same seeds throughout."""
+    """Draw two images of each class at every w, one panel per sampler, with the same seeds."""
     title = "Classifier-free guidance on 8x8 digits: what the strength w does"
     with figure(path, figsize=(11, 4.7), dpi=130, layout="constrained") as drawn:
         drawn.suptitle(title, fontsize=12)

@@ -1,4 +1,4 @@
-"""``pilotage evaluate``: images of any origin, measured on the same footing."""
+"""``pilotage evaluate``: metrics of images of any origin."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ BATCH = 256
 
 
 def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> Row:
-    """Measure images against the training images of a data set; the row, also written to ``out``.
+    """Measure images against the training images of a data set; return, perhaps write, the row.
 
     Raises:
         PilotageError: for bad input, before anything is measured.
@@ -34,8 +34,8 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     name, images = found.name, found.images
     if images.shape[1:] != train.shape:
         raise PilotageError(
-            f"images is {name}: they are {shape_text(images.shape[1:])}, "
-            f"the data's {shape_text(train.shape)}."
+            f"images is {name}: they are {shape_text(images.shape[1:])}, and must be "
+            f"{shape_text(train.shape)} as the data."
         )
     evaluator = make_evaluator(settings.extractor, settings.data or "digits", train, held_out, say)
     sample = join(map(evaluator.extractor.sample, torch.split(images, BATCH)))
@@ -51,7 +51,7 @@ def _row(
     metrics: dict[str, Measured],
     manifest: Row,
 ) -> Row:
-    """The row of some images or points, written where it is wanted."""
+    """Make the row of images or points, and write it to ``out`` if given."""
     kind = "real" if settings.images == "real" else "images"
     row = new_row({"kind": kind, "images": name, "n": count, **manifest}, name, metrics)
     if settings.out is not None:
@@ -60,7 +60,7 @@ def _row(
 
 
 def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: PointData) -> Row:
-    """Modes hit, share of points near one, and the evenness over modes, of points (N, D)."""
+    """Measure modes hit, share of points near one, and KL over modes, of points (N, D)."""
     name = settings.images
     if name == "real":
         points = held_out.batch(np.arange(len(held_out))).numpy()
@@ -77,8 +77,8 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
     return _row(settings, name, len(points), metrics, manifest)
 
 
-class Given(NamedTuple):
-    """Images to be measured, uint8 (N, C, H, W), with labels and captions where they are known."""
+class GivenImages(NamedTuple):
+    """Images to measure, uint8 (N, C, H, W), with labels and captions if known."""
 
     name: str
     images: torch.Tensor
@@ -86,56 +86,56 @@ class Given(NamedTuple):
     captions: Sequence[str] | None = None
 
 
-def _scores(given: Given) -> PerSample | None:
-    """What images have right of their captions, where that can be seen in the pixels."""
+def _scores(given: GivenImages) -> PerSample | None:
+    """Score images against captions of shapes; None for other captions."""
     captions = given.captions
     if captions is None or not judged_by_pixels(captions, given.images.shape[1:]):
         return None
     if len(captions) != len(given.images):
         raise PilotageError(
             f"images is {given.name}: it has {len(captions)} captions for {len(given.images)} "
-            "images; each needs one."
+            "images, and must have one each."
         )
     return attribute_scores(given.images, captions)
 
 
-def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
-    """The images to be measured."""
+def _images(settings: EvaluateSettings, held_out: LabelledData) -> GivenImages:
+    """Read the images of the command."""
     if settings.images == "real":
         if not len(held_out):
-            raise PilotageError("images is 'real': this data has no held-out images.")
+            raise PilotageError("images is 'real': the data must have held-out images.")
         images = held_out.batch(np.arange(len(held_out)))
-        return Given("real", images, held_out.labels, held_out.captions)
+        return GivenImages("real", images, held_out.labels, held_out.captions)
     path = Path(settings.images)
     if path.suffix == ".npz":
-        arrays, others = _read_npz(path, "images", np.uint8, 4)
-        captions = others["captions"].astype(str).tolist() if "captions" in others else None
-        images = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-        return Given(str(path), images, others.get("labels"), captions)
+        pixels, arrays = _read_npz(path, "images", np.uint8, 4)
+        captions = arrays["captions"].astype(str).tolist() if "captions" in arrays else None
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        return GivenImages(str(path), images, arrays.get("labels"), captions)
     folder, _ = load_data(
         path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
     )
-    return Given(str(path), folder.batch(np.arange(len(folder))))
+    return GivenImages(str(path), folder.batch(np.arange(len(folder))))
 
 
 def _read_npz(
     path: Path, name: str, dtype: type, dimensions: int
 ) -> tuple[Array, dict[str, Array]]:
-    """An array of that name (or "arr_0"), and all arrays.
+    """Read an array of that name (or "arr_0"), and all arrays.
 
     Raises:
-        PilotageError: if it is not there, or of another type or shape.
+        PilotageError: if it is missing, or of another type or shape.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except (OSError, ValueError) as error:
-        raise PilotageError(f"images is {path}: it is not a readable .npz ({error}).") from None
+        raise PilotageError(f"images is {path}: it must be a readable .npz ({error}).") from None
     found = arrays.get(name, arrays.get("arr_0"))
     if found is None or found.dtype != dtype or found.ndim != dimensions:
         shape = "(N, H, W, C)" if dimensions == 4 else "(N, D)"
         raise PilotageError(
-            f"images is {path}: it needs an array {name!r} (or 'arr_0') of "
+            f"images is {path}: it must have an array {name!r} (or 'arr_0') of "
             f"{np.dtype(dtype).name} {shape}."
         )
     return found, arrays
@@ -146,7 +146,7 @@ def _text(value: float) -> str:
 
 
 def format_row(row: Row) -> str:
-    """The numbers as lines of text."""
+    """Format the numbers as lines of text."""
     return "\n".join(
         f"{name:>18}  {_text(value)}" + (f" ± {error:.4f}" if error is not None else "")
         for name, (value, error) in row["metrics"].items()

@@ -1,4 +1,4 @@
-"""``pilotage inpaint``: what a mask hides of an image, filled as a caption says."""
+"""``pilotage inpaint``: fill the masked part of an image, guided by a prompt."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from pilotage.utils.images import shape_text
 
 
 def inpaint(settings: InpaintSettings) -> None:
-    """Complete an image where its mask is white.
+    """Inpaint an image where its mask is white.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
@@ -22,19 +22,20 @@ def inpaint(settings: InpaintSettings) -> None:
     state = process_state()
     (run,) = load_models(settings, state, captions=True)
     if not run.card.recipe.inpaint:
-        raise PilotageError(f"run is {settings.run_folder}: it was not trained with inpaint.")
+        raise PilotageError(f"run is {settings.run_folder}: it must be trained with inpaint.")
     image = read_image(settings.image, "image", run.shape[0])
     mask = read_mask(settings.mask)
     for name, found in (("image", image), ("mask", mask)):
         if found.shape[2:] != run.shape[1:]:
             raise PilotageError(
                 f"{name} is {getattr(settings, name)}: it has {shape_text(found.shape[2:])} "
-                f"pixels, the run's images {shape_text(run.shape[1:])}."
+                "pixels, "
+                f"and must have {shape_text(run.shape[1:])} as the run's images."
             )
     known = (mask < 0).float()
     if known.all():
         raise PilotageError(
-            f"mask is {settings.mask}: nothing of it is white, so nothing would be filled."
+            f"mask is {settings.mask}: it must be white where the image is to be filled."
         )
     if not known.any():
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Images and masks that commands are given, in files."""
+"""Reading of image and mask files."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from pilotage.utils.images import from_uint8
 
 
 def read_mask(path: Path) -> Tensor:
-    """A mask as (1, 1, H, W) in [−1, 1]; what is transparent in it is black.
+    """Read a mask as (1, 1, H, W) in [−1, 1]; transparent pixels are black.
 
     Raises:
-        PilotageError: if it is not there or not an image.
+        PilotageError: if it is missing or not an image.
     """
     mask = read_image(path, "mask", 1)
     with open_image({"path": str(path)}) as opened:
@@ -29,15 +29,15 @@ def read_mask(path: Path) -> Tensor:
 
 
 def read_image(path: Path, name: str, channels: int = 3) -> Tensor:
-    """An image file as (1, C, H, W) in [−1, 1].
+    """Read an image file as (1, C, H, W) in [−1, 1].
 
     Raises:
-        PilotageError: if it is not there or not an image.
+        PilotageError: if it is missing or not an image.
     """
     row = {"path": str(path)}
     try:
         header = read_header(row)
         pixels = read_pixels(row, (channels, header.height, header.width))
     except (OSError, ValueError) as error:
-        raise PilotageError(f"{name} is {path}: it cannot be read as an image ({error}).") from None
+        raise PilotageError(f"{name} is {path}: it must be a readable image ({error}).") from None
     return from_uint8(torch.from_numpy(pixels.copy()))[None]

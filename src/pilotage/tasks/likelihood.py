@@ -34,11 +34,11 @@ PARTS = ("bits_per_dimension", "prior", "reconstruction", "diffusion")
 
 
 class Likelihood(NamedTuple):
-    """What images cost.
+    """Measured likelihoods.
 
     Attributes:
-        values: bits per dimension of every image, in all and by part (the names of ``PARTS``).
-        row: mean and standard error of each, and all that decides them.
+        values: bits per dimension of every image, in total and by part (the names of ``PARTS``).
+        row: mean and standard error of each, and all that determines them.
     """
 
     values: dict[str, np.ndarray]
@@ -48,18 +48,17 @@ class Likelihood(NamedTuple):
 def likelihood(
     settings: LikelihoodSettings, on_batch: Callable[[int], None] = lambda _: None
 ) -> Likelihood:
-    """An upper bound of −log₂ p(x | c) per dimension, on held-out images (2107.00630, equation 11).
+    """Compute an upper bound of −log₂ p(x | c) per dimension of held-out images.
 
-    c is what the run knows of an image: its label, or its caption and the image beside it.
-
-    A run with continuous noise levels is bound by the variational bound in T steps or continuous
-    time, whatever it was trained with; one with a beta schedule by that of its chain (2102.09672),
-    with the variance that it learned. Whole batches are dealt to the processes, and the noise of an
-    image is its own: neither the number of processes nor the batch size matters.
+    See 2107.00630, equation 11. c is the run's conditioning: a label, or a caption with its
+    conditioning images. For a run with continuous noise levels it is the variational bound in T
+    steps or continuous time, whatever its objective was; for a beta schedule that of its chain
+    (2102.09672) with the learned variance. Processes get whole batches, and every image has its own
+    noise: neither the number of processes nor the batch size matters.
 
     Args:
-        settings: what is asked.
-        on_batch: told the images done, of this process, after every batch.
+        settings: of the command.
+        on_batch: called with the number of images after every batch of this process.
 
     Raises:
         PilotageError: for bad input, before anything is computed.
@@ -68,19 +67,19 @@ def likelihood(
     run = load_run(settings.run_folder, weights=settings.weights, device=str(state.device))
     if run.builder.stochastic:
         raise PilotageError(
-            f"run is {settings.run_folder}: it holds a GAN's generator, which draws images without "
-            "a density, so they have no likelihood."
+            f"run is {settings.run_folder}: it must have a likelihood, which a GAN's generator "
+            "has not."
         )
     with state.main_process_first():
         name, images = _held_out(settings, run)
     count = min(settings.images or len(images), len(images))
     measure = _measure(run, settings)
-    told, decides = _conditions(run, settings, name, images, count)
+    conditions, decides = _conditions(run, settings, name, images, count)
     starts = range(0, count, settings.batch_size)[state.process_index :: state.num_processes]
     own = []
     for start in starts:
         rows = np.arange(start, min(start + settings.batch_size, count))
-        own.append((start, _batch(run, measure, images, rows, told(rows), settings)))
+        own.append((start, _batch(run, measure, images, rows, conditions(rows), settings)))
         on_batch(len(rows))
     parts = sorted(gather_object(own) if state.num_processes > 1 else own, key=lambda p: p[0])
     values = {part: np.concatenate([found[part] for _, found in parts]) for part in PARTS}
@@ -99,29 +98,30 @@ def _held_out(settings: LikelihoodSettings, run: Model) -> tuple[str, LabelledDa
     _, held_out = load_recipe_data(recipe)
     if not len(held_out):
         raise PilotageError(
-            f"data is {recipe.data}: it has no held-out images, and a likelihood of images that "
-            "were trained on means nothing; give another data."
+            f"data is {recipe.data}: it must have held-out images, for which a likelihood is "
+            "meaningful."
         )
     if held_out.shape != run.shape:
         raise PilotageError(
-            f"data is {recipe.data}: its images are {shape_text(held_out.shape)}, the run's "
-            f"{shape_text(run.shape)}."
+            f"data is {recipe.data}: its images are {shape_text(held_out.shape)}, and must be "
+            f"{shape_text(run.shape)} as the run's."
         )
     if run.classes and held_out.classes != run.classes and not settings.unconditional:
         raise PilotageError(
-            f"data is {recipe.data}: its classes are not the run's; --unconditional needs none."
+            f"data is {recipe.data}: its classes must be the run's, unless --unconditional is "
+            "given."
         )
     return recipe.data, held_out
 
 
 Measure = Callable[[Tensor, SeededNoise, Any], dict[str, Tensor]]
-Told = Callable[[np.ndarray], Any]
+Conditions = Callable[[np.ndarray], Any]
 
 
 def _conditions(
     run: Model, settings: LikelihoodSettings, name: str, images: LabelledData, count: int
-) -> tuple[Told, Row]:
-    """What tells the conditions of images by number, and what else decides them."""
+) -> tuple[Conditions, Row]:
+    """Return the conditions of images by index, and what else determines the row."""
     free = settings.unconditional or run.card.recipe.p_uncond == 1
     if run.conditioner.noun == "captions":
         prompts = eval_prompts(run, range(count), name, images, images, print)
@@ -135,24 +135,26 @@ def _conditions(
 
 
 def _measure(run: Model, settings: LikelihoodSettings) -> Measure:
-    """The bound that fits a run's noise levels, in bits per dimension."""
+    """Return the bound for a run's noise levels, in bits per dimension."""
     schedule, denoise = run.schedule, run.denoiser
     if isinstance(schedule, Timesteps):
         if settings.steps == "inf":
             raise PilotageError(
-                f"steps is inf: the run has {schedule.count} timesteps, so give a number up to it."
+                f"steps is inf: it must be at most {schedule.count}, the run's timesteps."
             )
         lams = run.levels(settings.steps)
         v = settings.v if settings.v is not None else _own_variance(run)
         return lambda x, noise, cond: _chain(denoise, x, noise, cond, lams, v)
     if settings.v is not None:
-        raise PilotageError(f"v is {settings.v}: it is for runs with a beta schedule only.")
+        raise PilotageError(
+            f"v is {settings.v}: it must be left out, unless the run has a beta schedule."
+        )
     steps = math.inf if settings.steps == "inf" else settings.steps
     uneven = isinstance(schedule, TruncatedCosine)
     if uneven and steps == math.inf:
-        # the bound is the same for any interior, and this one spreads the evaluations evenly in λ
+        # the bound is the same for any interior; this one spaces the evaluations evenly in λ
         schedule = LinearLam(schedule.lam_min, schedule.lam_max)
-    # a chain of uneven levels may have nearly all of its bound in one step: none may be missed
+    # a chain of uneven levels may have nearly all of its bound in one step: evaluate all
     whole = steps <= settings.evaluations or (uneven and steps < math.inf)
     evaluations: int | Literal["all"] = "all" if whole else settings.evaluations
     levels = getattr(run.card.recipe, "data_levels", 256)  # of a byte
@@ -175,7 +177,7 @@ def _own_variance(run: Model) -> Any:
 
 
 def _means(denoise: Denoiser) -> Denoiser:
-    """A denoiser without its learned variance, which the continuous bound has no place for."""
+    """Remove the learned variance of a denoiser, which the continuous bound does not use."""
     return lambda z, lam, cond=None: denoise(z, lam, cond)._replace(v=None)
 
 
@@ -241,7 +243,7 @@ def _row(
 def _write(
     settings: LikelihoodSettings, values: dict[str, np.ndarray], row: dict[str, Any]
 ) -> None:
-    """A line of the run's ``likelihood.jsonl`` and, if asked for, the values of every image."""
+    """Append to the run's ``likelihood.jsonl``, and write ``per_image`` if given."""
     with (settings.run_folder / "likelihood.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     if settings.per_image is not None:
@@ -259,7 +261,7 @@ def _table(values: dict[str, np.ndarray]) -> str:
 
 
 def format_row(row: dict[str, Any]) -> str:
-    """A row in a few lines."""
+    """Format a row in a few lines."""
     total, error = row["bits_per_dimension"]
     width = f"± {error:.2g} " if error is not None else ""
     parts = ", ".join(f"{part} {row[part][0]:.4g}" for part in PARTS[1:])

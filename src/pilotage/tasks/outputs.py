@@ -1,4 +1,4 @@
-"""Where images go: the check before any work, and the writing."""
+"""Output files of images: checks before any work, and writing."""
 
 import json
 import os
@@ -24,13 +24,13 @@ OTHER_ENDINGS = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".np
 
 
 def check_out(out: Path) -> None:
-    """Refuse a name that cannot be written to.
+    """Refuse a path that cannot be written to.
 
     Args:
         out: a grid (.png), arrays (.npz) or a folder (any other name).
 
     Raises:
-        PilotageError: saying why.
+        PilotageError: giving the reason.
     """
     ending = out.suffix.lower()
     if ending in OTHER_ENDINGS:
@@ -40,22 +40,22 @@ def check_out(out: Path) -> None:
     is_file = ending in (".png", ".npz")
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise PilotageError(f"out is {out}: {above} is not a folder that can be written to.")
+        raise PilotageError(f"out is {out}: {above} must be a writable folder.")
     if out.exists() and out.is_dir() == is_file:
         kind = "a file" if is_file else "a folder"
         raise PilotageError(
-            f"out is {out}: that name asks for {kind}, but something else is there."
+            f"out is {out}: it must be {kind}, as its name ends, but it exists as another thing."
         )
 
 
 class Grid(NamedTuple):
-    """How images stand in a grid.
+    """The layout of a grid of images.
 
     Attributes:
         columns: images in a row.
-        names: heads of the columns.
-        title: above all.
-        below: what stands below each image.
+        names: column headings.
+        title: of the grid.
+        below: the name below each image.
     """
 
     columns: int
@@ -65,7 +65,7 @@ class Grid(NamedTuple):
 
 
 def prompt_grid(captions: Sequence[str]) -> Grid:
-    """A column for each prompt, if there are not too many and they come in turn."""
+    """Return a grid with a column for each prompt, if there are few and they alternate."""
     distinct = list(dict.fromkeys(captions))
     count = len(distinct)
     in_turn = all(caption == distinct[k % count] for k, caption in enumerate(captions))
@@ -75,7 +75,7 @@ def prompt_grid(captions: Sequence[str]) -> Grid:
 
 
 def _broken(caption: str, width: int = 14) -> str:
-    """A caption in short lines, for the head of a column."""
+    """Wrap a caption for a column heading."""
     return "\n".join(textwrap.wrap(caption, width)) or "(empty)"
 
 
@@ -85,9 +85,9 @@ class Output:
 
     Attributes:
         path: a grid (.png), arrays (.npz) or a folder of PNGs.
-        record: how they were made, for a JSON file next to them.
-        arrays: what each was made of, (N,), for an .npz.
-        grid: how they stand in a .png.
+        record: how they were sampled, for a JSON file.
+        arrays: further arrays (N,) for an .npz.
+        grid: the layout of a .png.
         stems: names of single PNGs.
         noun: what they are.
     """
@@ -177,28 +177,28 @@ def _write_file(samples: np.ndarray, output: Output) -> None:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write how images were made, as JSON."""
+    """Write a record as JSON."""
     text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
     write_text(path, text + "\n")
 
 
 def open_folder(output: Output, state: PartialState) -> list[int]:
-    """The rows whose images are missing in a folder, which from now on has the record.
+    """Open or create a folder of images; return the rows that are missing.
 
     Raises:
-        PilotageError: if the folder holds something else, or images that were made otherwise.
+        PilotageError: if the folder has other files, or images of another record.
     """
     folder, record = output.path, json.loads(json.dumps(output.record, default=str))
     if output.record_path.is_file():
         earlier = json.loads(output.record_path.read_text(encoding="utf-8"))
         if {**earlier, "batch_size": None} != {**record, "batch_size": None}:
             raise PilotageError(
-                f"out is {folder}: its images were made with other settings "
-                f"({output.record_path}); give another folder."
+                f"out is {folder}: it must be another folder, since its images were sampled with "
+                f"other settings ({output.record_path})."
             )
     elif folder.is_dir() and any(folder.iterdir()):
         raise PilotageError(
-            f"out is {folder}: the folder is not empty, and nothing is overwritten."
+            f"out is {folder}: the folder must be empty, since nothing is overwritten."
         )
     state.wait_for_everyone()
     if state.is_main_process:

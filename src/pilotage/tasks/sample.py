@@ -1,4 +1,4 @@
-"""``pilotage sample``: images from a run, or a cascade of runs, into files."""
+"""``pilotage sample``: sample images from a run, or a cascade of runs, into files."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ FEW = 16  # classes and images where neither labels nor seeds are given
 
 
 def sample_images(settings: SampleSettings) -> None:
-    """Sample what the command requests; the main process writes it.
+    """Sample the images of the command; the main process writes them.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
@@ -37,7 +37,10 @@ def sample_images(settings: SampleSettings) -> None:
         sample_labels(settings, models[0], state)
         return
     if settings.labels:
-        raise PilotageError(f"labels is {settings.labels}: the run reads captions; give a prompt.")
+        raise PilotageError(
+            f"labels is {settings.labels}: it must be left out for a run on captions; give a "
+            "prompt."
+        )
     images = ConditionImages()
     if settings.low_res is not None:
         images["low_res"] = read_image(settings.low_res, "low_res", models[0].shape[0])
@@ -45,16 +48,18 @@ def sample_images(settings: SampleSettings) -> None:
 
 
 def load_models(settings: PromptSettings, state: PartialState, captions: bool) -> list[Model]:
-    """The runs of a command, in order; if ``captions``, all must read these.
+    """Load the runs of a command, in order; with ``captions``, all must be runs on captions.
 
     Raises:
-        PilotageError: naming the one that does not.
+        PilotageError: naming the run that is not.
     """
     folders = settings.folders
     models = [load_run(folder, weights=settings.weights, device=state.device) for folder in folders]
     for folder, model in zip(folders, models, strict=True):
         if captions and model.conditioner.noun != "captions":
-            raise PilotageError(f"run is {folder}: it was trained on labels, not on captions.")
+            raise PilotageError(
+                f"run is {folder}: it must be a run on captions, and was trained on labels."
+            )
     return models
 
 
@@ -66,12 +71,14 @@ def sample_labels(settings: SampleSettings, model: Model, state: PartialState) -
     """
     if settings.for_captions or settings.low_res:
         raise PilotageError(
-            f"run is {settings.run_folder}: it has labels, so prompt, prompts, negative and "
-            "low_res mean nothing to it; give labels."
+            f"run is {settings.run_folder}: it must be a run on captions for prompt, prompts, "
+            "negative, compose, image_w and low_res, and was trained on labels."
         )
     points = model.card.data.points
     if points and settings.out.suffix.lower() not in (".png", ".npz"):
-        raise PilotageError(f"out is {settings.out}: points go to a .png (a plot) or an .npz.")
+        raise PilotageError(
+            f"out is {settings.out}: it must be a .png (a plot) or an .npz, for points."
+        )
     guide = None
     if settings.classifier is not None:
         guide = load_classifier(settings.classifier, device=state.device)
@@ -104,7 +111,7 @@ def _dealt(settings: SampleSettings, labels: list[Any]) -> tuple[list[Any], Sequ
 def sample_prompts(
     settings: PromptSettings, models: list[Model], images: ConditionImages, state: PartialState
 ) -> None:
-    """Sample images of prompts.
+    """Sample the images of prompts.
 
     Raises:
         PilotageError: for bad input, before anything is sampled or written.
@@ -112,7 +119,7 @@ def sample_prompts(
     from pilotage.tasks.cascade import prompt_record, prompted
 
     if settings.classifier is not None:
-        raise PilotageError("classifier is given: a run on captions is guided by captions only.")
+        raise PilotageError("classifier is given: it must be left out, for a run on captions.")
     cascade = prompted(settings, models, settings.seed_numbers, images)
     resolved = cascade.check()
     captions, seeds = cascade.conditions, cascade.seeds
@@ -143,7 +150,7 @@ def _grid(resolved: ResolvedSpec, labels: int, points: bool) -> Grid:
 
 
 def _record(resolved: ResolvedSpec, model: Model, settings: SampleSettings) -> dict[str, Any]:
-    """How the images were made, with the strength in both conventions."""
+    """Return the record of the images, with the strength in both conventions."""
     return {
         "run": str(settings.run_folder),
         "weights": settings.weights,

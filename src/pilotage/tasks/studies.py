@@ -1,4 +1,4 @@
-"""Studies: several runs, one sweep, one report; every part goes on where it was stopped."""
+"""Studies: several runs, one sweep, one report; rerun to resume."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ from pilotage.training import fit
 from pilotage.utils.distributed import process_state
 from pilotage.utils.progress import sweep_bar, training_bar
 
-# what runs share that are compared, and
+# settings that compared runs share
 DATA = ("data", "size", "image_column", "label_column", "held_out", "flip", "seed")
-# what a classifier and the model that it guides share beside
+# and those that a classifier and the model that it guides share as well
 LEVELS = ("schedule", "timesteps", "lam_min", "lam_max")
 
 Stop = Callable[[], bool]
@@ -31,9 +31,9 @@ def study_p_uncond(study: PUncondStudy, stop: Stop = lambda: False) -> list[Path
     """Train one model per dropping rate, sweep w over all, report (2207.12598, Table 1).
 
     Args:
-        study: the models' recipe, their rates and the sweep; the runs go to ``p_uncond-RATE`` in
-            its folder, the report beside them.
-        stop: asked after every training step; if true the study ends, saved.
+        study: the models' recipe, their rates and the sweep; its folder gets the runs
+            ``p_uncond-RATE`` and the report.
+        stop: called after every training step; if true the study is saved and ends.
 
     Returns:
         The files of the report; none if it was stopped.
@@ -48,15 +48,15 @@ def study_p_uncond(study: PUncondStudy, stop: Stop = lambda: False) -> list[Path
 
 
 def study_classifier(study: ClassifierStudy, stop: Stop = lambda: False) -> list[Path]:
-    """{conditional, unconditional} x classifier strengths, and classifier-free guidance beside it.
+    """Train two models and a classifier, sweep both kinds of guidance, report.
 
-    Table 4 of 2105.05233 at the user's scale, and the two kinds of guidance at matched Inception
-    score.
+    {conditional, unconditional} x classifier strengths (Table 4 of 2105.05233), and classifier-free
+    guidance at matched Inception score.
 
     Args:
-        study: what is trained and measured; the runs ``conditional``, ``unconditional`` and
+        study: the recipes and the sweep; the runs ``conditional``, ``unconditional`` and
             ``classifier`` and the report go to its folder.
-        stop: asked after every training step; if true the study ends, saved.
+        stop: called after every training step; if true the study is saved and ends.
 
     Returns:
         The files of the report; none if it was stopped.
@@ -77,17 +77,17 @@ def study_classifier(study: ClassifierStudy, stop: Stop = lambda: False) -> list
 
 
 def shared(recipe: TrainingRecipe, *names: str) -> dict[str, Any]:
-    """Some settings of a recipe."""
+    """Select settings of a recipe."""
     return {name: getattr(recipe, name) for name in names}
 
 
 def reported(runs: Sequence[Path], out: Path) -> list[Path]:
-    """The files of a report on the runs, which the main process writes."""
+    """Write a report on the runs, on the main process; return its files."""
     return write_report(runs, out / "report.html") if process_state().is_main_process else []
 
 
 def train_all(trainings: Mapping[str, TrainingRecipe], out: Path, stop: Stop) -> bool:
-    """Train every run, by the name of its folder; whether all reached their last step."""
+    """Train every run into the folder of its name; return whether none was stopped."""
     for name, recipe in trainings.items():
         train_run(recipe, out / name, stop)
         if stop():
@@ -96,8 +96,8 @@ def train_all(trainings: Mapping[str, TrainingRecipe], out: Path, stop: Stop) ->
 
 
 def train_run(recipe: TrainingRecipe, out: Path, stop: Stop = lambda: False) -> bool:
-    """Train into a run folder with a progress bar; whether it reached its last step."""
-    step = recipe.steps  # what a finished run is at, from which no step is taken
+    """Train into a run folder with a progress bar; return whether it reached its last step."""
+    step = recipe.steps  # a finished run takes no step
     with training_bar(recipe.steps, process_state().is_main_process) as (advance, say):
         for record in fit(recipe, out, say=say, stop=stop):
             advance(record)
@@ -111,10 +111,10 @@ def sweep_runs(runs: tuple[Path, ...], grid: GridSettings, stop: Stop = lambda: 
     Args:
         runs: the run folders.
         grid: the settings.
-        stop: asked after every sampling step; if true, KeyboardInterrupt is raised.
+        stop: called after every sampling step; if true, KeyboardInterrupt is raised.
 
     Returns:
-        All rows of the grid, on the main process; those that the tables had already come first.
+        All rows of the grid, on the main process; those already in the tables come first.
     """
     settings = SweepSettings(**{**dict(grid), "runs": runs})
     rows: list[Row] = []
@@ -127,7 +127,7 @@ def sweep_runs(runs: tuple[Path, ...], grid: GridSettings, stop: Stop = lambda: 
 
 
 def interruptible(advance: Callable[[], None], stop: Stop) -> Callable[[], None]:
-    """Advance, but raise KeyboardInterrupt if ``stop`` says so."""
+    """Return a function that advances, then raises KeyboardInterrupt if ``stop`` is true."""
 
     def step() -> None:
         advance()

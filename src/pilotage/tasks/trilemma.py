@@ -37,23 +37,24 @@ TRILEMMA = "Quality, diversity and speed: denoising diffusion GANs and a denoise
 
 
 def study_trilemma(study: TrilemmaStudy, stop: Stop = lambda: False) -> list[Path]:
-    """GANs of several numbers of steps and a denoiser: quality, diversity and speed side by side.
+    """Compare quality, diversity and speed of GANs of several step counts and a denoiser.
 
-    Figure 1 and Table 1 of 2112.07804 at the user's scale. All models make images with the same
-    seeds, without guidance, and are timed in turns in one process.
+    As Figure 1 and Table 1 of 2112.07804. All models sample with the same seeds, without guidance,
+    and are timed in turns in one process.
 
     Args:
-        study: what is trained and measured; its folder gets the runs ``ddgan-T...`` and
+        study: the recipes and the sweep; its folder gets the runs ``ddgan-T...`` and
             ``denoiser``, the times ``trilemma.jsonl``, the comparison ``trilemma.md``, ``.csv`` and
             ``.png``, and the report.
-        stop: asked after every step of training and sampling; if true the study ends, saved.
+        stop: called after every step of training and sampling; if true the study is saved and
+            ends.
 
     Returns:
         The files of comparison and report, on the main process; none if training was stopped.
 
     Raises:
         PilotageError: for bad settings, before anything is trained.
-        KeyboardInterrupt: if ``stop`` said so while images were sampled.
+        KeyboardInterrupt: if ``stop`` was true during sampling.
     """
     recipe, out = study.part(AdversarialRecipe), study.out
     gans = {f"ddgan-T{T}": recipe.replace(steps_T=T) for T in study.T}
@@ -79,13 +80,13 @@ def study_trilemma(study: TrilemmaStudy, stop: Stop = lambda: False) -> list[Pat
 
 
 def study_ablations(study: AblationsStudy, stop: Stop = lambda: False) -> list[Path]:
-    """The parts of a denoising diffusion GAN, each taken away (2112.07804, Table 2).
+    """Ablate the parts of a denoising diffusion GAN (2112.07804, Table 2).
 
     Args:
         study: the recipe of the full model, from which every variant differs in one setting, and
-            the images that are measured, without guidance; its folder gets the runs, named as
-            ``ABLATIONS`` is, the comparison ``ablations.md`` and ``.csv``, and the report.
-        stop: as for :func:`study_trilemma`, and so are what is returned and raised.
+            the sweep, without guidance; its folder gets the runs, named as in ``ABLATIONS``, the
+            comparison ``ablations.md`` and ``.csv``, and the report.
+        stop: as for :func:`study_trilemma`, as are returns and errors.
     """
     recipe, out = study.part(AdversarialRecipe), study.out
     _check_full(recipe)
@@ -98,20 +99,20 @@ def study_ablations(study: AblationsStudy, stop: Stop = lambda: False) -> list[P
         return []
     models = [_compared(row, load_run(row["run"])) for row in rows]
     lead = (
-        f"Each variant was trained alike for {recipe.steps} steps and differs from the full model "
-        "in one setting; images are not guided."
+        f"Each variant was trained for {recipe.steps} steps and differs from the full model in one "
+        "setting; images are not guided."
     )
-    found = Comparison("Parts of a denoising diffusion GAN, each taken away", lead, models)
+    found = Comparison("Ablations of a denoising diffusion GAN", lead, models)
     return _written(found, out / "ablations", folders)
 
 
 def _check_trilemma(
     study: TrilemmaStudy, gans: Iterable[AdversarialRecipe], grids: Sequence[GridSettings]
 ) -> None:
-    """Refuse what could not be measured in the end."""
+    """Refuse settings that could not be measured in the end."""
     _check_images(study)
     if len(set(study.T)) < len(study.T):
-        raise PilotageError(f"T is {study.T}: each number of steps once is enough.")
+        raise PilotageError(f"T is {study.T}: it must have every number once.")
     for recipe in gans:
         few_steps(recipe)
     levels = build_schedule(study.denoiser)
@@ -121,23 +122,24 @@ def _check_trilemma(
 
 
 def _check_full(recipe: AdversarialRecipe) -> None:
-    """Refuse a recipe that lacks a part already."""
+    """Refuse a recipe that is an ablation already."""
     _check_images(recipe)
     few_steps(recipe)
-    wanted = {"with_latent": True, "direct": False, "predicts": "x"}
-    for name, value in wanted.items():
+    full = {"with_latent": True, "direct": False, "predicts": "x"}
+    for name, value in full.items():
         if getattr(recipe, name) != value:
             raise PilotageError(
-                f"{name} is {getattr(recipe, name)}: the full model needs {value}, of which the "
-                "study takes its parts away."
+                f"{name} is {getattr(recipe, name)}: it must be {value}, as in the full model, of "
+                "which "
+                "the study makes ablations."
             )
     if recipe.steps_T == 1:
-        raise PilotageError("steps_T is 1: the full model needs 2 or more, one-shot is a variant.")
+        raise PilotageError("steps_T is 1: it must be at least 2; 1 is the ablation one-shot.")
 
 
 def _check_images(recipe: AdversarialRecipe) -> None:
     if is_mixture(recipe.data):
-        raise PilotageError(f"data is {recipe.data}: it has points, and the study needs images.")
+        raise PilotageError(f"data is {recipe.data}: it must have images, and has points.")
 
 
 def _grid(series: SeriesSettings, w: float = 0.0, **more: Any) -> GridSettings:
@@ -145,7 +147,7 @@ def _grid(series: SeriesSettings, w: float = 0.0, **more: Any) -> GridSettings:
 
 
 def _denoiser_grids(study: TrilemmaStudy) -> list[GridSettings]:
-    """What is measured of the denoiser."""
+    """Return the sweeps of the denoiser."""
     ways = ("ancestral", study.ancestral_steps), ("ddim", study.ddim_steps)
     return [
         _grid(study.sweep, _denoiser_w(study), steps=steps, sampler=(sampler,))
@@ -155,12 +157,12 @@ def _denoiser_grids(study: TrilemmaStudy) -> list[GridSettings]:
 
 
 def _denoiser_w(study: TrilemmaStudy) -> float:
-    """Without guidance: 0, or -1 where no label was learned."""
+    """Return the w without guidance: 0, or -1 where no label was learned."""
     return -1.0 if study.p_uncond == 1 else 0.0
 
 
 def _measured(folders: Sequence[Path], grid: GridSettings, stop: Stop) -> list[Row]:
-    """The grid's rows in the order of runs and steps; a table has them as they were measured."""
+    """Sweep, and sort the rows by run and steps."""
 
     def place(row: Row) -> tuple[int, int]:
         return folders.index(Path(row["run"])), grid.steps.index(row["steps"]) if grid.steps else 0
@@ -171,14 +173,14 @@ def _measured(folders: Sequence[Path], grid: GridSettings, stop: Stop) -> list[R
 def _timed(
     rows: Sequence[Row], runs: dict[str, Model], how: SpeedSettings, path: Path, stop: Stop
 ) -> Timed:
-    """The rows' images timed, with a progress bar."""
+    """Time the sampling of the rows, with a progress bar."""
     with sweep_bar() as bar:
         step = interruptible(bar.advance, stop)
         return time_rows(rows, runs, how, path, bar.start, step)
 
 
 def _written(found: Comparison, stem: Path, runs: Sequence[Path]) -> list[Path]:
-    """The files of the comparison, and of a report beside it."""
+    """Write the comparison and a report; return their files."""
     return [*write_comparison(found, stem), *write_report(runs, stem.with_name("report.html"))]
 
 

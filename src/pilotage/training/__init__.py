@@ -1,7 +1,7 @@
 """Training: batches -> loop -> state on disk, driven by :func:`fit`.
 
-``trainer`` takes one optimiser step after the other, ``state`` saves and restores all of it to the
-bit, ``tasks`` says what differs between kinds of training, and ``fit`` ties them to a run folder.
+``trainer`` takes the optimiser steps, ``state`` saves and restores all state bit for bit, ``tasks``
+holds what differs between kinds of training, and ``fit`` ties them to a run folder.
 """
 
 from pilotage.training.callbacks import Callback

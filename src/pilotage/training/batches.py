@@ -1,4 +1,4 @@
-"""Which images a training step sees, and with which conditions: a function of (seed, step)."""
+"""Training batches and their conditions, as a function of (seed, step)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,20 +15,20 @@ from pilotage.models.data import OwnData
 from pilotage.utils.images import from_uint8
 from pilotage.utils.seeding import derived_generator, seeded
 
-# numbers of examples to images, as they are stored, or points, and to their conditions
+# indices of examples -> images as stored, or points, and their conditions
 Read = Callable[[np.ndarray], tuple[Tensor, Any]]
 
 
 def reader(data: LabelledData, space: Space | None = None) -> Read:
-    """How a data set is read by the numbers of its examples.
+    """Return a function that reads examples of a data set by their indices.
 
-    Every distinct caption of a recipe's data is held in memory once: L tokens of 8 bytes, or with
+    Every distinct caption of a recipe's data is kept in memory once: L tokens of 8 bytes, or with
     an encoder L·D numbers of 4 bytes. With L = 64 and D = 768 that is 0.2 MB, 10 GB for 50,000
     captions.
 
     Args:
         data: the examples.
-        space: collates captions, and the conditions of data that was given in Python.
+        space: collates captions, and the conditions of data passed to :func:`fit`.
     """
     if isinstance(data, OwnData):
         return lambda indices: _own(data, space, indices)
@@ -40,20 +40,22 @@ def reader(data: LabelledData, space: Space | None = None) -> Read:
 def _captioned(data: LabelledData, space: CaptionSpace) -> Read:
     captions = np.array(data.captions, dtype=object)
     distinct, places = np.unique(captions, return_inverse=True)
-    told = space.collate(distinct.tolist())
+    encoded = space.collate(distinct.tolist())
 
     def read(indices: np.ndarray) -> tuple[Tensor, Any]:
         rows = torch.from_numpy(places[indices])
-        return data.batch(indices), batching.take(told, rows)
+        return data.batch(indices), batching.take(encoded, rows)
 
     return read
 
 
 def _own(data: OwnData, space: Space | None, indices: np.ndarray) -> tuple[Tensor, Any]:
-    """Pairs of a user's data set."""
+    """Read pairs of a user's data set."""
     images, conditions = data.pairs(indices)
     if space is None:
-        raise PilotageError("space is missing: it collates the conditions of data given in Python.")
+        raise PilotageError(
+            "space is None: it must be given, to collate the conditions of the data."
+        )
     try:
         if isinstance(space, Labels):  # which also collates the null label
             conditions = space.values(
@@ -65,25 +67,25 @@ def _own(data: OwnData, space: Space | None, indices: np.ndarray) -> tuple[Tenso
 
 
 def scaled(x: Tensor) -> Tensor:
-    """Images in [−1, 1], uint8 or so already; points stay as they are."""
+    """Scale uint8 images to [−1, 1]; return floating-point images and points unchanged."""
     return x if x.is_floating_point() else from_uint8(x)
 
 
 class Batches:
     """Batches of an endless stream of epochs, each a permutation of the data.
 
-    Step k takes the images at places (k − 1)·B to k·B of the stream, so that a resumed run goes on
-    exactly where it was without a saved sampler.
+    Step k takes the images (k − 1)·B to k·B of the stream, so that a resumed run continues exactly
+    without a saved sampler.
 
     Args:
         data: the training images.
         batch_size: B, over all processes.
         seed: of the run.
         flip: mirror each image left to right with probability one half.
-        process: this process's index, and
-        processes: how many there are; each gets B/processes consecutive rows.
-        device: where batches go.
-        read: how the data are read; with their labels if not given.
+        process: index of this process.
+        processes: their number; each gets B/processes consecutive rows.
+        device: of the batches.
+        read: reads the data; with their labels by default.
     """
 
     def __init__(
@@ -108,10 +110,10 @@ class Batches:
         self._orders: dict[int, np.ndarray] = {}
 
     def at(self, step: int) -> tuple[Tensor, Any]:
-        """This process's images or points in [−1, 1], (B/P, *shape), and conditions, of a step."""
+        """Return this process's images or points in [−1, 1], (B/P, *shape), and conditions."""
         first = (step - 1) * self.batch_size
         places = np.arange(first, first + self.batch_size)[self.own_rows]
-        with seeded(self.seed, "data", step):  # for a data set that draws what it gives
+        with seeded(self.seed, "data", step):  # for data sets with random augmentation
             x, cond = self._read(self._indices(places))
         x = scaled(x.to(self.device))
         if self.flip:
@@ -129,7 +131,7 @@ class Batches:
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             generator = derived_generator(self.seed, "order", epoch)
-            # only the current epoch and its neighbour can be asked for
+            # a batch spans at most two epochs
             self._orders = {e: o for e, o in self._orders.items() if e >= epoch - 1}
             self._orders[epoch] = torch.randperm(len(self.data), generator=generator).numpy()
         return self._orders[epoch]

@@ -1,4 +1,4 @@
-"""What is called while a run trains: the protocol, and what runs of each kind show."""
+"""Training callbacks: the protocol, and the sample grids and health of each kind of run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +22,9 @@ from pilotage.training.batches import reader, scaled
 from pilotage.training.health import (
     Level,
     RealImages,
+    discriminator_health,
+    discriminator_warnings,
     health,
-    judge_health,
-    judge_warnings,
     measure_levels,
     plot_levels,
     warnings,
@@ -41,30 +41,30 @@ LEVEL_IMAGES = 1000
 
 
 class Callback(Protocol):
-    """What is called while a run trains, by every process.
+    """A training callback, called by every process.
 
     Attributes:
-        name: of the file of lines NAME.jsonl that it may write in the run folder: what that says of
-            steps that a killed run takes again is forgotten.
-        every: steps between calls; it is also called after the last one.
+        name: of the file NAME.jsonl that it may write in the run folder; lines of steps that a
+            resumed run repeats are removed.
+        every: steps between calls; the last step is always included.
     """
 
     name: str
     every: int
 
     def __call__(self, training: Training, record: StepRecord) -> None:
-        """Look at a training after a step, of which the record tells; and leave it as it is."""
+        """Inspect, but do not change, a training after a step with its record."""
         ...
 
 
 class Run(NamedTuple):
-    """What a callback is made for.
+    """A run, for its callbacks.
 
     Attributes:
-        card: what is trained.
+        card: the recipe and the facts of the data.
         out: the run folder.
-        data: to train on, and held out.
-        space: of the conditions.
+        data: training and held-out data.
+        space: the condition space.
         say: receives one-line notes.
     """
 
@@ -76,13 +76,13 @@ class Run(NamedTuple):
 
     @property
     def shown(self) -> LabelledData:
-        """The data held out, if there are any."""
+        """The held-out data, or the training data if there are none."""
         return self.data[1] if len(self.data[1]) else self.data[0]
 
 
 @contextmanager
 def evaluated(network: nn.Module) -> Iterator[nn.Module]:
-    """The network in eval mode; in training mode again afterwards."""
+    """Put the network in evaluation mode, and back in training mode afterwards."""
     try:
         yield network.eval()
     finally:
@@ -93,8 +93,8 @@ class Shown:
     """A callback of the main process, for which the others wait.
 
     Attributes:
-        run: what is trained.
-        spec: how it samples.
+        run: the run.
+        spec: its sampling request.
     """
 
     name = "health"
@@ -104,51 +104,51 @@ class Shown:
         self.every: int = run.card.recipe.sample_every
 
     def __call__(self, training: Training, record: StepRecord | None = None) -> None:
-        """Look, on the main process; what cannot be shown is said, and training goes on."""
+        """Measure on the main process; a failure is reported, and training continues."""
         if training.accelerator.is_main_process:
             try:
-                self.look(training)
+                self.measure(training)
             except Exception as error:  # whatever fails to draw: the training must not be lost
                 self.run.say(f"step {training.step} could not be shown: {error}")
         training.accelerator.wait_for_everyone()
 
     def missed(self, training: Training) -> bool:
-        """Whether the step of a resumed training should have been shown, but was not."""
+        """Return whether the step of a resumed training was due, but not measured."""
         step, last = training.step, training.recipe.steps
         due = step > 0 and (step == last or step % self.every == 0)
         return due and step not in logged_steps(self.run.out / f"{self.name}.jsonl")
 
-    def look(self, training: Training) -> None:
-        """Measure and draw."""
+    def measure(self, training: Training) -> None:
+        """Measure and plot."""
         raise NotImplementedError
 
     def sampled(self, training: Training, network: nn.Module, cond: Any, **how: Any) -> Tensor:
-        """Samples of a network, in eval mode."""
+        """Sample from a network in evaluation mode."""
         with evaluated(network):
             model = Model(self.run.card, network, training.step, self.run.space)
             return model.sample(cond, self.spec, **how)
 
     def picture(self, training: Training, name: str) -> Path:
-        """Where a picture of the step goes."""
+        """Return the path of a picture of this step."""
         return self.run.out / "samples" / f"step-{training.step:09d}-{name}.png"
 
-    def tell(self, training: Training, numbers: dict[str, float], said: Sequence[str]) -> None:
-        """Write the numbers as a line, and say every warning."""
-        content = {"step": training.step, **numbers, "warnings": list(said)}
+    def report(self, training: Training, numbers: dict[str, float], found: Sequence[str]) -> None:
+        """Append the numbers to the file, and print every warning."""
+        content = {"step": training.step, **numbers, "warnings": list(found)}
         append_line(self.run.out / f"{self.name}.jsonl", content)
-        for sentence in said:
+        for sentence in found:
             self.run.say(f"health at step {training.step}: {sentence}")
 
 
-class Asked(NamedTuple):
-    """What a grid shows.
+class GridSpec(NamedTuple):
+    """The layout and conditions of a sample grid.
 
     Attributes:
-        cond: the conditions, dealt to the columns.
-        columns: how many there are.
-        names: what stands above them.
-        rows: images in each.
-        images: beside x, for a run that sees any.
+        cond: the conditions, one per column.
+        columns: number of columns.
+        names: column headings.
+        rows: number of rows.
+        images: concatenated conditioning images, for runs that have any.
     """
 
     cond: Any
@@ -159,47 +159,47 @@ class Asked(NamedTuple):
 
 
 class SampleGrids(Shown):
-    """Grids and health of the samples of both the latest and the averaged weights."""
+    """Sample grids and health of both the latest and the averaged weights."""
 
-    real: RealImages | None = None  # decoded when it is first needed
+    real: RealImages | None = None  # decoded on first use
 
-    def look(self, training: Training) -> None:
-        """Sample both weights with the same seeds; draw and measure both."""
-        asked = self.asked()
-        raw = self._grid(training, "raw", training.network, asked)
-        averaged = self._grid(training, "ema", training.ema.module, asked)
+    def measure(self, training: Training) -> None:
+        """Sample both weights with the same seeds; plot and measure both."""
+        spec = self.grid_spec()
+        raw = self._grid(training, "raw", training.network, spec)
+        averaged = self._grid(training, "ema", training.ema.module, spec)
         self.real = self.real or RealImages(*self.run.data)
-        numbers = health(averaged, raw, self.real) | judge_health(training.told)
-        self.tell(training, numbers, [*warnings(numbers), *judge_warnings(numbers)])
+        numbers = health(averaged, raw, self.real) | discriminator_health(training.terms)
+        self.report(training, numbers, [*warnings(numbers), *discriminator_warnings(numbers)])
 
-    def asked(self) -> Asked:
-        """The first ten classes, or the first conditions of the data."""
+    def grid_spec(self) -> GridSpec:
+        """Show the first ten classes, or the first conditions of the data."""
         space, data = self.run.space, self.run.shown
         if isinstance(data, OwnData) and not isinstance(space, Labels):
             conditions = data.pairs(range(min(COLUMNS, len(data))))[1]
-            return Asked(conditions, len(conditions), _numbers(conditions))
+            return GridSpec(conditions, len(conditions), _numbers(conditions))
         count = min(10, len(data.classes))
         names = data.classes if self.run.card.recipe.knows_labels else ()
-        return Asked(range(count) if names else "all", count, names[:count])
+        return GridSpec(range(count) if names else "all", count, names[:count])
 
-    def _grid(self, training: Training, name: str, network: nn.Module, asked: Asked) -> Tensor:
-        seeds = range(asked.rows * asked.columns)
-        images = self.sampled(training, network, asked.cond, seeds=seeds, **asked.images)
+    def _grid(self, training: Training, name: str, network: nn.Module, spec: GridSpec) -> Tensor:
+        seeds = range(spec.rows * spec.columns)
+        images = self.sampled(training, network, spec.cond, seeds=seeds, **spec.images)
         save_grid(
             to_arrays(images),
             self.picture(training, name),
-            columns=asked.columns,
-            column_names=asked.names,
+            columns=spec.columns,
+            column_names=spec.names,
             title=f"step {training.step}, {name} weights, w = {self.spec.strength:g}",
         )
         return images
 
 
 class CaptionGrids(SampleGrids):
-    """The same for a few held-out captions, which a text file names."""
+    """Sample grids of a few held-out captions, which are listed in a text file."""
 
-    def asked(self) -> Asked:
-        """The first captions that differ, with the images to enlarge or complete."""
+    def grid_spec(self) -> GridSpec:
+        """Show the first distinct captions, with their conditioning images."""
         data = self.run.shown
         every = data.captions or ()
         first = {caption: k for k, caption in reversed(list(enumerate(every)))}
@@ -207,11 +207,11 @@ class CaptionGrids(SampleGrids):
         captions = [every[k] for k in places]
         text = "".join(f"{k + 1}: {caption}\n" for k, caption in enumerate(captions))
         write_text(self.run.out / "samples" / "captions.txt", text)
-        beside = self._beside(scaled(data.batch(np.array(places))).repeat(ROWS, 1, 1, 1))
-        return Asked(captions, len(captions), _numbers(captions), ROWS, beside)
+        images = self._conditioning(scaled(data.batch(np.array(places))).repeat(ROWS, 1, 1, 1))
+        return GridSpec(captions, len(captions), _numbers(captions), ROWS, images)
 
-    def _beside(self, real: Tensor) -> dict[str, Tensor]:
-        """The images to enlarge, or to complete, made of real ones."""
+    def _conditioning(self, real: Tensor) -> dict[str, Tensor]:
+        """Make low-resolution or masked images of real ones."""
         recipe = self.run.card.recipe
         found: dict[str, Tensor] = {}
         if recipe.low_res:
@@ -228,26 +228,26 @@ def _numbers(values: Sequence[Any]) -> list[str]:
 
 
 class PointPlots(Shown):
-    """Where samples of the averaged weights lie, and how many modes they hit.
+    """Scatter plots of samples of the averaged weights, and the number of modes they hit.
 
     Attributes:
-        points: the data, which know their modes.
+        points: the data, with their modes.
     """
 
     def __init__(self, run: Run, spec: SamplingSpec, points: PointData) -> None:
         super().__init__(run, spec)
         self.points = points
 
-    def look(self, training: Training) -> None:
-        """Sample, draw, and count."""
+    def measure(self, training: Training) -> None:
+        """Sample, plot, and count modes."""
         network, seeds, modes = training.ema.module, range(POINTS), self.points.modes
         samples = self.sampled(training, network, "all", seeds=seeds).cpu().numpy()
         found = gaussian_modes(samples, modes.means, modes.std)
-        numbers = found._asdict() | judge_health(training.told)
+        numbers = found._asdict() | discriminator_health(training.terms)
         title = f"step {training.step}: {found.hit} of {len(modes.means)} modes"
         real = self.points.batch(np.arange(min(POINTS, len(self.points)))).numpy()
         save_scatter(samples, self.picture(training, "ema"), title, real)
-        self.tell(training, numbers, list(judge_warnings(numbers)))
+        self.report(training, numbers, list(discriminator_warnings(numbers)))
         self.run.say(f"{title}, {found.within:.1%} of samples within 3 standard deviations")
 
 
@@ -256,8 +256,8 @@ class NoiseLevels(Shown):
 
     name = "noise_levels"
 
-    def look(self, training: Training) -> None:
-        """One more line, and a picture."""
+    def measure(self, training: Training) -> None:
+        """Append a line, and plot."""
         levels, step = self._measured(training), training.step
         split = "held out" if len(self.run.data[1]) else "train"
         content = {"step": step, "images": split, "levels": [x._asdict() for x in levels]}

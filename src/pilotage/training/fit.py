@@ -1,4 +1,4 @@
-"""Training into a run folder: start or go on, log, checkpoint, show samples."""
+"""Training into a run folder: start or resume, log, checkpoint, sample."""
 
 import importlib.util
 import shutil
@@ -46,7 +46,7 @@ TRAINING_REMEDY = (
 
 
 class Own(NamedTuple):
-    """What is a user's own in a training; see :func:`fit`."""
+    """A user's own objects in a training; see :func:`fit`."""
 
     data: Datasets | None = None
     network: nn.Module | None = None
@@ -64,28 +64,27 @@ def fit(
     say: Callable[[str], None] = print,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[StepRecord]:
-    """Train a recipe into a run folder, or go on with what is there; yield every step's record.
+    """Train a recipe into a run folder, or resume a run; yield every step's record.
 
-    A killed run, started again, ends with the same bits as one that was never interrupted (CPU, one
-    process, the same number of threads). Any number of processes trains alike, but for dropout,
-    whose masks each process draws for itself.
+    A killed run, rerun, ends with the same bits as one that was never interrupted (CPU, one
+    process, the same number of threads). Any number of processes computes the same training, except
+    for dropout, whose masks each process draws independently.
 
     Args:
         recipe: all settings.
         out: the run folder.
         data: a map-style data set of (image, condition) in place of the recipe's, or a pair of such
             data sets, the second held out. Images are (C, H, W), uint8 or floating-point in
-            [−1, 1]; conditions are labels 0, 1, ..., or what ``space`` collates; captions, if the
-            recipe is one of captions. See :class:`~pilotage.models.data.OwnData`.
-        network: in place of the recipe's, for a recipe of a denoiser: called as
-            ``network(z, time, cond)``, it gives (B, C, H, W), or (B, 2C, H, W) with a learned
-            variance. z is (B, C, H, W), time (B,) from 0 to 1000 as other networks are told it, and
-            cond a batch of conditions, dropped ones among them. :func:`pilotage.load_run` then
-            needs one like it.
-        space: the conditions of ``data``; labels if not given. The run folder keeps it.
-        callbacks: called beside those of the recipe's kind of training.
+            [−1, 1]; conditions are labels 0, 1, ..., or what ``space`` collates; captions, for
+            a recipe on captions. See :class:`~pilotage.models.data.OwnData`.
+        network: replaces the recipe's denoiser network: called as ``network(z, time, cond)``, it
+            returns (B, C, H, W), or (B, 2C, H, W) with a learned variance. z is (B, C, H, W), time
+            (B,) is the noise conditioning from 0 to 1000, and cond a batch of conditions, including
+            dropped ones. :func:`pilotage.load_run` then needs a network of the same architecture.
+        space: the condition space of ``data``; labels by default. It is saved with the run.
+        callbacks: called in addition to those of the recipe's kind of training.
         say: receives one-line notes, on the main process.
-        stop: asked after every step; if true on any process, the run is saved and ends.
+        stop: called after every step; if it is true on any process, the run is saved and ends.
 
     Raises:
         PilotageError: for bad input, before anything is written.
@@ -94,7 +93,7 @@ def fit(
     _check_callbacks(callbacks)
     accelerator = make_accelerator(recipe, Path(out))
     say = say if accelerator.is_main_process else _silent
-    with accelerator.main_process_first():  # the others then find the data in the cache
+    with accelerator.main_process_first():  # the others then read the data from the cache
         run = _opened(recipe, Path(out), Own(data, network, space), say)
     _check_folder(run)
     training = start(run.card, accelerator, fresh=not checkpoints(run.out), network=network)
@@ -139,9 +138,9 @@ def _within_memory(records: Iterator[StepRecord]) -> Iterator[StepRecord]:
 
 
 def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
-    """Accelerate's view of devices and processes; TensorBoard joins in where it is installed."""
+    """Make the Accelerator of a recipe, logging to TensorBoard where it is installed."""
     process_state()
-    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
+    AcceleratorState._reset_state()  # another run in this process may have had another precision
     tensorboard = importlib.util.find_spec("tensorboard") is not None
     accelerator = Accelerator(
         mixed_precision=recipe.precision,
@@ -152,14 +151,14 @@ def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
     shares = accelerator.num_processes * recipe.accumulate
     if recipe.batch_size % shares:
         raise PilotageError(
-            f"batch_size is {recipe.batch_size}: {accelerator.num_processes} processes with "
-            f"accumulate {recipe.accumulate} need a multiple of {shares}."
+            f"batch_size is {recipe.batch_size}: it must be a multiple of {shares}, for "
+            f"{accelerator.num_processes} processes with accumulate {recipe.accumulate}."
         )
     return accelerator
 
 
 def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], None]) -> Run:
-    """The run with its data and its condition space."""
+    """Load the data and the condition space of a run."""
     task = TASKS[recipe.task]
     _check_own(recipe, own)
     train: LabelledData
@@ -175,81 +174,84 @@ def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], No
     task.check(card)
     run = Run(card, out, (train, held_out), build_labels(card) if space is None else space, say)
     if isinstance(train, OwnData):
-        reader(train, run.space)(train.sample)  # does the space take its conditions?
+        reader(train, run.space)(train.sample)  # refuses conditions outside the space
     return run
 
 
 def _check_own(recipe: TrainingRecipe, own: Own) -> None:
-    """Refuse what is given and would not be used."""
+    """Refuse objects that would not be used."""
     task, schedule = TASKS[recipe.task], recipe.noise_levels["schedule"]
     network, space = own.network is not None, own.space is not None
     known, words = (CaptionSpace, "captions") if task.captions else (Labels, "labels")
     wrong = [
         (
             network and not task.own_network,
-            f"network is given: the networks of the task {recipe.task} are its own; only those of "
-            "the task denoiser may be others.",
+            f"network is given: it must be None for a {recipe.noun} of the task {recipe.task}; "
+            "only "
+            "denoisers on labels may have another network.",
         ),
         (
             network and schedule in ("learned", "learned_ends"),
-            f"schedule is {schedule}: it is learned as a part of the recipe's network, so with a "
-            "network given it must be another.",
+            f"schedule is {schedule}: it must be a fixed one if a network is given, since it is "
+            "learned "
+            "as part of the recipe's network.",
         ),
         (
             space and own.data is None,
-            "space is given: it collates conditions of data, so give data too.",
+            "space is given: it must come with data, whose conditions it collates.",
         ),
         (
             space and not network and not isinstance(own.space, known),
-            f"space is a {type(own.space).__name__}: the recipe's network takes one of {words}, so "
-            "give a network too.",
+            f"space is a {type(own.space).__name__}: it must be one of {words} for the recipe's "
+            "network, or come with a network.",
         ),
     ]
     for name in ("size", "image_column", "label_column"):
-        in_vain = own.data is not None and getattr(recipe, name) is not None
-        said = f"{name} is {getattr(recipe, name)}: it means nothing to data given in Python."
-        wrong.append((in_vain, said))
-    for is_so, said in wrong:
-        if is_so:
-            raise PilotageError(said)
+        unused = own.data is not None and getattr(recipe, name) is not None
+        why = f"{name} is {getattr(recipe, name)}: it must be None if data is given."
+        wrong.append((unused, why))
+    for is_wrong, why in wrong:
+        if is_wrong:
+            raise PilotageError(why)
 
 
 def _check_callbacks(callbacks: Sequence[Callback]) -> None:
-    """Refuse what is no callback."""
+    """Refuse objects that are no callbacks."""
     for found in callbacks:
         if not (callable(found) and hasattr(found, "name") and getattr(found, "every", 0) >= 1):
             raise PilotageError(
-                f"callbacks has {found!r}: each must be called with (training, record), and have a "
-                "name and every, the steps between calls."
+                f"callbacks has {found!r}: it must be callable with (training, record), and have "
+                "name "
+                "and every, the number of steps between calls."
             )
 
 
 def _classes(recipe: TrainingRecipe, space: Space | None) -> tuple[str, ...] | None:
-    """Names of the labels of a user's data; None if they are to be found there."""
+    """Return the class names of a user's data; None if they are to be inferred."""
     if isinstance(space, Labels):
         return space.classes
     return None if space is None and not TASKS[recipe.task].captions else ()
 
 
 def _check_output(card: Card, training: Training, batches: Batches) -> None:
-    """Refuse a network whose output cannot be learned from."""
+    """Refuse a network with a wrong output shape."""
     x, cond = batches.at(1)
     with torch.no_grad(), evaluated(training.network) as network:
         output = network(x, x.new_full((len(x),), 500.0), cond)
     channels = x.shape[1] * (2 if card.recipe.learned_variance else 1)
-    wanted = (len(x), channels, *x.shape[2:])
-    if output.shape != wanted:
+    expected = (len(x), channels, *x.shape[2:])
+    if output.shape != expected:
         raise PilotageError(
-            f"network gives {tuple(output.shape)}: for {tuple(x.shape)} it must give {wanted}."
+            f"network returns {tuple(output.shape)}: it must be {expected} for {tuple(x.shape)}."
         )
 
 
 def _silent(_: str) -> None:
-    """What the processes beside the main one say."""
+    """Discard notes of other processes than the main one."""
 
 
 def _check_folder(run: Run) -> None:
-    """Refuse a folder that is something else, or a run of other settings or data."""
+    """Refuse a folder that is no run, or a run of other settings or data."""
     out, card = run.out, run.card
     found = checkpoints(out)
     if (out / "recipe.yaml").exists() and trained(out):
@@ -257,23 +259,26 @@ def _check_folder(run: Run) -> None:
     elif (out / "recipe.yaml").exists():
         read_card(out)  # nothing was trained yet, so the recipe is free
     elif out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
-        raise PilotageError(f"out is {out}: it exists, but is neither empty nor a run folder.")
+        raise PilotageError(f"out is {out}: it must be a new or empty folder, or a run folder.")
     if found and found[-1][0] > card.recipe.steps:
         raise PilotageError(
-            f"steps is {card.recipe.steps}: the run in {out} has already done {found[-1][0]}."
+            f"steps is {card.recipe.steps}: it must be at least {found[-1][0]}, the steps that "
+            "the run in "
+            f"{out} has done."
         )
     if not found and trained(out):
         raise PilotageError(
-            f"out is {out}: it has weights but no checkpoint in state/ to go on from, and training "
-            "from the start would replace them."
+            f"out is {out}: it must have a checkpoint in state/ to be resumed, since training "
+            "from the "
+            "start would replace its weights."
         )
 
 
 @contextmanager
 def _prepared_folder(run: Run, training: Training, called: Sequence[Callback]) -> Iterator[None]:
-    """The folder, written by us alone and without what a killed writer left; training restored."""
+    """Lock and clean the folder, and restore the training from its newest checkpoint."""
     accelerator, out = training.accelerator, run.out
-    accelerator.wait_for_everyone()  # all have checked it
+    accelerator.wait_for_everyone()  # until all have checked it
     with ExitStack() as held:
         if accelerator.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
@@ -282,7 +287,7 @@ def _prepared_folder(run: Run, training: Training, called: Sequence[Callback]) -
         checkpoint = restore_newest(training, out, run.say)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            write_card(out, run.card)  # first: a folder with all else but no card is refused
+            write_card(out, run.card)  # first: a folder without a card is refused
             for folder in (out, out / "state", out / "samples"):
                 folder.mkdir(exist_ok=True)
                 remove_leftovers(folder)
@@ -305,23 +310,24 @@ def _prepared_folder(run: Run, training: Training, called: Sequence[Callback]) -
 def _check_same(run: Run, old: Card) -> None:
     out, new = run.out, run.card
     if old.network != new.network:
-        before, now = (card.network or "that of the recipe" for card in (old, new))
-        raise PilotageError(f"network is {now}: the run in {out} has {before}.")
+        before, now = (card.network or "the recipe's" for card in (old, new))
+        raise PilotageError(f"network is {now}: it must be {before}, as in the run in {out}.")
     problem = conflict(old.recipe, new.recipe)
     if problem:
-        raise PilotageError(f"{problem} Give {out} its own setting, or train into another folder.")
+        raise PilotageError(f"{problem} Set it as in {out}, or train into another folder.")
     if old.data != new.data:
         raise PilotageError(
-            f"data is {new.recipe.data}: its images, classes or captions are not those that the "
-            f"run in {out} was trained on."
+            f"data is {new.recipe.data}: it must have the images, classes and captions that the "
+            "run in "
+            f"{out} was trained on."
         )
-    saved = out / CONDITIONS  # of captions, the data facts have a hash
+    saved = out / CONDITIONS  # for captions, the data facts have a hash
     if saved.exists() and not (isinstance(run.space, CaptionSpace) or _holds(saved, run.space)):
-        raise PilotageError(f"space is another than that of the run in {out}, or has changed.")
+        raise PilotageError(f"space is changed: it must be that of the run in {out}.")
 
 
 def _holds(folder: Path, space: Space) -> bool:
-    """Whether a folder has just what the space would save."""
+    """Whether a folder has exactly what the space would save."""
     with TemporaryDirectory() as temporary:
         space.save(temporary)
         found = dircmp(folder, temporary)

@@ -1,6 +1,6 @@
-"""Training health: do samples drift, saturate, lag behind the average, or copy?
+"""Training health: drift, saturation, spread, EMA lag and memorisation of samples.
 
-And of a classifier: how often is it right, and does it know, by noise level?
+For a classifier: its accuracy and calibration by noise level.
 """
 
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ from pilotage.utils.drawing import figure
 from pilotage.utils.seeding import derived_generator
 
 COMPARED_IMAGES = 2000
-JUDGE_WINS = 10.0  # logits apart: the generator's loss is then 5 or more on average
-# of a classifier
+DISCRIMINATOR_WINS = 10.0  # gap of logits: the generator's loss is then 5 or more on average
+# for a classifier
 LEVELS = 10
 BINS = 10
 BATCH = 256
 
 
 class Limits(NamedTuple):
-    """Where a measurement becomes a warning."""
+    """Warning thresholds of the measurements."""
 
     drift: float = 0.25
     clipped: float = 0.15
@@ -38,7 +38,7 @@ class Limits(NamedTuple):
 
 
 class RealImages:
-    """What samples are compared with: some training and some held-out images in [−1, 1]."""
+    """Reference images for samples: some training and held-out images in [−1, 1]."""
 
     def __init__(self, train: LabelledData, held_out: LabelledData) -> None:
         self.train = _first(train)
@@ -55,7 +55,7 @@ def _first(data: LabelledData) -> Tensor:
 def health(
     samples: Float[Tensor, "N C H W"], raw: Float[Tensor, "N C H W"], real: RealImages
 ) -> dict[str, float]:
-    """What the samples of the averaged weights tell, beside those of the latest ones.
+    """Measure samples of the averaged weights, against those of the latest ones and the data.
 
     Returns:
         ``channel_mean_drift``: largest difference of a channel's mean from the data's, in its
@@ -84,7 +84,7 @@ def health(
 
 
 def warnings(numbers: dict[str, float], limits: Limits | None = None) -> Iterator[str]:
-    """A sentence for every measurement beyond its limit."""
+    """Yield a sentence for every measurement beyond its threshold."""
     limits = limits or Limits()
     if numbers["channel_mean_drift"] > limits.drift:
         yield (
@@ -102,15 +102,15 @@ def warnings(numbers: dict[str, float], limits: Limits | None = None) -> Iterato
         )
 
 
-def judge_health(told: dict[str, float]) -> dict[str, float]:
-    """What a GAN's discriminator says: its logits of real and generated steps, and R1."""
-    return {name: told[name] for name in ("real_logit", "fake_logit", "r1") if name in told}
+def discriminator_health(terms: dict[str, float]) -> dict[str, float]:
+    """Select a discriminator's logits of real and generated steps, and R1."""
+    return {name: terms[name] for name in ("real_logit", "fake_logit", "r1") if name in terms}
 
 
-def judge_warnings(numbers: dict[str, float]) -> Iterator[str]:
-    """A sentence where the two networks no longer play against each other."""
+def discriminator_warnings(numbers: dict[str, float]) -> Iterator[str]:
+    """Yield a sentence if the discriminator overpowers the generator."""
     gap = numbers.get("real_logit", 0.0) - numbers.get("fake_logit", 0.0)
-    if gap > JUDGE_WINS:
+    if gap > DISCRIMINATOR_WINS:
         yield (
             f"the discriminator's logits of real and generated steps are {gap:.1f} apart: it wins, "
             "and the generator learns little; a larger r1_gamma or a smaller "
@@ -123,21 +123,21 @@ def _clipped(images: Tensor) -> float:
 
 
 def _nearest(images: Tensor, others: Tensor) -> Tensor:
-    """Root mean square distance from each image to the nearest of the others."""
+    """Return the root mean square distance from each image to the nearest of the others."""
     flat, flat_others = images.flatten(1), others.flatten(1)
     distances: Tensor = torch.cdist(flat, flat_others).amin(dim=1) / flat.shape[1] ** 0.5
     return distances
 
 
 class Level(NamedTuple):
-    """A classifier at one noise level.
+    """Measurements of a classifier at one noise level.
 
     Attributes:
         u: the schedule's argument, 0 clean and 1 noise.
         lam: the log-SNR there.
-        accuracy: share of images whose likeliest class is right.
-        confidence: mean probability of the likeliest class.
-        calibration_error: mean distance of confidence from accuracy, over bins of confidence.
+        accuracy: share of images whose most probable class is right.
+        confidence: mean probability of the most probable class.
+        calibration_error: expected calibration error, over bins of confidence.
         log_loss: mean −log p of the right class, in nats.
     """
 
@@ -156,12 +156,12 @@ def measure_levels(
     labels: Int[Tensor, " N"],
     seed: int = 0,
 ) -> list[Level]:
-    """Accuracy and calibration at the middles of ``LEVELS`` equal parts of the schedule.
+    """Measure accuracy and calibration at the centres of ``LEVELS`` equal parts of the schedule.
 
     Args:
-        classifier: in eval mode.
+        classifier: in evaluation mode.
         schedule: u -> λ.
-        x: clean images in [−1, 1], best not those it was trained on.
+        x: clean images in [−1, 1], preferably held out.
         labels: their classes.
         seed: of the noise.
     """
@@ -197,14 +197,14 @@ def _level(u: float, lam: float, probabilities: Tensor, labels: Tensor) -> Level
 
 
 def _calibration_error(confidence: Tensor, right: Tensor) -> float:
-    """|Σ (confidence − right)| over each bin of confidence, per example (1706.04599)."""
+    """Return the expected calibration error over bins of confidence (1706.04599)."""
     bins = (confidence * BINS).long().clamp(max=BINS - 1)
     gaps = torch.zeros(BINS, device=confidence.device).index_add_(0, bins, confidence - right)
     return float(gaps.abs().sum() / len(confidence))
 
 
 def plot_levels(levels: list[Level], classes: int, path: Path, title: str) -> None:
-    """Accuracy, confidence and calibration error against λ, with chance as a line."""
+    """Plot accuracy, confidence and calibration error over λ, with chance level."""
     lams = [level.lam for level in levels]
     with figure(path, dpi=110, figsize=(6, 3.6), layout="constrained") as drawn:
         axes = drawn.subplots()

@@ -1,4 +1,4 @@
-"""A network that is trained, with its optimiser, and the average of its weights."""
+"""A trained network with its optimiser, and the exponential moving average of its weights."""
 
 from typing import Any, Protocol
 
@@ -13,24 +13,24 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Trainable(Protocol):
-    """A denoiser, classifier, generator or discriminator: what a network's output means."""
+    """A denoiser, classifier, generator or discriminator around a network."""
 
     network: Any
 
     def around(self, network: Any) -> Any:
-        """The same for another network, which may wrap this one's."""
+        """Return the same around another network, which may wrap this one's."""
         ...
 
 
 class Learner:
-    """A network with what trains it.
+    """A network with its optimiser.
 
     Attributes:
         name: of its weight file.
-        network: the bare network, on every process alike.
-        model: a denoiser, classifier, generator or discriminator around it, or around what wraps it
+        network: the unwrapped network, the same on every process.
+        model: a denoiser, classifier, generator or discriminator around it, or around its wrapper
             for several processes.
-        plain: the same around the bare network, for another learner's turn.
+        plain: the same around the unwrapped network, for another learner's update.
         optimizer: its AdamW.
         learning_rate: the optimiser's, before warm-up and decay.
     """
@@ -53,9 +53,9 @@ class Learner:
 
 
 def adamw(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.AdamW:
-    """The optimiser of a recipe, with all parameters updated in one fused call.
+    """Make the fused AdamW optimiser of a recipe.
 
-    A schedule that is learned with the network does not decay: its ends are not weights.
+    A learned schedule has no weight decay: its ends are not weights.
     """
     levels = [p for name, p in network.named_parameters() if name.startswith("schedule.")]
     weights = [p for name, p in network.named_parameters() if not name.startswith("schedule.")]
@@ -70,11 +70,10 @@ def adamw(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.AdamW:
 
 
 def average(model: nn.Module, decay: float) -> AveragedModel:
-    """torch's averaged copy of a model, with decay min(decay, (1 + n)/(10 + n)) after n updates.
+    """Make an EMA of a model; decay with warm-up: min(decay, (1 + n)/(10 + n)) after n updates.
 
-    The warm-up keeps the random initial weights from lingering: with a fixed 0.9999, 37% of them
-    would still be there after 10,000 steps. The count n is part of the state, so it survives a
-    resume. The average is kept in float32.
+    Without warm-up the random initial weights would linger: at a fixed 0.9999, their weight is
+    still 37% after 10,000 steps. The count n is part of the checkpoint. The average is float32.
     """
 
     def update(averages: Tensors, weights: Tensors, count: Tensor | int) -> None:

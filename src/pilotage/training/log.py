@@ -1,4 +1,4 @@
-"""Files of one JSON object a line: ``metrics.jsonl``, and what callbacks tell."""
+"""JSON-lines files: ``metrics.jsonl``, and those of callbacks."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from pilotage.utils.files import write_text
 
 
 def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """One more line."""
+    """Append a line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(content) + "\n")
 
@@ -23,7 +23,7 @@ def logged_steps(path: Path) -> set[float]:
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drop half-written lines, and those of steps that a killed run will take again."""
+    """Remove incomplete lines, and those of steps that a resumed run will repeat."""
     if path.exists():
         kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
         write_text(path, "".join(f"{line}\n" for line in kept))
@@ -48,7 +48,7 @@ class MetricsLog:
         self.pending: list[StepRecord] = []
 
     def add(self, record: StepRecord) -> None:
-        """Note a step."""
+        """Add a step."""
         self.pending.append(record)
         if record.step % self.every == 0:
             self.flush()
@@ -70,7 +70,7 @@ class MetricsLog:
         self.accelerator.log(values, step=last.step)
 
     def _mean_terms(self) -> dict[str, float]:
-        """Means over the steps that measured a term; some are not measured at every step."""
+        """Return means over the steps that measured a term; not every step measures all."""
         found: dict[str, list[float]] = {}
         for record in self.pending:
             for name, value in record.terms.items():

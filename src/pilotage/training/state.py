@@ -1,4 +1,4 @@
-"""Checkpoints: all of a training on disk, and back to the bit."""
+"""Checkpoints: all state of a training on disk, restored bit for bit."""
 
 import json
 import shutil
@@ -39,16 +39,16 @@ DISCRIMINATOR = "discriminator.safetensors"
 def start(
     card: Card, accelerator: Accelerator, fresh: bool = True, network: nn.Module | None = None
 ) -> Training:
-    """A training at step 0; unless a checkpoint is to follow, with the weights of ``start_from``.
+    """Make a training at step 0, initialised from ``start_from`` if it is fresh.
 
     Args:
-        card: what is trained.
-        accelerator: Accelerate's view of devices and processes.
-        fresh: whether no checkpoint is to follow.
-        network: in place of the recipe's, with its weights as they are.
+        card: the recipe and the facts of the data.
+        accelerator: Accelerate's devices and processes.
+        fresh: whether no checkpoint will be restored.
+        network: replaces the recipe's, with its current weights.
 
     Raises:
-        PilotageError: if the weights of ``start_from`` are not there or do not fit.
+        PilotageError: if the weights of ``start_from`` are missing or do not fit.
     """
     recipe, task = card.recipe, task_of(card)
     models = task.models(card, network)
@@ -64,7 +64,7 @@ def start(
 
 
 def _start_from(source: Path, models: dict[str, Trainable], card: Card) -> None:
-    """Put another run's averaged weights, and its discriminator's if it has one, into ours."""
+    """Load another run's averaged weights, and its discriminator's if it has one."""
     kept = _same_labels(card, read_card(source))
     fill_from(models["model"].network, source / "ema.safetensors", kept)
     if "discriminator" in models and (source / DISCRIMINATOR).exists():
@@ -72,7 +72,7 @@ def _start_from(source: Path, models: dict[str, Trainable], card: Card) -> None:
 
 
 def _same_labels(card: Card, source: Card) -> dict[int, int]:
-    """Labels of a card by their number in another: classes of one name, and the null."""
+    """Map labels of a card to those of another: classes of the same name, and the null."""
     mine, theirs = card.data.classes, source.data.classes
     kept = {k: theirs.index(name) for k, name in enumerate(mine) if name in theirs}
     if card.recipe.null_label and source.recipe.null_label:
@@ -81,10 +81,10 @@ def _same_labels(card: Card, source: Card) -> dict[int, int]:
 
 
 def restore_newest(training: Training, out: Path, say: Callable[[str], None]) -> Path | None:
-    """Put the newest whole checkpoint of a run into a training; where it is, or None without any.
+    """Restore the newest intact checkpoint of a run; return its path, or None without any.
 
     Raises:
-        PilotageError: if there are checkpoints, but none is whole.
+        PilotageError: if there are checkpoints, but none is intact.
     """
     found = [path for _, path in reversed(checkpoints(out))]
     for path in found:
@@ -93,17 +93,17 @@ def restore_newest(training: Training, out: Path, say: Callable[[str], None]) ->
         except PilotageError as error:
             if path == found[-1]:
                 raise
-            say(f"{error} Going on from the checkpoint before it.")
+            say(f"{error} Resuming from the checkpoint before it.")
         else:
             return path
     return None
 
 
 def restore(training: Training, checkpoint: Path) -> None:
-    """Put a checkpoint into a training.
+    """Restore a training from a checkpoint.
 
     Raises:
-        PilotageError: naming the file that is damaged.
+        PilotageError: if a file is damaged, which is named.
     """
     state = _read_state(checkpoint)
     fill(training.ema.module, checkpoint / "ema.safetensors")
@@ -111,7 +111,7 @@ def restore(training: Training, checkpoint: Path) -> None:
         fill(learner.network, checkpoint / f"{learner.name}.safetensors")
         _load_optimizer(learner, checkpoint / _optimizer_file(learner))
     training.ema.n_averaged.fill_(state["ema_updates"])
-    training.told = {name: float(value) for name, value in state.get("told", {}).items()}
+    training.terms = {name: float(value) for name, value in state.get("terms", {}).items()}
     training.step = state["step"]
 
 
@@ -133,14 +133,14 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def set_aside_newer(out: Path, step: int) -> None:
-    """Rename the checkpoints after a step, which could not be read, to make room for new ones."""
+    """Rename unreadable checkpoints after a step, so that new ones can be written."""
     for newer, path in checkpoints(out):
         if newer > step:
             path.rename(path.with_name(f"damaged-{path.name}"))
 
 
 def save(training: Training, out: Path) -> None:
-    """Write one checkpoint, complete under its name or not there; then the public weights.
+    """Write a checkpoint atomically, then publish its weights.
 
     Raises:
         TrainingDivergedError: if a weight is no longer finite; nothing is written.
@@ -169,7 +169,7 @@ def _check_finite(training: Training) -> None:
 
 
 def publish(checkpoint: Path, out: Path) -> None:
-    """Copy a checkpoint's weights to where readers of the run look."""
+    """Copy a checkpoint's weights to the run folder."""
     for name in ("model.safetensors", "ema.safetensors", DISCRIMINATOR):
         if (checkpoint / name).exists():
             with whole_file(out / name) as temporary:
@@ -186,7 +186,7 @@ def _write(training: Training, folder: Path) -> None:
     state = {
         "step": training.step,
         "ema_updates": int(training.ema.n_averaged),
-        "told": training.told,
+        "terms": training.terms,
     }
     text = json.dumps({**state, "sha256": content_hash({}, state)})
     write_text(folder / "state.json", text)

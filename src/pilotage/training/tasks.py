@@ -1,8 +1,7 @@
-"""The kinds of training, as values: what each learns, minimises and shows.
+"""The kinds of training, as values: models, objectives and callbacks of each.
 
-A recipe names its kind (``recipe.task``), and ``TASKS`` has the task of each; what the networks
-minimise is named by ``recipe.objective``, in ``OBJECTIVES``. A new kind of training is one more
-task, a new objective one more entry. How models are built and sampled is in
+``recipe.task`` names an entry of ``TASKS``, ``recipe.objective`` one of ``OBJECTIVES``. A new kind
+of training is a new task, a new objective a new entry. How models are built and sampled is in
 :mod:`pilotage.models.build`.
 """
 
@@ -53,14 +52,15 @@ from pilotage.training.learner import Trainable
 from pilotage.training.trainer import Objective, Training, Turn
 from pilotage.utils.distributed import process_device
 
-GRID_STEPS = 32  # of the grids of samples
-LOGIT_LIMITS = {"real_logit": 1e4, "fake_logit": 1e4}  # softplus has long been flat there
+GRID_STEPS = 32  # of sample grids; fewer where a beta schedule has fewer timesteps
+# divergence thresholds of the mean logits, where softplus is long saturated
+LOGIT_LIMITS = {"real_logit": 1e4, "fake_logit": 1e4}
 
 
 # --- objectives ----------------------------------------------------------------------------------
 
 
-# of networks that learn alone, by the ``objective`` of the recipe
+# for networks trained alone, by the ``objective`` of the recipe
 OBJECTIVES: dict[str, Callable[[Any, Schedule, Any], Objective]] = {
     "simple": lambda recipe, schedule, space: Denoising(schedule, space, recipe.p_uncond),
     "hybrid": lambda recipe, schedule, space: Hybrid(
@@ -77,12 +77,12 @@ OBJECTIVES: dict[str, Callable[[Any, Schedule, Any], Objective]] = {
 
 
 class Task:
-    """How a denoiser is trained, and what another kind of training changes of it.
+    """The training of a denoiser, and the base of other kinds of training.
 
     Attributes:
-        takes_points: whether it learns points, too.
-        own_network: whether its network, and with it the condition space, may be a user's own.
-        captions: whether it is conditioned on captions, instead of labels.
+        takes_points: whether it supports points.
+        own_network: whether a user's own network, and with it a condition space, is supported.
+        captions: whether it is conditioned on captions instead of labels.
     """
 
     takes_points = False
@@ -93,72 +93,74 @@ class Task:
         """Refuse data that the recipe cannot learn from.
 
         Raises:
-            PilotageError: saying why.
+            PilotageError: giving the reason.
         """
         recipe = card.recipe
         if recipe.flip and recipe.data == "shapes":
             raise PilotageError(
-                "flip is True: captions of shapes say what is left and right, so it must be False."
+                "flip is True: it must be False, since captions of shapes say what is left and "
+                "right."
             )
         if card.data.points and not self.takes_points:
             raise PilotageError(
-                f"data is {recipe.data}: it has points, which only objective ddgan learns."
+                f"data is {recipe.data}: it must have images, since only objective ddgan learns "
+                "points."
             )
 
     def space(self, recipe: Any, data: LabelledData, out: Path) -> Space | None:
-        """The condition space that a run needs beside its labels; None if these are all.
+        """Return the condition space of a run; None if it has labels only.
 
         Args:
             recipe: of the run.
-            data: what it is trained on.
-            out: its folder, which may hold the space already.
+            data: the training data.
+            out: the run folder, which may hold the space already.
 
         Raises:
-            PilotageError: if there is none.
+            PilotageError: if the space cannot be made.
         """
         return None
 
     def models(self, card: Card, network: nn.Module | None = None) -> dict[str, Trainable]:
-        """What learns, by the names of the weight files, with initial weights; the main one first.
+        """Make the trained models with initial weights, by weight file; the main one first.
 
         Args:
-            card: what is trained.
-            network: in place of the recipe's.
+            card: the recipe and the facts of the data.
+            network: replaces the recipe's.
         """
         return {"model": builder_of(card).build(card, network)}
 
     def learning_rate(self, recipe: Any, name: str) -> float:
-        """Of one of the models, before warm-up and decay."""
+        """Return the learning rate of a model, before warm-up and decay."""
         rate: float = recipe.learning_rate
         return rate
 
     def objective(self, card: Card, network: nn.Module, space: Space) -> Objective:
-        """What the main network minimises; it may hold the schedule learned with it."""
+        """Make the objective of the main network, which may hold a learned schedule."""
         recipe = card.recipe
         return OBJECTIVES[recipe.objective](recipe, schedule_of(network, recipe), space)
 
     def turns(self, card: Card, training: Training, space: Space) -> list[Turn]:
-        """The updates of a training step, the main learner's last."""
+        """Return the updates of a training step, the main learner's last."""
         return [Turn(training.main, self.objective(card, training.network, space))]
 
     def spec(self, recipe: Any) -> SamplingSpec:
-        """How the grids are sampled: with w = 1, or what the run's dropping rate has trained."""
+        """Return the sampling request of grids: w = 1, or the only w that p_uncond has trained."""
         w = {0.0: 0.0, 1.0: -1.0}.get(recipe.p_uncond, 1.0)
         return SamplingSpec(w=w, steps=at_most_all(GRID_STEPS, recipe), sampler=DDIM())
 
     def callbacks(self, run: Run) -> list[Callback]:
-        """What the run shows while it trains."""
+        """Return the callbacks of a run."""
         return [SampleGrids(run, self.spec(run.card.recipe))]
 
 
 class CaptionedTask(Task):
-    """A denoiser on captions, and on an image beside x where the recipe has one."""
+    """A denoiser on captions, perhaps with concatenated conditioning channels."""
 
     own_network = False
     captions = True
 
     def check(self, card: Card) -> None:
-        """Also the size of the image to enlarge."""
+        """Check the size of low-resolution conditioning images, too."""
         low, size = card.recipe.low_res, card.data.shape[1:]
         if low and any(a >= b or b % a for a, b in zip(low, size, strict=True)):
             raise PilotageError(
@@ -167,10 +169,10 @@ class CaptionedTask(Task):
         super().check(card)
 
     def space(self, recipe: Any, data: LabelledData, out: Path) -> Space:
-        """The captions'.
+        """Return the space of captions.
 
-        It is the run's own, else that of the run whose weights it starts from, else that of the
-        encoder, the file or the captions given.
+        It is the run's own, else that of ``start_from``, else made of the encoder, the tokenizer's
+        file or the captions.
         """
         if (out / CONDITIONS).exists() and trained(out):
             return load_space(out / CONDITIONS)
@@ -181,20 +183,21 @@ class CaptionedTask(Task):
         return Tokens(_tokenizer(recipe, data))
 
     def objective(self, card: Card, network: nn.Module, space: Space) -> Objective:
-        """Denoising of captioned images."""
+        """Make the denoising objective of captioned images."""
         recipe, found = card.recipe, super().objective(card, network, space)
         if recipe.low_res is None and not recipe.inpaint:
             return found
         if not isinstance(found, Denoising):
             raise PilotageError(
-                f"objective is {recipe.objective}: it goes with neither low_res nor inpaint."
+                f"objective is {recipe.objective}: it must be a denoising one with low_res or "
+                "inpaint."
             )
         return ImageConditionedDenoising(
             found, recipe.low_res, recipe.augment, recipe.inpaint, recipe.p_uncond_image
         )
 
     def callbacks(self, run: Run) -> list[Callback]:
-        """Grids of held-out captions."""
+        """Return grids of held-out captions."""
         return [CaptionGrids(run, self.spec(run.card.recipe))]
 
 
@@ -205,18 +208,18 @@ class GanTask(Task):
     own_network = False
 
     def models(self, card: Card, network: nn.Module | None = None) -> dict[str, Trainable]:
-        """The generator, then the discriminator."""
-        opponent = build_discriminator(card)
-        judge = NetworkDiscriminator(opponent, gan_time(opponent, card.recipe))
-        return {**super().models(card, network), "discriminator": judge}
+        """Make the generator, then the discriminator."""
+        network_d = build_discriminator(card)
+        discriminator = NetworkDiscriminator(network_d, gan_time(network_d, card.recipe))
+        return {**super().models(card, network), "discriminator": discriminator}
 
     def learning_rate(self, recipe: Any, name: str) -> float:
-        """The discriminator may have its own."""
+        """Return the rate of either; the discriminator may have its own."""
         own = recipe.discriminator_learning_rate if name == "discriminator" else None
         return own or super().learning_rate(recipe, name)
 
     def turns(self, card: Card, training: Training, space: Any) -> list[Turn]:
-        """First the discriminator's turn, then the generator's."""
+        """Update the discriminator, then the generator."""
         recipe, (main, opponent) = card.recipe, training.learners
         loss = Adversarial(
             few_steps(recipe).lams,
@@ -228,16 +231,16 @@ class GanTask(Task):
             r1_every=recipe.r1_every,
         )
         how = (loss, space, recipe.p_uncond)
-        judge = DiscriminatorLoss(*how, main.plain, lambda: training.step)
-        draw = GeneratorLoss(*how, opponent.plain, opponent.network)
-        return [Turn(opponent, judge, LOGIT_LIMITS), Turn(main, draw)]
+        discriminate = DiscriminatorLoss(*how, main.plain, lambda: training.step)
+        generate = GeneratorLoss(*how, opponent.plain, opponent.network)
+        return [Turn(opponent, discriminate, LOGIT_LIMITS), Turn(main, generate)]
 
     def spec(self, recipe: Any) -> SamplingSpec:
-        """Without guidance, in its own steps."""
+        """Return the sampling request of grids: no guidance, the generator's own steps."""
         return SamplingSpec()
 
     def callbacks(self, run: Run) -> list[Callback]:
-        """Grids of images, or plots of points."""
+        """Return grids of images, or plots of points."""
         data = run.data[0]
         if isinstance(data, PointData):
             return [PointPlots(run, SamplingSpec(batch_size=1000), data)]
@@ -250,7 +253,7 @@ class ClassifierTask(Task):
     own_network = False
 
     def callbacks(self, run: Run) -> list[Callback]:
-        """Accuracy by noise level."""
+        """Return the accuracy by noise level."""
         return [NoiseLevels(run)]
 
 
@@ -264,7 +267,7 @@ TASKS: dict[str, Task] = {
 
 
 def task_of(card: Card) -> Task:
-    """The task of a card's kind of training."""
+    """Return the task of a card."""
     return TASKS[card.recipe.task]
 
 
@@ -272,31 +275,32 @@ def task_of(card: Card) -> Task:
 
 
 def _tokenizer(recipe: Any, data: LabelledData) -> ByteLevelBPE:
-    """The tokenizer of the file given, or one trained on the captions."""
+    """Load the tokenizer's file, or train one on the captions."""
     if recipe.tokenizer == "bpe":
         if recipe.vocabulary <= 256:
             raise PilotageError(
-                f"vocabulary is {recipe.vocabulary}: it must be at least 257, all bytes and the "
-                "end of a text."
+                f"vocabulary is {recipe.vocabulary}: it must be at least 257, for all bytes and "
+                "the end "
+                "of text."
             )
         return ByteLevelBPE.train(data.captions or (), recipe.vocabulary, recipe.context)
     if not Path(recipe.tokenizer).is_file():
         raise PilotageError(
-            f"tokenizer is {recipe.tokenizer!r}: it must be bpe, or a tokenizer.json that exists."
+            f"tokenizer is {recipe.tokenizer!r}: it must be bpe, or an existing tokenizer.json."
         )
     return ByteLevelBPE.load(recipe.tokenizer, recipe.context)
 
 
 def _space_of(source: Path, recipe: Any) -> Space:
-    """The space that another run's weights were trained with."""
+    """Load the space that another run was trained with."""
     card = read_card(source)
     if card.recipe.task != recipe.task:
-        raise PilotageError(f"start_from is {source}: it was not trained on captions.")
+        raise PilotageError(f"--from is {source}: it must be a run on captions.")
     for name in ("tokenizer", "encoder", "context"):
-        asked, known = getattr(recipe, name), getattr(card.recipe, name)
-        if asked != known:
+        new, old = getattr(recipe, name), getattr(card.recipe, name)
+        if new != old:
             raise PilotageError(
-                f"{name} is {asked!r}: it must be {known!r}, that of {source}, whose weights "
-                "training starts from."
+                f"{name} is {new!r}: it must be {old!r}, as in {source}, whose weights training "
+                "starts from."
             )
     return builder_of(card).space(card, source)

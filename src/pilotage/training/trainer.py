@@ -20,14 +20,14 @@ NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 
 
 class Objective(Protocol):
-    """What is minimised: random numbers for a whole batch, and terms per example."""
+    """An objective: random numbers for a whole batch, and terms per example."""
 
     def draw(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Any:
-        """The random numbers of ``count`` examples; ``rows(slice)`` gives some of them."""
+        """Draw the random numbers of ``count`` examples; ``rows(slice)`` selects some."""
         ...
 
     def terms(self, model: Any, x: Tensor, cond: Any, draws: Any) -> dict[str, Tensor]:
-        """Terms per example (B,): "loss", whose mean is minimised, and others to be logged."""
+        """Return terms per example (B,): "loss", whose mean is minimised, and others to log."""
         ...
 
 
@@ -35,9 +35,9 @@ class Turn(NamedTuple):
     """One optimiser update; a step has one per learner, the main learner's last.
 
     Attributes:
-        learner: who learns.
-        objective: what it minimises.
-        limits: terms whose mean's size tells that training has gone astray, with that size.
+        learner: the updated learner.
+        objective: its objective.
+        limits: divergence thresholds: the largest magnitudes of means of terms.
     """
 
     learner: Learner
@@ -46,14 +46,14 @@ class Turn(NamedTuple):
 
 
 class StepRecord(NamedTuple):
-    """What one training step did.
+    """The record of one training step.
 
     Attributes:
         step: counted from 1.
-        loss: the main learner's, mean over the whole batch, of all processes.
-        grad_norm: of its whole gradient, before clipping.
-        learning_rate: that it used.
-        terms: means of all other terms; "discriminator_loss" and so on for another learner's own.
+        loss: the main learner's, averaged over the batch of all processes.
+        grad_norm: of its gradient, before clipping.
+        learning_rate: of this step.
+        terms: means of all other terms; another learner's as "discriminator_loss" and so on.
     """
 
     step: int
@@ -64,18 +64,18 @@ class StepRecord(NamedTuple):
 
 
 class TrainingDivergedError(RuntimeError):
-    """A loss or a gradient is no longer a finite number, or a term beyond its limit."""
+    """Raised when a loss or gradient is not finite, or a term is beyond its threshold."""
 
 
 class Training:
-    """All that changes while a run trains.
+    """All state that changes during training.
 
     Attributes:
-        learners: all of them, first the main one, whose network the run is for.
-        ema: the average of the main network.
-        random_layers: whether networks draw random numbers as they are called, as dropout does.
-        step: steps done.
-        told: the newest mean of every term that was logged.
+        learners: all learners, the main one first, whose network is the run's model.
+        ema: the exponential moving average of the main network.
+        random_layers: whether networks draw random numbers, as dropout does.
+        step: number of steps done.
+        terms: the latest mean of every term.
     """
 
     def __init__(
@@ -92,28 +92,28 @@ class Training:
         self.ema = ema.to(accelerator.device)
         self.random_layers = random_layers
         self.step = 0
-        self.told: dict[str, float] = {}
+        self.terms: dict[str, float] = {}
 
     @property
     def main(self) -> Learner:
-        """The learner whose network the run is for."""
+        """The learner of the run's model."""
         return self.learners[0]
 
     @property
     def network(self) -> nn.Module:
-        """The main learner's bare network."""
+        """The main learner's unwrapped network."""
         return self.main.network
 
 
 def train(training: Training, turns: Sequence[Turn], batches: Batches) -> Iterator[StepRecord]:
-    """Train up to ``recipe.steps``; after each step, when all is consistent, yield.
+    """Train up to ``recipe.steps``, yielding the record of each step in a consistent state.
 
-    The random numbers of a step are drawn for the whole batch on every process, each of which then
-    uses its own rows: any number of processes computes the same step.
+    Every process draws the random numbers of the whole batch and uses its own rows: any number of
+    processes computes the same step.
 
     Raises:
-        TrainingDivergedError: before an update whose loss or gradient is NaN or infinite, or one
-            of whose terms is beyond its limit, is taken.
+        TrainingDivergedError: before an update with a NaN or infinite loss or gradient, or a term
+            beyond its divergence threshold.
     """
     for learner in training.learners:
         learner.model.network.train()
@@ -127,23 +127,23 @@ def _one_step(training: Training, turns: Sequence[Turn], batches: Batches) -> St
     if training.random_layers:
         process = training.accelerator.process_index
         torch.manual_seed(derived_seed(recipe.seed, "dropout", number, process))
-    told: dict[str, float] = {}
+    terms: dict[str, float] = {}
     for turn in turns:
         means, norm = _update(training, turn, x, cond, batches.own_rows)
         own = {"loss": means.pop("loss"), "grad_norm": norm}
-        told |= means
+        terms |= means
         if turn.learner is not training.main:
-            told |= {f"{turn.learner.name}_{name}": value for name, value in own.items()}
+            terms |= {f"{turn.learner.name}_{name}": value for name, value in own.items()}
     training.ema.update_parameters(training.network)
     training.step = number
-    training.told |= told
-    return StepRecord(number, own["loss"], norm, recipe.learning_rate_at(number), told)
+    training.terms |= terms
+    return StepRecord(number, own["loss"], norm, recipe.learning_rate_at(number), terms)
 
 
 def _update(
     training: Training, turn: Turn, x: Tensor, cond: Any, own_rows: slice
 ) -> tuple[dict[str, float], float]:
-    """Take one learner's optimiser step; the terms' means, and the norm of the gradient."""
+    """Take one learner's optimiser step; return the terms' means and the gradient norm."""
     recipe, learner, number = training.recipe, turn.learner, training.step + 1
     whose = () if learner is training.main else (learner.name,)
     device = training.accelerator.device
@@ -161,7 +161,7 @@ def _update(
 
 
 def _check(number: int, turn: Turn, means: dict[str, float], norm: float) -> None:
-    """Refuse to go on from what is not finite, or far off."""
+    """Raise if the loss or gradient is not finite, or a term beyond its threshold."""
     who = "" if turn.learner.name == "model" else f" of the {turn.learner.name}"
     if not math.isfinite(means["loss"] + norm):
         raise TrainingDivergedError(
@@ -172,12 +172,12 @@ def _check(number: int, turn: Turn, means: dict[str, float], norm: float) -> Non
         if not abs(means[name]) <= limit:
             raise TrainingDivergedError(
                 f"training diverged at step {number}: the mean {name}{who} is {means[name]:.4g}, "
-                f"beyond {limit:g}."
+                f"beyond the limit {limit:g}."
             )
 
 
 def _backward(training: Training, turn: Turn, x: Tensor, cond: Any, draws: Any) -> dict[str, float]:
-    """Leave the gradient of the whole batch in the weights, part by part; the terms' means."""
+    """Accumulate the gradient of the whole batch; return the terms' means."""
     parts, accelerator = training.recipe.accumulate, training.accelerator
     totals: dict[str, Tensor] = {}
     size = len(x) // parts

@@ -1,15 +1,16 @@
 """The parametrisations of guided-diffusion's ``GaussianDiffusion``, as predictions.
 
-Its released models are ``EPSILON`` with ``LEARNED_RANGE``, which `NetworkDenoiser` reads as it is:
+Its released models are ``EPSILON`` with ``LEARNED_RANGE``, which `NetworkDenoiser` supports
+directly:
 
     schedule = Timesteps("linear", 1000)
     denoise = NetworkDenoiser(load_unet(path, config=config), "eps", network_time(schedule))
     states = sample(clip_x(denoise), z, schedule.grid("250"), ancestral("learned"), cond, noise)
 
-Two habits of that code are not ours. It clips x *before* classifier guidance, so guided x may leave
+Two differences: that code clips x *before* classifier guidance, so guided x may leave
 [−1, 1]: compose ``classifier(clip_x(denoise), ...)`` for that, where ours is
-``clip_x(classifier(denoise, ...))``. And guidance by the mean still shifts its last image, by the
-variance that `end_shift` gives.
+``clip_x(classifier(denoise, ...))``. And its guidance by the mean also shifts the last image, by
+`end_shift`.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ VarianceType = Literal["LEARNED_RANGE", "LEARNED", "FIXED_SMALL", "FIXED_LARGE"]
 def network_time(
     schedule: Timesteps, rescale_timesteps: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """λ -> the time that a network was trained on: its timestep, or that rescaled to 1000."""
+    """Return the map from λ to a network's timestep, perhaps rescaled to 1000."""
     scale = 1000 / schedule.count if rescale_timesteps else 1.0
     return lambda lam: schedule.time(lam) * scale
 
@@ -44,16 +45,16 @@ def read_output(
     variance_type: VarianceType,
     lam_r: Tensor | None = None,
 ) -> Prediction:
-    """A model's output as x, ε and the fraction v of the reverse step from λ_t to λ_s.
+    """Convert a model's output to x, ε and the variance fraction v of the step from λ_t to λ_s.
 
     Args:
         output: (B, 2C, *rest) with a learned variance, else (B, C, *rest).
-        z: what the model saw, (B, C, *rest).
-        lam_t: its level, a scalar or (B,), best in float64.
+        z: the model's input, (B, C, *rest).
+        lam_t: its level, a scalar or (B,), preferably float64.
         lam_s: the next level; ∞ for t = 0.
-        mean_type: what the first C channels are.
-        variance_type: where the variance is from.
-        lam_r: the level before λ_t, from which the lower bound at λ_s = ∞ comes.
+        mean_type: parametrisation of the first C channels.
+        variance_type: parametrisation of the variance.
+        lam_r: the level before λ_t, which determines the lower bound at λ_s = ∞.
 
     Raises:
         PilotageError: if a type is unknown, output's channels do not fit it, or lam_r is missing
@@ -73,7 +74,7 @@ def read_output(
     elif variance_type == "LEARNED":
         if lam_r is None and step.last.any():
             raise PilotageError(
-                "lam_r is None: a LEARNED variance needs it where lam_s is infinite."
+                "lam_r is None: it must be given for a LEARNED variance where lam_s is infinite."
             )
         v = (output[:, z.shape[1] :] - step.lower) / (step.upper - step.lower)
     elif variance_type == "FIXED_SMALL":
@@ -104,17 +105,17 @@ def _prediction(
 
 
 def from_previous(z: Tensor, lam_t: Tensor, lam_s: Tensor, mean: Tensor) -> Prediction:
-    """The prediction whose reverse step from λ_t to λ_s has that mean.
+    """Return the prediction whose reverse step from λ_t to λ_s has that mean.
 
-    A clipped x moves our mean with it. guided-diffusion, with ``PREVIOUS_X``, clips the x that it
-    reports and leaves the mean as the model gave it.
+    Clipping x changes our mean. guided-diffusion, with ``PREVIOUS_X``, clips the reported x and
+    keeps the model's mean.
     """
     step = coefficients(z, lam_t, lam_s)
     return from_x(z, lam_t.to(z), (mean - step.on_z * z) / step.on_x)
 
 
 def end_shift(v: Tensor, score: Tensor, lam_t: Tensor, lam_r: Tensor) -> Tensor:
-    """What guidance by the mean adds at t = 0: the score times the clipped variance there.
+    """Return the shift of mean guidance at t = 0: the score times the clipped variance.
 
     Args:
         v: the prediction's fraction at λ_t (B, *shape).

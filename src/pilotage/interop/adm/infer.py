@@ -1,7 +1,7 @@
-"""The settings of a network of guided-diffusion, read off the names and shapes of its tensors.
+"""Inference of the settings of guided-diffusion's networks from names and shapes of tensors.
 
-One damaged tensor should not hide the others: every number is the one that most tensors give, so
-that the check against the network can name the odd one out.
+Every number is decided by the majority of tensors, so that the check against the network can name
+a damaged one.
 """
 
 import re
@@ -20,24 +20,24 @@ from pilotage.networks.encoder import halved
 
 
 def is_classifier(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether these are the tensors of an ``EncoderUNetModel``: there is no way up."""
+    """Whether these are the tensors of an ``EncoderUNetModel``, which has no decoder."""
     return not any(name.startswith("output_blocks.") for name in tensors)
 
 
 def infer_config(tensors: Mapping[str, Tensor], **flags: Any) -> dict[str, Any]:
-    """Keywords of the ``UNetModel`` or ``EncoderUNetModel`` that these tensors belong to.
+    """Infer the keywords of the ``UNetModel`` or ``EncoderUNetModel`` of these tensors.
 
-    Only names and shapes are read, so tensors may lie on the meta device. What makes no difference
-    to the network (how a single level would resample) has guided-diffusion's default.
+    Only names and shapes are used, so tensors may be on the meta device. Keywords without effect
+    (how a single level would resample) have guided-diffusion's default.
 
     Args:
         tensors: a state dict with guided-diffusion's parameter names.
-        **flags: what the tensors leave open: ``heads`` or ``head_channels`` (attention heads or
+        **flags: what tensors do not determine: ``heads`` or ``head_channels`` (attention heads or
             channels of each; one is needed), ``heads_up`` (heads on the way up, if not ``heads``),
             ``attention_order`` (rows of the qkv: "legacy", [q k v] by head, or "new",
             [q | k | v]), ``dropout`` (no effect on a prediction), ``image_size`` (a side or (H, W);
             only an attention pool depends on it), and ``num_res_blocks`` (blocks per level) where
-            the tensors of a classifier leave it open.
+            the tensors of a classifier do not determine it.
 
     Raises:
         PilotageError: if a flag is unknown, out of range or at odds with the tensors, if
@@ -99,11 +99,12 @@ def _pool(evidence: "Evidence") -> str:
 
 
 def _pixels(evidence: "Evidence", flags: Flags) -> int:
-    """The pixels of the lowest level, one for each position of an attention pool but its first."""
+    """Return the pixels of the lowest level: positions of an attention pool, minus one."""
     if flags.head_channels is None:
         raise PilotageError(
-            f"heads is {flags.heads} but the pool is 'attention': head_channels must be given "
-            "instead, as in guided-diffusion."
+            f"heads is {flags.heads}: head_channels must be given instead for the pool "
+            "'attention', "
+            "as in guided-diffusion."
         )
     return evidence.length("out.2.positional_embedding", axis=1) - 1
 
@@ -118,7 +119,7 @@ def _square(pixels: int, levels: int) -> int:
     return side << levels - 1
 
 
-# what the names and shapes say, block by block
+# evidence of names and shapes, block by block
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Evidence:
         self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
     def length(self, *names: str, axis: int = 0) -> int:
-        """The length along ``axis`` that most of the tensors present have.
+        """Return the length along ``axis`` of most of the tensors present.
 
         Raises:
             PilotageError: if none of them is there, or has such an axis.
@@ -163,7 +164,7 @@ class Evidence:
         return found
 
     def has(self, prefix: str) -> bool:
-        """Whether any tensor's name starts so."""
+        """Whether any tensor's name has this prefix."""
         return any(name.startswith(prefix) for name in self._shapes)
 
     def blocks_down(self) -> list[Block]:
@@ -175,7 +176,7 @@ class Evidence:
         return self._count("output_blocks")
 
     def ups(self) -> int:
-        """How many ``output_blocks`` hold a residual block after their first layer."""
+        """Number of ``output_blocks`` with a residual block after their first layer."""
         return len(self.numbers(r"output_blocks\.(\d+)\.[1-9]\d*\.in_layers\."))
 
     def model_channels(self) -> int:
@@ -188,7 +189,7 @@ class Evidence:
         return 1 + max(self.numbers(rf"{head}\.(\d+)\.\d+\.({layers})\."), default=-1)
 
     def numbers(self, pattern: str) -> set[int]:
-        """What the first group of a pattern is in the names that begin like it."""
+        """Return the first groups of a pattern in matching names, as numbers."""
         found = (re.match(pattern, name) for name in self._shapes)
         return {int(match[1]) for match in found if match}
 
@@ -216,7 +217,7 @@ _OUTPUTS = [
 
 
 def _most(votes: Iterable[int]) -> int:
-    """The most frequent number, the larger of two equally frequent ones; 0 of none at all."""
+    """Return the most frequent number, the largest of ties; 0 without any."""
     counts = Counter(votes)
     return max(counts, key=lambda vote: (counts[vote], vote), default=0)
 
@@ -225,23 +226,23 @@ def _most(votes: Iterable[int]) -> int:
 
 
 def _levels(evidence: Evidence, flags: Flags, pixels: int | None = None) -> dict[str, Any]:
-    """The keywords of how the blocks on the way down are laid out.
+    """Infer the keywords of the encoder's levels.
 
-    A U-Net has one more level than layers that double the size on its way up. In a classifier,
-    residual blocks that resample have the tensors of any other block, so every number of blocks per
-    level is tried: a level has one width, attention in all of its blocks or in none, and ends in a
-    block without attention.
+    A U-Net has one more level than upsampling layers. In a classifier, residual blocks that
+    resample have the tensors of any other block, so every number of blocks per level is tried: a
+    level has one width, attention in all of its blocks or in none, and ends in a block without
+    attention.
 
     Args:
-        evidence: what the tensors say.
-        flags: what they leave open; the number of blocks may be one of several that fit.
-        pixels: of a classifier's lowest level, if its pool has learned their positions.
+        evidence: of the tensors.
+        flags: what they do not determine; several numbers of blocks may fit.
+        pixels: of a classifier's lowest level, if its pool has learned positions.
 
     Raises:
         PilotageError: unless exactly one number of blocks per level fits.
     """
     blocks, size, ups = evidence.blocks_down(), flags.image_size, evidence.ups()
-    layers = sum(block.kind != "block" for block in blocks)  # that only halve the size
+    layers = sum(block.kind != "block" for block in blocks)  # downsampling layers
     total, unet = len(blocks) + 1, evidence.blocks_up() > 0
     counts = [1 + (ups or layers)] if unet or layers else list(range(1, total))
     if pixels is not None and size is not None:
@@ -284,7 +285,7 @@ def _chosen(found: list[int], given: int | None) -> int:
     listed = " or ".join(str(size) for size in sorted(found))
     if given is None and len(found) > 1:
         raise PilotageError(
-            f"num_res_blocks is None: it must be given, as {listed}, since the tensors fit each."
+            f"num_res_blocks is None: it must be given, as {listed}, since all fit the tensors."
         )
     if given is not None and given not in found:
         raise PilotageError(f"num_res_blocks is {given}: it must be {listed} to fit the tensors.")
@@ -306,7 +307,7 @@ def _widths_and_attention(blocks: list[Block], per_level: int, base: int) -> dic
 
 
 def _mult(width: int, base: int) -> float:
-    """The number that gives exactly ``width`` channels, times ``base``; whole where it can be."""
+    """Return ``width / base`` exactly, as a whole number where possible."""
     if base and width % base == 0:
         return width // base
     ratio = width / base if base else 0.0

@@ -1,4 +1,4 @@
-"""Settings of guided-diffusion's networks as ours, and OpenAI's published checkpoints.
+"""Settings of guided-diffusion's networks, converted to ours, and OpenAI's published checkpoints.
 
 Its ``UNetModel`` is our `UNet`, and its ``EncoderUNetModel`` our `UNetEncoder`.
 
@@ -18,7 +18,7 @@ from pilotage.interop.foreign_weights import check_known
 from pilotage.networks import UNet, UNetEncoder
 from pilotage.settings import Settings
 
-# keywords of both of its networks that say the same as a setting of ours
+# keywords of both of its networks that equal a setting of ours
 _TRUNK = {
     "in_channels": "in_channels",
     "model_channels": "channels",
@@ -55,7 +55,7 @@ _DEFAULTS = {
 
 
 def unet_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the `UNet` that computes what ``UNetModel(**config)`` does.
+    """Return the settings of the `UNet` equivalent to ``UNetModel(**config)``.
 
     As in ADM, an output of twice the input's channels is a prediction with a learned variance, a
     rate that no level has gives no attention, and ``num_head_channels`` wins over ``num_heads``.
@@ -76,9 +76,9 @@ def unet_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def classifier_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the `UNetEncoder` that computes what ``EncoderUNetModel(**config)`` does.
+    """Return the settings of the `UNetEncoder` equivalent to ``EncoderUNetModel(**config)``.
 
-    ``image_size`` may also be a pair (H, W) here; pools other than "attention" do without it.
+    ``image_size`` may also be a pair (H, W); pools other than "attention" do not need it.
 
     Raises:
         PilotageError: as for `unet_settings`, or if the attention pool has no
@@ -101,15 +101,16 @@ def classifier_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def export_config(
     network: UNet | UNetEncoder, *, new_attention_order: bool = False
 ) -> dict[str, Any]:
-    """Keywords of the network of guided-diffusion that the exported tensors fit.
+    """Return the keywords of guided-diffusion's network for exported tensors.
 
-    A null label becomes one more class. For a `UNet`, ``image_size`` is left out; for a
-    `UNetEncoder` that is not square, it is a pair, which guided-diffusion does not know.
+    A null label becomes an additional class. For a `UNet`, ``image_size`` is left out; for a
+    non-square `UNetEncoder`, it is a pair, which guided-diffusion does not support.
     """
     ours = network.settings
     if ours.get("fourier"):
         raise PilotageError(
-            f"fourier is {ours['fourier']}: guided-diffusion has no Fourier features of the input."
+            f"fourier is {ours['fourier']}: it must be None, since guided-diffusion has no Fourier "
+            "features."
         )
     shared = {
         **{keyword: ours[name] for keyword, name in _TRUNK.items()},
@@ -136,17 +137,17 @@ def export_config(
 
 
 def image_size(size: Sequence[int] | None) -> int | Sequence[int] | None:
-    """The side of a square (H, W); what is none, as it is."""
+    """Return the side of a square (H, W); other sizes unchanged."""
     return size[0] if size is not None and size[0] == size[1] else size
 
 
 def _complete(config: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-    """The keywords with guided-diffusion's defaults, ``own`` among them, where they are absent."""
+    """Complete keywords by guided-diffusion's defaults, including ``own``."""
     defaults = {**_DEFAULTS, **own}
     check_known("config has", sorted(map(str, config)), (*_REQUIRED, *defaults))
     absent = [key for key in _REQUIRED if key not in config]
     if absent:
-        raise PilotageError(f"config lacks {', '.join(absent)}, needed to build the network.")
+        raise PilotageError(f"config lacks {', '.join(absent)}: they must be given.")
     full = {**defaults, **config}
     if full["dims"] != 2:
         raise PilotageError(f"dims is {full['dims']!r}: it must be 2, for images.")
@@ -172,19 +173,19 @@ def _shared_settings(full: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _head_channels(ours: Mapping[str, Any]) -> int:
-    """Channels per head of a classifier whose settings have a number of heads."""
+    """Return the channels per head of a classifier with a given number of heads."""
     heads: int = ours["heads"]
     levels = enumerate(ours["channel_mult"])
     mults = {mult for level, mult in levels if 2**level in ours["attention_resolutions"]}
     if mults - {ours["channel_mult"][-1]}:
         raise PilotageError(
-            f"heads is {heads}: with pool 'attention', guided-diffusion knows head_channels only, "
-            "which are not the same at all levels with attention."
+            f"heads is {heads}: it must give the same head_channels at all levels with attention, "
+            "for guided-diffusion's pool 'attention'."
         )
     return int(ours["channels"] * ours["channel_mult"][-1]) // heads
 
 
-# what the tensors leave open
+# what tensors do not determine
 
 
 StrictPositive = Annotated[int, Field(ge=1, strict=True)]
@@ -210,8 +211,8 @@ class Flags(Settings):
     def _one_kind_of_heads(self) -> Self:
         if self.heads is None and self.head_channels is None:
             raise ValueError(
-                "heads and head_channels are both None: one of the two must be given, since the "
-                "tensors leave open how their attention is split."
+                "heads and head_channels are both None: one must be given, since tensors do not "
+                "determine how attention is split."
             )
         if self.heads is not None and self.head_channels is not None:
             raise ValueError(
@@ -257,7 +258,7 @@ class Published:
 
     @property
     def flags(self) -> dict[str, Any]:
-        """What its tensors leave open: the flags of `infer_config`."""
+        """What its tensors do not determine: the flags of `infer_config`."""
         config = self.config
         heads = "num_heads" if "num_heads" in config else "num_head_channels"
         return {
@@ -269,7 +270,7 @@ class Published:
 
 
 def _config(size: int, channels: int, blocks: int, **more: Any) -> dict[str, Any]:
-    """Keywords with attention at 32, 16 and 8 pixels, and residual blocks that resample."""
+    """Return keywords with attention at 32, 16 and 8 pixels, and resampling residual blocks."""
     heads = {} if "num_heads" in more else {"num_head_channels": 64}
     return {
         "image_size": size,
@@ -288,7 +289,7 @@ def _config(size: int, channels: int, blocks: int, **more: Any) -> dict[str, Any
 
 
 def _unet(size: int, channels: int, blocks: int = 2, **more: Any) -> dict[str, Any]:
-    """A U-Net that learns its variance; of ImageNet's classes by default."""
+    """Describe a U-Net with learned variance, by default of ImageNet's classes."""
     return _config(size, channels, blocks, **{"out_channels": 6, "num_classes": 1000, **more})
 
 

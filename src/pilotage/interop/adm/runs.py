@@ -35,7 +35,7 @@ _FLAGS = ("head_channels", "heads", "heads_up", "attention_order", "num_res_bloc
 
 
 def import_adm(settings: ImportSettings) -> Card:
-    """Make a run folder of a checkpoint, which samples, guides, sweeps and trains on as any other.
+    """Convert a checkpoint to a run folder, for sampling, guidance, sweeps and further training.
 
     Raises:
         PilotageError: naming the option that is missing or wrong, or the tensors that do not fit;
@@ -55,7 +55,7 @@ def import_adm(settings: ImportSettings) -> Card:
 
 
 def _known(published: Published) -> dict[str, Any]:
-    """The options of an import that a published checkpoint decides."""
+    """Return the options of an import that a published checkpoint determines."""
     flags = dict(published.flags)
     side = flags.pop("image_size")
     own = {"schedule": published.schedule, "timesteps": published.timesteps}
@@ -63,7 +63,7 @@ def _known(published: Published) -> dict[str, Any]:
 
 
 def _with_exported_options(settings: ImportSettings) -> ImportSettings:
-    """The settings, with the options in the JSON file of :func:`export_adm` for those not given.
+    """Complete the settings by the options in the JSON file of :func:`export_adm`.
 
     Raises:
         PilotageError: if that file is damaged.
@@ -76,7 +76,7 @@ def _with_exported_options(settings: ImportSettings) -> ImportSettings:
         exported = {k: tuple(v) if isinstance(v, list) else v for k, v in exported.items()}
         ImportSettings(**{**dict(settings), **exported})
     except (ValueError, KeyError, TypeError, PilotageError) as error:
-        raise PilotageError(f"{path} holds no options of an export ({error!r}).") from None
+        raise PilotageError(f"{path} must hold the options of an export ({error!r}).") from None
     fields = ImportSettings.model_fields
     missing = {k: v for k, v in exported.items() if getattr(settings, k) == fields[k].default}
     return settings.replace(**missing)
@@ -114,12 +114,14 @@ def _card(network: UNet | UNetEncoder, settings: ImportSettings) -> Card:
 
 
 def _classes(network: UNet | UNetEncoder, settings: ImportSettings) -> tuple[str, ...]:
-    """The names of the classes, the null one not among them; their numbers by default."""
+    """Return the class names without the null class; numbers by default."""
     own = network.settings
     labels = own["classes"] if isinstance(network, UNetEncoder) else own["num_classes"] or 0
     if settings.null_class and labels < 2:
         raise PilotageError(
-            f"null_class is on: the checkpoint has {labels} labels, and the last would be the null."
+            "null_class is on: the checkpoint must have at least 2 labels, of which the last is "
+            "the "
+            f"null, and has {labels}."
         )
     names, where, count = settings.classes, "classes", labels - settings.null_class
     if settings.class_names is not None:
@@ -127,7 +129,9 @@ def _classes(network: UNet | UNetEncoder, settings: ImportSettings) -> tuple[str
     if names is None:
         return tuple(str(k) for k in range(count))
     if len(names) != count:
-        raise PilotageError(f"{where}: {len(names)} names, and the checkpoint has {count} classes.")
+        raise PilotageError(
+            f"{where}: it has {len(names)} names, and must have {count}, one per class."
+        )
     return names
 
 
@@ -135,17 +139,19 @@ def _lines(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise PilotageError(f"class_names is {path}: it cannot be read ({error}).") from None
+        raise PilotageError(
+            f"class_names is {path}: it must be a readable text file ({error})."
+        ) from None
 
 
 def export_adm(run: Path, out: Path) -> dict[str, Any]:
     """Write a run's averaged weights with guided-diffusion's names and layout.
 
-    ``OUT.json`` holds the keywords of ``UNetModel`` or ``EncoderUNetModel`` and the options with
-    which ``pilotage import adm`` makes the same run of the weights; it reads them itself.
+    ``OUT.json`` holds the keywords of ``UNetModel`` or ``EncoderUNetModel`` and the options that
+    ``pilotage import adm`` reads to restore the same run.
 
     Returns:
-        What the JSON holds.
+        The content of the JSON file.
 
     Raises:
         PilotageError: if the run is missing or damaged, has a learned schedule, Fourier features
@@ -158,12 +164,12 @@ def export_adm(run: Path, out: Path) -> dict[str, Any]:
     network = built_network(card)
     if isinstance(network, Scheduled):
         raise PilotageError(
-            f"run is {run}: its schedule is learned, which guided-diffusion's layout cannot hold."
+            f"run is {run}: it must have a fixed schedule, for guided-diffusion's layout."
         )
     if not isinstance(network, UNet | UNetEncoder):
         raise PilotageError(
-            f"run is {run}: its network is a {type(network).__name__}, and guided-diffusion's "
-            "layout holds a UNet or a UNetEncoder."
+            f"run is {run}: its network is a {type(network).__name__}, and must be a UNet or a "
+            "UNetEncoder for guided-diffusion's layout."
         )
     fill(network, run / "ema.safetensors")
     facts = {"config": export_config(network), "import": _options(card)}
@@ -175,7 +181,7 @@ def export_adm(run: Path, out: Path) -> dict[str, Any]:
 
 
 def _options(card: Card) -> dict[str, Any]:
-    """The options of the import that the tensors leave open."""
+    """Return the options of an import that tensors do not determine."""
     recipe, network = card.recipe, card.recipe.network
     heads = {"heads": network.heads} if network.heads else {"head_channels": network.head_channels}
     shared = {

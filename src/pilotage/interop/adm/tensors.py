@@ -25,19 +25,19 @@ from pilotage.networks.unet import UNetLayers
 
 
 def load_unet(weights: Weights, *, config: Mapping[str, Any] | None = None, **flags: Any) -> UNet:
-    """Build the `UNet` that computes what guided-diffusion's network does with these weights.
+    """Build the `UNet` equivalent to guided-diffusion's network with these weights.
 
     Args:
         weights: a ``.safetensors`` file, a ``.pt`` or ``.pth`` file (only tensors are unpickled),
             or a state dict, with guided-diffusion's parameter names.
         config: keywords of guided-diffusion's ``UNetModel``; absent ones have that code's defaults.
-            If None, they are read off the tensors, by `infer_config`.
-        **flags: what the tensors leave open, as for `infer_config`: ``heads`` or ``head_channels``
-            is needed. They are for ``config=None`` only.
+            If None, they are inferred by `infer_config`.
+        **flags: what tensors do not determine, as for `infer_config`: ``heads`` or
+            ``head_channels`` is needed. They are for ``config=None`` only.
 
     Returns:
-        The network in evaluation mode, with tensors of its own, on the device and in the type of
-        the given ones (the widest type, where they are mixed).
+        The network in evaluation mode, with copied tensors, on the device and in the dtype of the
+        given ones (the widest dtype, where they are mixed).
 
     Raises:
         PilotageError: if the file cannot be read, a keyword or flag is unknown or out of range, or
@@ -52,7 +52,7 @@ def load_unet(weights: Weights, *, config: Mapping[str, Any] | None = None, **fl
 def load_classifier(
     weights: Weights, *, config: Mapping[str, Any] | None = None, **flags: Any
 ) -> UNetEncoder:
-    """Build the `UNetEncoder` that computes what guided-diffusion's classifier does.
+    """Build the `UNetEncoder` equivalent to guided-diffusion's classifier.
 
     Args:
         weights: as for `load_unet`.
@@ -101,12 +101,13 @@ def _config(
     flags: Mapping[str, Any],
     classifier: bool,
 ) -> Mapping[str, Any]:
-    """The config given, or the one that is read off the tensors."""
+    """Return the given config, or infer it from the tensors."""
     if config is not None:
         if flags:
             raise PilotageError(
-                f"{', '.join(flags)} given together with config: they are allowed with config=None "
-                "only, since a config has keywords of its own for them."
+                f"{', '.join(flags)} given together with config: they must be left out, since the "
+                "config "
+                "has its own keywords for them."
             )
         return config
     if is_classifier(tensors) != classifier:
@@ -127,7 +128,7 @@ def _new_order(config: Mapping[str, Any]) -> bool:
 
 
 def pairs(network: UNetLayers | UNetEncoder, new_attention_order: bool) -> Iterator[Pair]:
-    """Every parameter of ``network``, which may lie on the meta device.
+    """Iterate over every parameter of ``network``, which may be on the meta device.
 
     Args:
         network: any `UNet` or `UNetEncoder`; only its structure is read.
@@ -144,7 +145,7 @@ def pairs(network: UNetLayers | UNetEncoder, new_attention_order: bool) -> Itera
 
 
 def _modules(network: UNetLayers | UNetEncoder) -> Iterator[tuple[str, str]]:
-    """Names, ours and ADM's, of the modules that hold the parameters."""
+    """Iterate over the names, ours and ADM's, of the modules with parameters."""
     yield "condition.time.0", "time_embed.0"
     yield "condition.time.2", "time_embed.2"
     if network.condition.label is not None:

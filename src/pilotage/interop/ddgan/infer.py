@@ -1,4 +1,4 @@
-"""The settings of the networks of denoising diffusion GANs, read off their tensors."""
+"""Inference of the settings of denoising diffusion GANs from their tensors."""
 
 import re
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from pilotage.interop.foreign_weights import check_known
 
 
 def generator_settings(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `NCSNpp` for published tensors and the published script's arguments.
+    """Return the arguments of `NCSNpp` for published tensors and the script's arguments.
 
     Raises:
-        PilotageError: if an argument is unknown or missing, or tensors are absent that others are
-            read off.
+        PilotageError: if an argument is unknown or missing, or tensors needed for
+            inference are absent.
     """
     _check_keywords(config, GENERATOR)
     if config.get("ch_mult") is None:
-        raise PilotageError("ch_mult is missing in config: it must be a sequence of whole numbers.")
+        raise PilotageError("ch_mult is None: it must be a sequence of whole numbers.")
     own = {**_read_off(tensors), **{name: config[name] for name in READ_OFF & config.keys()}}
     found = "fourier" if "all_modules.0.W" in tensors else "positional"
     features = str(config.get("embedding_type", found)).lower()
@@ -72,7 +72,7 @@ def _read_off(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 def discriminator_settings(
     tensors: Mapping[str, Tensor], config: Mapping[str, Any], size: str | None
 ) -> dict[str, Any]:
-    """The arguments of `Discriminator` for published tensors and the published class's keywords.
+    """Return the arguments of `Discriminator` for published tensors and keywords.
 
     Raises:
         PilotageError: as `generator_settings` does.
@@ -95,9 +95,9 @@ def discriminator_settings(
 
 
 def infer_levels(tensors: Mapping[str, Tensor], resampling_blocks: bool) -> dict[str, Any]:
-    """Read the levels off a generator's tensors, as arguments of the published script.
+    """Infer the levels from a generator's tensors, as arguments of the published script.
 
-    Only names and shapes are read, so tensors may lie on the meta device.
+    Only names and shapes are used, so tensors may be on the meta device.
 
     Args:
         tensors: a state dict of the published generator, without ``module.`` in front.
@@ -105,8 +105,8 @@ def infer_levels(tensors: Mapping[str, Tensor], resampling_blocks: bool) -> dict
             those of DDPM.
 
     Returns:
-        ``ch_mult``, ``num_res_blocks`` and ``attn_resolutions``, with the ``image_size`` that these
-        are counted from: a network attends at levels, whatever size its images have.
+        ``ch_mult``, ``num_res_blocks`` and ``attn_resolutions``, with the ``image_size`` that
+        these refer to: attention belongs to levels, whatever the size of images.
 
     Raises:
         PilotageError: if the tensors are not those of such a network.
@@ -128,7 +128,7 @@ def infer_levels(tensors: Mapping[str, Tensor], resampling_blocks: bool) -> dict
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> dict[int, bool]:
-    """Numbers of the residual blocks (True) and of the attention layers (False)."""
+    """Return the numbers of residual blocks (True) and of attention layers (False)."""
     found = {}
     for name in tensors:
         match = re.fullmatch(r"all_modules\.(\d+)\.(GroupNorm_0\.style|NIN_3)\..+", name)
@@ -140,12 +140,12 @@ def _layers(tensors: Mapping[str, Tensor]) -> dict[int, bool]:
 def _depth(
     tensors: Mapping[str, Tensor], layers: Mapping[int, bool], stem: int, resampling_blocks: bool
 ) -> tuple[int, int]:
-    """Residual blocks per level, and how many levels there are."""
+    """Return the residual blocks per level, and the number of levels."""
     depth, number, count = 0, stem + 1, sum(layers.values())
     while number in layers and not _resamples(tensors, number):
         depth += layers[number]
         number += 1
-    if depth == count:  # a single level, whose way up follows the middle at once
+    if depth == count:  # a single level, whose decoder follows the middle directly
         depth = (count - 3) // 2
     more = 2 * resampling_blocks
     levels = (count - 2 + more) // (2 * depth + 1 + more)
@@ -166,7 +166,7 @@ def _resamples(tensors: Mapping[str, Tensor], number: int) -> bool:
 
 
 def _stem_number(tensors: Mapping[str, Tensor]) -> int:
-    """Number of the first convolution, which follows the layers of the time."""
+    """Return the number of the first convolution, after the layers of the time."""
     for number in range(4):
         weight = tensors.get(f"all_modules.{number}.weight")
         if weight is not None and weight.ndim == 4:
@@ -178,10 +178,10 @@ def _stem_number(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _rates(config: Mapping[str, Any]) -> list[int]:
-    """Down-sampling rates with attention; the published argument has their image sizes."""
-    size, wanted = config.get("image_size", 32), config.get("attn_resolutions", (16,))
+    """Return down-sampling rates with attention, from their image sizes."""
+    size, sizes = config.get("image_size", 32), config.get("attn_resolutions", (16,))
     levels = range(len(config["ch_mult"]))
-    return [2**level for level in levels if size // 2**level in wanted]
+    return [2**level for level in levels if size // 2**level in sizes]
 
 
 def _slope(act: Any) -> float:
@@ -196,7 +196,7 @@ def _check_keywords(config: Mapping[str, Any], known: set[str]) -> None:
 
 
 def _needed(tensors: Mapping[str, Tensor], name: str, dims: int) -> Tensor:
-    """A tensor that must be there, with so many dimensions."""
+    """Return a required tensor with so many dimensions."""
     if name not in tensors or tensors[name].ndim != dims:
         raise PilotageError(f"weights have no {name} of {dims} dimensions: it must be there.")
     return tensors[name]

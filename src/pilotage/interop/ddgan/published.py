@@ -1,6 +1,6 @@
-"""Arguments of the published training script as settings of ours, and its published trainings.
+"""Arguments of the published training script, converted to settings, and published trainings.
 
-The trainings have the script's names of their data. The facts are those of ``readme.md`` in
+The trainings are named after their data, as in the script. The facts are those of ``readme.md`` in
 NVlabs/denoising-diffusion-gan (each data set's command) and of ``train_ddgan.py`` there (what a
 command leaves out: three maps of the latent after the first, 100 numbers in it, attention at 16
 pixels, an average of 0.9999; and by data set the discriminator and the mirroring). Batches are
@@ -28,7 +28,7 @@ KEYWORDS: dict[str, tuple[str, Any]] = {
     "centered": ("centered", True),
 }
 BLOCKS = {"biggan": "biggan", "biggan_oneadagn": "biggan_one", "ddpm": "ddpm"}
-# those that are read off the tensors if absent
+# those that are inferred from the tensors if absent
 READ_OFF = {"num_channels_dae", "num_channels", "nz", "z_emb_dim", "n_mlp", "conditional"}
 GENERATOR = {
     *KEYWORDS,
@@ -37,7 +37,7 @@ GENERATOR = {
     *("embedding_type", "not_use_tanh"),
 }
 DISCRIMINATOR = {"cls", "nc", "ngf", "t_emb_dim", "act"}
-# what else the published training script takes, for whoever hands its arguments over whole
+# further arguments of the published training script, accepted and ignored
 TRAINING = {
     *("seed", "resume", "exp", "dataset", "batch_size", "num_epoch", "lr_g", "lr_d", "no_lr_decay"),
     *("use_geometric", "beta_min", "beta_max", "num_timesteps", "t_emb_dim", "ngf"),

@@ -38,9 +38,9 @@ _SCRIPTS_NAMES = {"resample_conv": "resamp_with_conv", "block": "resblock_type"}
 
 
 def import_ddgan(settings: ImportDdganSettings) -> Card:
-    """Make a run folder of a published generator, which samples, sweeps and trains on as any other.
+    """Convert a published generator to a run folder, for sampling, sweeps and further training.
 
-    With its discriminator, training goes on with that one; the optimisers start afresh.
+    Further training also uses its discriminator if given; optimisers start anew.
 
     Raises:
         PilotageError: naming the option that is missing or wrong, or the tensors that do not fit;
@@ -73,14 +73,15 @@ def _generator(settings: ImportDdganSettings) -> NCSNpp:
     network = load_generator(tensors, {**levels, **_arguments(options)}).float()
     if network.plan.time_features == "fourier":
         raise PilotageError(
-            f"checkpoint is {settings.checkpoint}: its network takes the logarithm of the time, "
-            "which is 0 at the last step, so it makes no images."
+            f"checkpoint is {settings.checkpoint}: its network must not take the logarithm of the "
+            "time, "
+            "which is 0 at the last step."
         )
     return network
 
 
 def _arguments(options: NCSNppOptions) -> dict[str, Any]:
-    """The options as arguments of the published script."""
+    """Convert options to arguments of the published script."""
     named = {_SCRIPTS_NAMES.get(name, name): value for name, value in options}
     if options.block == "biggan_one":
         named["resblock_type"] = "biggan_oneadagn"
@@ -88,7 +89,7 @@ def _arguments(options: NCSNppOptions) -> dict[str, Any]:
 
 
 def _tensors(option: str, path: Path, instead: str) -> dict[str, Tensor]:
-    """The tensors of an option's file.
+    """Read the tensors of an option's file.
 
     Raises:
         PilotageError: if it cannot be read.
@@ -99,8 +100,8 @@ def _tensors(option: str, path: Path, instead: str) -> dict[str, Tensor]:
         if path.name != "content.pth" or not path.is_file():
             raise
         raise PilotageError(
-            f"{option} is {path}: it also holds the script's arguments, objects that "
-            f"Pilotage does not unpickle; give {instead}."
+            f"{option} is {path}: it must hold tensors only, and also holds objects, which are not "
+            f"unpickled; give {instead}."
         ) from error
 
 
@@ -112,8 +113,9 @@ def _discriminator(path: Path | None, generator: NCSNpp) -> Discriminator | None
     judged, made = network.plan.in_channels, generator.plan.in_channels
     if judged != made:
         raise PilotageError(
-            f"discriminator is {path}: it judges images of {judged} channels, and the generator's "
-            f"have {made}."
+            f"discriminator is {path}: it must be of images of {made} channels, as the generator, "
+            "and "
+            f"is of {judged}."
         )
     return network
 

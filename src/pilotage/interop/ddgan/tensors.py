@@ -1,4 +1,4 @@
-"""Tensors of denoising diffusion GANs (Xiao, Kreis & Vahdat, 2112.07804), in.
+"""Import of tensors of denoising diffusion GANs (Xiao, Kreis & Vahdat, 2112.07804).
 
 The two tables of names are those of the published generators and discriminators.
 """
@@ -20,7 +20,7 @@ from pilotage.networks.resampling import DownConv, UpConv
 
 
 def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
-    """Build the `NCSNpp` that computes what the published generator does with these weights.
+    """Build the `NCSNpp` equivalent to the published generator with these weights.
 
     A file ``netG_….pth`` of a run with EMA holds the averaged weights already. ``content.pth``
     holds the weights of the last step under ``netG_dict`` (their average lies in the optimiser's
@@ -31,11 +31,11 @@ def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
             state dict, with the published parameter names, with or without ``module.`` in front.
         config: arguments of the published script by their own names. ``ch_mult`` is needed; absent
             ones have that script's defaults. The channels, the latent and its mapping, and
-            whether and how the network takes the time are read off the tensors.
+            whether and how the network takes the time are inferred from the tensors.
 
     Returns:
-        The network in evaluation mode, with tensors of its own, on the device and in the type of
-        the given ones. Its times are 0..T − 1 (`FewSteps.time`).
+        The network in evaluation mode, with copied tensors, on the device and in the dtype of the
+        given ones. Its times are 0..T − 1 (`FewSteps.time`).
 
     Raises:
         PilotageError: if the file cannot be read, an argument is unknown or out of range, or
@@ -53,13 +53,13 @@ def load_discriminator(
     config: Mapping[str, Any] | None = None,
     size: Literal["small", "large"] | None = None,
 ) -> Discriminator:
-    """Build the `Discriminator` that computes what the published one does with these weights.
+    """Build the `Discriminator` equivalent to the published one with these weights.
 
     Args:
         weights: as for `load_generator`; ``netD_dict`` of ``content.pth``.
-        config: keywords of the published class, ``nc``, ``ngf``, ``t_emb_dim``, which are read off
-            the tensors if absent, and ``act`` ("LeakyReLU(0.2)" if absent).
-        size: which of the two; read off the tensors if None.
+        config: keywords of the published class, ``nc``, ``ngf``, ``t_emb_dim``, which are inferred
+            from the tensors if absent, and ``act`` ("LeakyReLU(0.2)" if absent).
+        size: "small" or "large"; inferred from the tensors if None.
 
     Returns:
         The network as `load_generator` returns it; logits are (B,), not (B, 1).
@@ -81,7 +81,7 @@ def stripped(weights: Weights) -> dict[str, Tensor]:
 
 
 def generator_pairs(network: NCSNpp) -> Iterator[Pair]:
-    """Every parameter of ``network``, which may lie on the meta device.
+    """Iterate over every parameter of ``network``, which may be on the meta device.
 
     The published network keeps its layers in one list, ``all_modules``, in the order in which ours
     are made.
@@ -95,7 +95,7 @@ def generator_pairs(network: NCSNpp) -> Iterator[Pair]:
 
 
 def discriminator_pairs(network: Discriminator) -> Iterator[Pair]:
-    """Every parameter of ``network``, which may lie on the meta device."""
+    """Iterate over every parameter of ``network``, which may be on the meta device."""
     names = {
         "time.first": "t_embed.main.0",
         "time.second": "t_embed.main.2",
@@ -118,7 +118,7 @@ _LAYERS = (
 
 
 def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Those modules, named, that are entries of ``all_modules``."""
+    """Iterate over the named modules that are entries of ``all_modules``."""
     bare = isinstance(module, Resize) and not any(module.children())
     if bare or isinstance(module, _LAYERS):
         yield name, module
@@ -130,7 +130,7 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
 
 
 def _inside(layer: nn.Module) -> list[tuple[str, str]]:
-    """The modules with parameters inside an entry, under our names and theirs."""
+    """Return the modules with parameters inside an entry, under our names and theirs."""
     if isinstance(layer, AdaptiveBlock):
         return list(_block(layer))
     if isinstance(layer, PixelAttention):

@@ -1,4 +1,4 @@
-"""The settings of GLIDE's networks, read off the names and shapes of their tensors."""
+"""Inference of the settings of GLIDE's networks from names and shapes of tensors."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -21,7 +21,7 @@ _TEXT = (
 
 
 def text_unet_settings(tensors: Mapping[str, Tensor], **flags: Any) -> dict[str, Any]:
-    """Settings of the `TextUNet` that these tensors belong to; only names and shapes are read.
+    """Infer the settings of the `TextUNet` of these tensors, from names and shapes only.
 
     Raises:
         PilotageError: if a flag is unknown, missing, out of range or at odds with the tensors, or
@@ -30,7 +30,7 @@ def text_unet_settings(tensors: Mapping[str, Tensor], **flags: Any) -> dict[str,
     check_known("flags have", sorted(flags), (*_UNET_FLAGS, *_TEXT_FLAGS))
     if flags.get("text_heads") is None:
         raise PilotageError(
-            "text_heads is None: it must be given, since the tensors leave it open."
+            "text_heads is None: it must be given, since tensors do not determine it."
         )
     if not any(name.startswith(_TEXT) for name in tensors) or is_classifier(tensors):
         raise PilotageError(
@@ -68,9 +68,9 @@ def _text_settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _image_settings(seen: int, made: int, channels: int | None) -> dict[str, Any]:
-    """Which images the network sees with x, from the channels of its first and last layer.
+    """Infer the conditioning images from the channels of the first and last layer.
 
-    The output is an image's with a learned variance if that can be, or an image's alone.
+    The output has a learned variance if possible, else it is an image alone.
     """
     if channels is not None:
         positive_int("in_channels", channels)
@@ -78,7 +78,7 @@ def _image_settings(seen: int, made: int, channels: int | None) -> dict[str, Any
     tried = [*halves, made] if channels is None else [channels]
     for count in tried:
         for low_res, inpaint in product((False, True), repeat=2):
-            if seen == count * (1 + low_res + inpaint) + inpaint:  # a mask comes with what is known
+            if seen == count * (1 + low_res + inpaint) + inpaint:  # known pixels come with a mask
                 return {
                     "in_channels": count,
                     "out_channels": None if made in (count, 2 * count) else made,

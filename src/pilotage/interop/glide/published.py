@@ -3,14 +3,14 @@
 The names are those of ``download.py`` in openai/glide-text2im, the facts those of
 ``model_creation.py`` there (``model_and_diffusion_defaults`` and its ``_upsampler``, and
 ``create_model`` for the widths by image size), and of the paper: captions were dropped at a rate of
-0.2 when the base network was fine-tuned for guidance (section 4.2), and one that enlarges always
-saw its whole low resolution (4.3). How fast to learn is not published: the rate and the average
-here are for training on.
+0.2 when the base network was fine-tuned for guidance (section 4.2), and an upsampler
+always had its whole low resolution (4.3). Learning rates are not published: the rate and EMA decay
+here are for further training.
 
 In ``notebooks/text2im.ipynb`` there, the base network is sampled in 100 steps at ``guidance_scale``
-3, and the one that enlarges by DDIM, without guidance, in the 27 steps of ``fast27`` (here
-``--up-sampler ddim --up-steps fast27``), from noise times a "temperature" of 0.997. Here that is 1:
-sharper, and now and then grainy.
+3, and the upsampler by DDIM, without guidance, in the 27 steps of ``fast27`` (here
+``--up-sampler ddim --up-steps fast27``), from noise times a "temperature" of 0.997. Here it is 1:
+sharper, and sometimes grainy.
 """
 
 from typing import Any
@@ -18,14 +18,14 @@ from typing import Any
 from pilotage.models.run_folder import IMPORTED
 from pilotage.settings import TextRecipe, TextUNetSettings
 
-# what the tensors of the four published networks leave open
+# what the tensors of the four published networks do not determine
 PUBLISHED_FLAGS = {"head_channels": 64, "text_heads": 8, "dropout": 0.1}
 
 CAPTIONS_DROPPED = 0.2
 
 
 def glide_recipe(**settings: Any) -> TextRecipe:
-    """A recipe with what all of GLIDE's networks share."""
+    """Make a recipe with the common settings of GLIDE's networks."""
     enlarges = settings.get("low_res") is not None
     shared = {
         "data": IMPORTED,

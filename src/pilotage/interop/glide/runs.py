@@ -30,10 +30,10 @@ _FLAGS = ("heads", "head_channels", "heads_up", "text_heads", "dropout", "in_cha
 
 
 def import_glide(settings: ImportGlideSettings) -> Card:
-    """Make a run folder of a network of GLIDE, which samples and trains on as any run on captions.
+    """Convert a network of GLIDE to a run folder on captions.
 
-    The published tokenizer becomes part of it. A network that enlarges is a cascade's second run;
-    training on adds noise to what it enlarges (``augment``), which no source says of its training.
+    The published tokenizer becomes part of it. An upsampler is a cascade's second run; further
+    training uses noise conditioning augmentation (``augment``), unlike any published account.
 
     Raises:
         PilotageError: naming the option that is missing or wrong, or the tensors that do not fit;
@@ -60,14 +60,14 @@ def import_glide(settings: ImportGlideSettings) -> Card:
 
 
 def _known(recipe: TextRecipe) -> dict[str, Any]:
-    """The options of an import that a published network decides."""
+    """Return the options of an import that a published network determines."""
     facts = {**dict(recipe.network), **dict(recipe)}
     del facts["vocabulary"]  # a number there, a file here
     return {name: facts[name] for name in ImportGlideSettings.model_fields if name in facts}
 
 
 def _published_settings(recipe: TextRecipe, size: tuple[int, int]) -> dict[str, Any]:
-    """The settings of a published network."""
+    """Return the settings of a published network."""
     data = imported_data((3, *size), vocabulary=recipe.vocabulary)
     with torch.device("meta"):
         network: Any = built_network(Card(recipe, data))
@@ -78,8 +78,8 @@ def _recipe(network: TextUNet, settings: ImportGlideSettings, size: tuple[int, i
     plan = network.plan
     if plan.outputs not in (plan.in_channels, 2 * plan.in_channels):
         raise PilotageError(
-            f"checkpoint is {settings.checkpoint}: its network makes {plan.outputs} channels of "
-            f"images of {plan.in_channels}, so it is no denoiser."
+            f"checkpoint is {settings.checkpoint}: its network must be a denoiser, and has "
+            f"{plan.outputs} output channels for images of {plan.in_channels}."
         )
     _check_low_res(plan.low_res, settings.low_res, size)
     unlike = {name: getattr(settings, name) for name in ("schedule", "p_uncond")}
@@ -99,7 +99,9 @@ def _recipe(network: TextUNet, settings: ImportGlideSettings, size: tuple[int, i
 def _check_low_res(enlarges: bool, low_res: tuple[int, int] | None, size: tuple[int, int]) -> None:
     if not enlarges:
         if low_res is not None:
-            raise PilotageError(f"low_res is {low_res}: the checkpoint's network does not enlarge.")
+            raise PilotageError(
+                f"low_res is {low_res}: it must be left out, since the network is no upsampler."
+            )
         return
     low = required("low_res", low_res, "the height and width that the network enlarges")
     if any(b % a for a, b in zip(low, size, strict=True)):
@@ -111,7 +113,7 @@ def _tokenizer(network: TextUNet, settings: ImportGlideSettings) -> ByteLevelBPE
     tokenizer = glide_tokenizer(settings.vocabulary, settings.merges, plan.context)
     if tokenizer.size != plan.vocabulary:
         raise PilotageError(
-            f"vocabulary is {settings.vocabulary}: it has {tokenizer.size} ids, and the "
-            f"checkpoint's network {plan.vocabulary}."
+            f"vocabulary is {settings.vocabulary}: it has {tokenizer.size} ids, and must have "
+            f"{plan.vocabulary} for the checkpoint's network."
         )
     return tokenizer

@@ -1,4 +1,4 @@
-"""Tensors of GLIDE's networks (Nichol et al., 2112.10741), in and out.
+"""Import and export of tensors of GLIDE's networks (Nichol et al., 2112.10741).
 
 The published base model has a cosine schedule of 1000 timesteps, the up-sampler a linear one:
 
@@ -31,14 +31,14 @@ from pilotage.networks.text_unet import TextUNet, TextUNetPlan
 
 
 def load_text_unet(weights: Weights, **flags: Any) -> TextUNet:
-    """Build the `TextUNet` that computes what GLIDE's network does with these weights.
+    """Build the `TextUNet` equivalent to GLIDE's network with these weights.
 
-    Which of the four networks it is (base, up-sampler, either of them for in-painting) is seen from
-    the channels of the first layer.
+    Which of the four networks it is (base, up-sampler, either of them for inpainting) is inferred
+    from the channels of the first layer.
 
     Args:
         weights: as for `load_unet` of guided-diffusion, with GLIDE's parameter names.
-        **flags: what the tensors leave open: ``text_heads`` (needed), ``heads`` or
+        **flags: what tensors do not determine: ``text_heads`` (needed), ``heads`` or
             ``head_channels`` (one is needed), ``heads_up``, ``dropout``, ``num_res_blocks``, and
             ``in_channels``, the channels of an image, where it is not half of the output's.
 
@@ -57,15 +57,15 @@ def export_text_unet(network: TextUNet) -> dict[str, Tensor]:
     """Copy the weights under GLIDE's parameter names and in its layout.
 
     Raises:
-        PilotageError: if the network reads the features of a frozen encoder.
+        PilotageError: if the network has a frozen text encoder.
     """
     if network.plan.encoder_width is not None:
-        raise PilotageError("network reads a frozen encoder's features: GLIDE's reads tokens.")
+        raise PilotageError("network has a frozen text encoder: it must have tokens, as GLIDE's.")
     return exported(network, text_unet_pairs(network))
 
 
 def text_unet_pairs(network: TextUNet) -> Iterator[Pair]:
-    """Every parameter of ``network``, which may lie on the meta device, under both names."""
+    """Iterate over every parameter of ``network``, which may be on the meta device."""
     yield from pairs(network, new_attention_order=False)
     yield from _image_attention(network)
     text = network.text
@@ -97,7 +97,7 @@ _TEXT_BLOCK = {
 
 
 def _image_attention(network: TextUNet) -> Iterator[Pair]:
-    """The projections of the text in the attention of the image, to [k v] by head."""
+    """Iterate over the text projections of image attention, to [k v] by head."""
     for pair in pairs(network, new_attention_order=False):
         ours, _, name = pair.ours.rpartition(".qkv.")
         layer = network.get_submodule(ours)

@@ -12,14 +12,14 @@ from pilotage.networks.plan import positive_int
 
 END_OF_TEXT = "<|endoftext|>"
 
-# GLIDE makes a text small as Unicode does, where a sigma that ends a word has a letter of its own
+# GLIDE lower-cases as Unicode does, with the final form of a sigma at the end of a word
 _LAST_SIGMA = r"(?<=\p{Cased}\p{Case_Ignorable}*)Σ(?!\p{Case_Ignorable}*\p{Cased})"
 
 
 def glide_tokenizer(
     vocabulary: str | PathLike[str], merges: str | PathLike[str], context: int = 128
 ) -> ByteLevelBPE:
-    """The tokenizer that GLIDE (2112.10741) was trained with, from its two published files.
+    """Make the tokenizer of GLIDE (2112.10741) from its two published files.
 
     There is no token at the start or the end. A caption keeps its first ``context`` tokens; the
     rest is padded with the id of the end of text, and the mask is False there. The empty caption is
@@ -31,7 +31,7 @@ def glide_tokenizer(
         context: number of tokens of a padded caption.
 
     Raises:
-        PilotageError: if a file cannot be read or does not hold that, or context is below 1.
+        PilotageError: if a file is unreadable or malformed, or context is below 1.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -42,7 +42,9 @@ def glide_tokenizer(
     try:
         bpe = Tokenizer(models.BPE(ids, pairs))
     except Exception as error:  # the library raises nothing more precise
-        raise PilotageError(f"merges must be those of the vocabulary ({error}).") from None
+        raise PilotageError(
+            f"merges is {str(merges)!r}: it must be that of the vocabulary ({error})."
+        ) from None
     small = [normalizers.Replace(Regex(_LAST_SIGMA), "ς"), normalizers.Lowercase()]
     bpe.normalizer = normalizers.Sequence(small)
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -63,7 +65,7 @@ def _read_ids(path: Path) -> dict[str, int]:
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """One merge per line; the first line may be the version."""
+    """Read one merge per line; the first line may be the version."""
     lines = _read("merges", path).split("\n")
     if lines[0].startswith("#version"):
         lines = lines[1:]
@@ -74,7 +76,7 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
 
 
 def _read(name: str, path: Path) -> str:
-    """The text of a file, which may be compressed, whatever its name ends in."""
+    """Read the text of a file, which may be gzipped, whatever its suffix."""
     if not path.is_file():
         raise PilotageError(f"{name} is {str(path)!r}: there is no such file.")
     try:
@@ -84,5 +86,5 @@ def _read(name: str, path: Path) -> str:
         return data.decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise PilotageError(
-            f"{name} is {str(path)!r}: it must be UTF-8 text, as it is or gzipped ({error})."
+            f"{name} is {str(path)!r}: it must be UTF-8 text, plain or gzipped ({error})."
         ) from None
