@@ -1,10 +1,9 @@
 """Reports: run folders in, one self-contained page (and Markdown, CSV, PNGs) out.
 
-``read`` checks what the files say (``lines``, ``rows``), ``grouping`` sorts rows into groups and
-curves that may be compared (``variants``); ``best``, ``tables``, ``attributes``, ``likelihood`` and
-``training_curves`` turn these into statements, ``charts`` into pictures (``figures``); ``content``
-gathers them, and ``page``, ``markdown`` and ``write`` only write down what it says. ``compared`` is
-apart: it puts the models of a study side by side.
+``read`` reads the runs, ``grouping`` sorts their rows into what may be compared, ``best`` says which
+w is best and how sure that is. ``sweeps`` and ``training`` turn these into the blocks of
+``content`` (text, tables, charts, images), which ``page.html.jinja`` and ``report.md.jinja`` write
+down; ``charts`` draws. ``compared`` is apart: it puts the models of a study in one table.
 """
 
 from pilotage.report.write import write_report

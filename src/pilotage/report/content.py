@@ -1,111 +1,154 @@
-"""The content of a report, decided once for page and Markdown."""
+"""What a report consists of, as plain data: blocks of text, tables, charts and images.
 
-from typing import NamedTuple
+The templates write blocks down as HTML and Markdown, ``charts`` as pictures; they decide nothing.
+"""
 
-from pilotage.report import tables
-from pilotage.report.attributes import Captioned, captioned
-from pilotage.report.best import Aims, aims_of, best_table, curve_best
-from pilotage.report.charts import charts_caption, sweep_panels
-from pilotage.report.figures import Panel, Strip, strips
-from pilotage.report.grouping import Curve, Group, arrange, notes
-from pilotage.report.likelihood_section import Likelihoods, likelihoods
-from pilotage.report.manifest import how_to_read, title, warnings_of
-from pilotage.report.read import Source
-from pilotage.report.tables import Table
-from pilotage.report.training_curves import (
-    health_panels,
-    level_panels,
-    level_tables,
-    training_panels,
-)
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pilotage.report.words import number_text
+from pilotage.sweep.rows import Measure
 
 
-class Section(NamedTuple):
-    """All about one group.
+class Number(NamedTuple):
+    """A number as it is printed."""
 
-    Attributes:
-        aims: for each kind of guidance.
-        curves: a table of the best w of every curve, if there are several.
-        captioned: what the captions ask for, if there are any.
-        matched: both kinds of guidance at the same inception score.
-        caption: of the panels.
-        samples: curves with their pictures, the best one first.
-    """
+    text: str
+    error: str = ""
+    best: bool = False
 
-    group: Group
-    notes: list[str]
-    aims: list[Aims]
-    curves: Table | None
-    captioned: Captioned | None
-    guidance: list[Table]
-    matched: list[Table]
-    metrics: Table
-    further: Table | None
-    panels: list[Panel]
+
+def printed(measure: Measure, digits: int, best: bool = False) -> Number:
+    """A number with its standard error, if that is known."""
+    error = f"±{measure.error:.{digits}f}" if math.isfinite(measure.error) else ""
+    return Number(number_text(measure.value, digits), error, best)
+
+
+class Line(NamedTuple):
+    """A row of a table: a tuple of numbers per column; its kind is row, floor, images or title."""
+
+    head: str
+    cells: Sequence[Sequence[Number]] = ()
+    kind: str = "row"
+
+
+class Table(NamedTuple):
+    """A table; ``spans`` are (name, columns) of a heading above the columns, if any."""
+
     caption: str
-    samples: list[tuple[Curve, list[Strip]]]
+    corner: str
+    columns: Sequence[str]
+    lines: Sequence[Line]
+    spans: Sequence[tuple[str, int]] = ()
+
+    @property
+    def width(self) -> int:
+        """Numbers in a cell."""
+        return max((len(cell) for line in self.lines for cell in line.cells), default=1)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns, each after what stands above it."""
+        above = [f"{name}, " for name, count in self.spans for _ in range(count)]
+        above = above or [""] * len(self.columns)
+        return [a + name for a, name in zip(above, self.columns, strict=True)]
 
 
-class Content(NamedTuple):
-    """All of a report.
+class Dot(NamedTuple):
+    """A point with error bars (to the left, to the right; up and down), a label, and a hover text."""
 
-    Attributes:
-        lead: how to read it.
-        unswept: models of which nothing was measured.
-        likelihood: bits per dimension, if any were measured.
-        levels: figures of the classifiers, and their numbers.
-        warnings: (run, when, sentence).
+    x: float
+    y: float
+    bar: float = 0.0
+    x_bars: tuple[float, float] = (0.0, 0.0)
+    label: str = ""
+    tip: str = ""
+
+
+class Series(NamedTuple):
+    """Points in order; colour, dash and marker are numbers, no marker is negative.
+
+    What is faint lies without markers behind a smoothed line, and not in the legend.
     """
+
+    name: str
+    dots: Sequence[Dot]
+    colour: int = 0
+    dash: int = 0
+    marker: int = 0
+    hollow: bool = False
+    faint: bool = False
+
+
+class Rule(NamedTuple):
+    """A line across the chart at a number: horizontal, unless it is vertical."""
+
+    name: str
+    at: float
+    dash: int = 1
+    vertical: bool = False
+
+
+class Chart(NamedTuple):
+    """Series over numbers; ``ticks`` are (place, text) on the x axis, if not the usual ones."""
 
     title: str
-    lead: str
-    sources: list[Source]
-    sections: list[Section]
-    unswept: list[str]
-    likelihood: Likelihoods | None
-    levels: tuple[list[Panel], list[Table]]
-    training: list[Panel]
-    health: list[Panel]
-    warnings: list[tuple[str, str, str]]
+    x: str
+    y: str
+    series: Sequence[Series]
+    rules: Sequence[Rule] = ()
+    log_x: bool = False
+    log_y: bool = False
+    ticks: Sequence[tuple[float, str]] = ()
 
 
-def gather(sources: list[Source]) -> Content:
-    """Everything that the runs give."""
-    groups = arrange(sources)
-    return Content(
-        title=title(sources),
-        lead=how_to_read(groups, sources),
-        sources=sources,
-        sections=[_section(group) for group in groups],
-        unswept=[source.label for source in sources if _unswept(source)],
-        likelihood=likelihoods(sources),
-        levels=(level_panels(sources), level_tables(sources)),
-        training=training_panels(sources),
-        health=health_panels(sources),
-        warnings=[(s.label, *warning) for s in sources for warning in warnings_of(s)],
-    )
+class Strip(NamedTuple):
+    """The first images of a row, a PNG; None if its file is gone."""
+
+    name: str
+    picture: bytes | None
 
 
-def _unswept(source: Source) -> bool:
-    measured = source.bounds or any(row.kind == "sample" for row in source.rows)
-    return not source.classifies and not measured
+class Block(NamedTuple):
+    """A part of a report.
+
+    Attributes:
+        kind: section (title; value: blocks), folded (the same, to be opened), text or note (value),
+            items ((name, text) pairs), facts (the same as a list of terms), cards, table, charts,
+            seeds (strips, under the names of their columns), code.
+        caption: below it.
+        picture: the name of the file that stands for charts or seeds in Markdown; empty for none.
+        columns: names of the columns of images, from left to right.
+    """
+
+    kind: str
+    value: Any
+    title: str = ""
+    caption: str = ""
+    picture: str = ""
+    columns: Sequence[str] = ()
+
+    def walk(self) -> "Iterator[Block]":
+        """The block and all within."""
+        yield self
+        if self.kind in ("section", "folded"):
+            for block in self.value:
+                yield from block.walk()
 
 
-def _section(group: Group) -> Section:
-    first = curve_best(group)
-    ordered = sorted(group.curves, key=lambda curve: curve != first)
-    pictures = [(curve, strips(curve)) for curve in ordered]
-    return Section(
-        group=group,
-        notes=notes(group),
-        aims=aims_of(group),
-        curves=best_table(group) if len(group.curves) > 1 else None,
-        captioned=captioned(group),
-        guidance=tables.guidance_tables(group),
-        matched=tables.matched_tables(group),
-        metrics=tables.metrics_table(group),
-        further=tables.further_table(group),
-        panels=sweep_panels(group),
-        caption=charts_caption(group),
-        samples=[(curve, found) for curve, found in pictures if found],
-    )
+def section(title: str, *blocks: Block | None, kind: str = "section") -> Block | None:
+    """A section of the blocks that there are; None if there are none."""
+    found = [block for block in blocks if block is not None]
+    return Block(kind, found, title) if found else None
+
+
+def table(found: Table | None) -> Block | None:
+    """A table, if there is one."""
+    return Block("table", found, caption=found.caption) if found else None
+
+
+def charts(picture: str, found: Iterable[Chart], title: str, caption: str = "") -> Block | None:
+    """Charts beside each other with one legend, if there are any."""
+    shown = list(found)
+    return Block("charts", shown, title, caption, picture) if shown else None

@@ -1,16 +1,13 @@
 """Rows sorted into what may be compared: groups of one reference, and curves over w in them."""
 
-import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, NamedTuple
 
-from pilotage.report.names import features_name, listed
+import pandas as pd
+
 from pilotage.report.read import Source
-from pilotage.report.rows import Measure, Row, SampleRow
-from pilotage.report.variants import Variant, guidance_names, kind_of, variant_names, variant_of
-
-if TYPE_CHECKING:
-    from pilotage.models.guidance_spec import Guidance
+from pilotage.report.words import GUIDANCE, facts_of, features_name, telling
+from pilotage.sweep.rows import Measure, Row, SampleRow
 
 
 class Model(NamedTuple):
@@ -27,52 +24,44 @@ class Curve(NamedTuple):
 
     Attributes:
         label: tells it from the other curves of its group.
-        guidance_name: what its w is; that of two names is not comparable.
+        model: number of its model among those of the group.
+        way: number of its way of sampling, but for w and steps, among those of the group.
+        guidance: what its w is; that of two names is not comparable.
+        kind: classifier-free, or a classifier's.
     """
 
-    model: Model
-    variant: Variant
-    steps: int
     label: str
-    guidance_name: str
+    model: int
+    way: int
+    steps: int
+    guidance: str
+    kind: str
     rows: tuple[SampleRow, ...]
 
     def rows_with(self, *metrics: str) -> list[SampleRow]:
-        """The rows that have all of these metrics."""
-        return [r for r in self.rows if all(math.isfinite(r.measure(m).value) for m in metrics)]
+        """The rows that have all of these metrics; "w" every row has."""
+        return [row for row in self.rows if row.has(*(m for m in metrics if m != "w"))]
 
     def points(self, metric: str) -> list[tuple[float, Measure]]:
         """(w, measure) of the rows that have a metric."""
         return [(row.w, row.metrics[metric]) for row in self.rows_with(metric)]
-
-    @property
-    def guidance(self) -> "Guidance":
-        """What its w is."""
-        return self.variant.guidance
-
-    @property
-    def kind(self) -> str:
-        """Classifier-free, or a classifier's."""
-        return kind_of(self.guidance)
 
 
 class Group(NamedTuple):
     """All rows of one extractor and one reference set.
 
     Attributes:
-        models: by their label, in the order of the report's runs.
-        floors: rows of real images against real images.
-        baselines: rows of images that bicubic interpolation has enlarged.
-        images: rows of images from elsewhere.
+        models: their labels; in the order of their numbers.
+        others: rows that no model made: of real images, bicubic enlargement, images from elsewhere.
+        sources: the run of each row, by id.
     """
 
-    extractor: dict[str, Any]
-    reference: dict[str, Any]
+    extractor: Any
+    reference: Any
     models: dict[Model, str]
-    curves: tuple[Curve, ...]
-    floors: tuple[Row, ...]
-    baselines: tuple[Row, ...]
-    images: tuple[Row, ...]
+    curves: list[Curve]
+    others: list[Row]
+    sources: dict[str, Source]
 
     @property
     def title(self) -> str:
@@ -85,53 +74,53 @@ class Group(NamedTuple):
         return f"{features_name(self.extractor)} features, against {name}{count}"
 
     @property
-    def variants(self) -> list[Variant]:
-        """Ways of sampling, in order of appearance."""
-        return list(dict.fromkeys(curve.variant for curve in self.curves))
-
-    @property
-    def guidances(self) -> list[str]:
-        """What w is, in order of appearance."""
-        return list(dict.fromkeys(curve.guidance_name for curve in self.curves))
-
-    @property
-    def rows(self) -> list[Row]:
-        """Everything measured."""
-        return [*self.samples, *self.baselines, *self.floors, *self.images]
-
-    @property
     def samples(self) -> list[SampleRow]:
         """All rows of samples."""
         return [row for curve in self.curves for row in curve.rows]
 
+    @property
+    def rows(self) -> list[Row]:
+        """Everything measured."""
+        return [*self.samples, *self.others]
 
-def arrange(sources: list[Source]) -> list[Group]:
-    """Groups by (extractor hash, reference hash), in order of appearance."""
-    found: dict[tuple[str, str], dict[str, tuple[Source, Row]]] = {}
-    for source in sources:
-        for row in source.rows:
-            key = row.extractor["hash"], row.reference["hash"]
-            found.setdefault(key, {}).setdefault(row.id, (source, row))
-    return [_group(list(rows.values())) for rows in found.values()]
+    @property
+    def guidances(self) -> list[str]:
+        """What w is, in order of appearance."""
+        return list(dict.fromkeys(curve.guidance for curve in self.curves))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of guidance, classifier-free first."""
+        return list(dict.fromkeys(curve.kind for curve in self.curves))
+
+    def of_kind(self, *kinds: str) -> list[Row]:
+        """Rows that no model made, of these kinds, in the order of the kinds."""
+        return [row for kind in kinds for row in self.others if row.kind == kind]
+
+
+def arrange(sources: Sequence[Source]) -> list[Group]:
+    """Groups by (extractor hash, reference hash), in order of appearance; each id once."""
+    every = [(source, row) for source in sources for row in source.rows]
+    found = [(r.extractor["hash"], r.reference["hash"], r.id) for _, r in every]
+    if not found:
+        return []
+    frame = pd.DataFrame(found).drop_duplicates()
+    groups = frame.groupby([0, 1], sort=False).groups.values()
+    return [_group([every[k] for k in places]) for places in groups]
 
 
 def _group(rows: list[tuple[Source, Row]]) -> Group:
-    samples = [(s, row) for s, row in rows if isinstance(row, SampleRow)]
-    models = _name_models([_model(source, row) for source, row in samples])
+    samples = [(source, row) for source, row in rows if isinstance(row, SampleRow)]
+    names = _name_models([_model(source, row) for source, row in samples])
     first = rows[0][1]
     return Group(
         extractor=first.extractor,
         reference=first.reference,
-        models=models,
-        curves=tuple(_curves(samples, models)),
-        floors=_of_kind(rows, "real"),
-        baselines=_of_kind(rows, "bicubic"),
-        images=_of_kind(rows, "images"),
+        models=names,
+        curves=_curves(samples, names) if samples else [],
+        others=[row for _, row in rows if row.kind != "sample"],
+        sources={row.id: source for source, row in rows},
     )
-
-
-def _of_kind(rows: list[tuple[Source, Row]], kind: str) -> tuple[Row, ...]:
-    return tuple(row for _, row in rows if row.kind == kind)
 
 
 def _model(source: Source, row: SampleRow) -> Model:
@@ -159,50 +148,45 @@ def _rate_name(p_uncond: float) -> str:
 
 
 def _curves(samples: list[tuple[Source, SampleRow]], models: dict[Model, str]) -> list[Curve]:
-    found: dict[tuple[Variant, int, Model], dict[float, SampleRow]] = {}
-    for source, row in samples:
-        key = variant_of(row), row.steps, _model(source, row)
-        found.setdefault(key, {})[row.w] = row  # rows of one w differ in no number: the last one
-    variants = list(dict.fromkeys(variant for variant, _, _ in found))
-    variants.sort(key=lambda variant: variant.guidance.by_classifier)
+    """By kind of guidance, way of sampling, steps and model, in this order."""
     order = list(models)
-    keys = sorted(found, key=lambda k: (variants.index(k[0]), k[1], order.index(k[2])))
-    several_steps = len({steps for _, steps, _ in keys}) > 1
-    names = variant_names(variants, _free_w_tells(keys))
-    guides = guidance_names(variant.guidance for variant in variants)
+    ways = [facts_of(row) for _, row in samples]
+    known = list({tuple(way.items()): way for way in ways}.values())
+    frame = pd.DataFrame(
+        {
+            "classifier": [row.how.by_classifier for _, row in samples],
+            "way": [known.index(way) for way in ways],
+            "steps": [row.steps for _, row in samples],
+            "model": [order.index(_model(*pair)) for pair in samples],
+            "w": [row.w for _, row in samples],
+        }
+    )
+    keys = list(frame.columns[:-1])
+    # rows of one w differ in no number, so the last one counts
+    frame = frame.drop_duplicates([*keys, "w"], keep="last").sort_values("w")
+    without = () if _free_w_tells([row for _, row in samples], order) else ("free_w",)
+    names = telling(known, without)
+    own = [{key: way[key] for key in GUIDANCE[1:] if key in way} for way in known]
+    guides = [
+        ", ".join(filter(None, (way["kind"], name)))
+        for way, name in zip(known, telling(own, without), strict=True)
+    ]
+    several_steps = frame["steps"].nunique() > 1
     curves = []
-    for variant, steps, model in keys:
-        parts = [models[model]] if len(models) > 1 else []
+    for (_, way, steps, model), part in frame.groupby(keys):
+        parts = [models[order[model]]] if len(models) > 1 else []
         parts += [f"T = {steps}"] if several_steps or not parts else []
-        parts += [names[variant]] if names[variant] else []
-        guide, rows = guides[variant.guidance], found[variant, steps, model]
-        by_w = tuple(rows[w] for w in sorted(rows))
-        curves.append(Curve(model, variant, steps, ", ".join(parts), guide, by_w))
+        parts += [names[way]] if names[way] else []
+        rows = tuple(samples[k][1] for k in part.index)
+        kind = known[way]["kind"]
+        curves.append(Curve(", ".join(parts), model, way, steps, guides[way], kind, rows))
     return curves
 
 
-def _free_w_tells(keys: Iterable[tuple[Variant, int, Model]]) -> bool:
-    """Whether the strength with a classifier differs otherwise than models decide it."""
-    guided = {(m, v.guidance.classifier_free_w) for v, _, m in keys if v.guidance.by_classifier}
-    chosen = [w for m, w in guided if w not in ((-1, 0) if m.p_uncond == 1 else (0,))]
+def _free_w_tells(rows: list[SampleRow], models: list[Model]) -> bool:
+    """Whether the strength beside a classifier differs otherwise than models decide it."""
+    rates = {model.run_hash: model.p_uncond for model in models}
+    guided = {(r.run_hash, r.how.classifier_free_w) for r in rows if r.how.by_classifier}
+    chosen = [w for run, w in guided if w not in ((-1, 0) if rates[run] == 1 else (0,))]
     several = len({w for _, w in guided}) > 1
-    return several and (bool(chosen) or len(guided) > len({m for m, _ in guided}))
-
-
-def notes(group: Group) -> list[str]:
-    """What a reader has to know before comparing numbers of this group."""
-    said = []
-    least = group.extractor.get("dimensions")
-    few = sorted({r.n for r in group.rows if isinstance(least, int) and r.n < least})
-    if few:
-        said.append(
-            f"With n = {listed(map(str, few))}, fewer than the {least} feature dimensions, "
-            "distances are not reliable."
-        )
-    floors, counts = {r.n for r in group.floors}, {c.variant.n for c in group.curves}
-    if floors and counts and floors != counts:
-        said.append(
-            f"The floor is measured on n = {listed(map(str, sorted(floors)))} real images, samples "
-            f"on n = {listed(map(str, sorted(counts)))}: fewer images give larger distances."
-        )
-    return said
+    return several and (bool(chosen) or len(guided) > len({run for run, _ in guided}))
