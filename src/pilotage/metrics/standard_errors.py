@@ -1,6 +1,6 @@
 """Standard errors: how far a metric would move with other samples of the same size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,16 @@ def mean_with_error(values: Array) -> tuple[float, float]:
 def share_with_error(share: float, count: int) -> tuple[float, float]:
     """A share of ``count`` samples, and its binomial standard error."""
     return float(share), float((share * (1 - share) / count) ** 0.5)
+
+
+def paired_error(one: Sequence[float], other: Sequence[float]) -> float:
+    """The standard error of the difference of two metrics, from their values on the same resamples.
+
+    Args:
+        one: the metric of one sample on random halves of it, (K,), K > 1.
+        other: the metric of the other sample on the same halves, (K,).
+    """
+    return float(np.std(np.subtract(other, one), ddof=1))
 
 
 def standard_error(

@@ -21,67 +21,49 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"}
 VARIABLES |= {colour: f"series-{k}" for k, colour in enumerate(SERIES, 1)}
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D", "*")
-STAR = 4
 SIZE = (4.4, 3.3)  # inches of a chart
 ROOM = (18, 9)  # points that a label keeps clear, in x and y
 MOST = 60  # points of a line without markers that can be pointed at
 
-STYLE: dict[Any, Any] = {  # matplotlib types the keys as a list of literals
-    "svg.fonttype": "none",
-    "svg.hashsalt": "pilotage",
-    "text.parse_math": False,  # names of runs are not formulas
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.titlecolor": INK,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "axes.xmargin": 0.07,
-    "axes.ymargin": 0.07,
-    "grid.color": GRID,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-    "legend.handlelength": 4,
-    "lines.markersize": 4,
-}
-
 
 @contextmanager
 def _figure(**look: Any) -> "Iterator[Figure]":
-    import matplotlib as mpl
+    from matplotlib import style
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):
+    with style.context(str(Path(__file__).with_name("page.mplstyle"))):
         yield Figure(**look)
 
 
 def draw(axis: "Axes", chart: Chart) -> None:
-    """A chart on matplotlib's axes."""
+    """A chart on matplotlib's axes; labels stand at the ends of series, then where there is room."""
+    from matplotlib.ticker import LogLocator
+
     for series in chart.series:
         _plot(axis, series)
     for rule in chart.rules:
         line, dash = axis.axvline if rule.vertical else axis.axhline, DASHES[rule.dash]
         line(rule.at, color=MUTED, linewidth=1, linestyle=dash, label=_name(rule.name))
     axis.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
-    if chart.log_x:
-        axis.set_xscale("log")
-        _log_ticks(axis.xaxis)
-    if chart.log_y:
-        axis.set_yscale("log")
-        _log_ticks(axis.yaxis)
+    for side, log in ((axis.xaxis, chart.log_x), (axis.yaxis, chart.log_y)):
+        if log:  # with labels at 1, 2 and 5 of each decade, so that a short range has some too
+            (axis.set_xscale if side is axis.xaxis else axis.set_yscale)("log")
+            low, high = side.get_data_interval()
+            side.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+            side.set_major_formatter(lambda value, _: f"{value:g}")
+            side.set_minor_formatter(lambda *_: "")
     if chart.ticks:
         axis.set_xticks([at for at, _ in chart.ticks], [text for _, text in chart.ticks])
+        axis.set_xticks([], minor=True)
     axis.autoscale_view()
-    _label(axis, chart)
+    named = [[dot for dot in series.dots if dot.label] for series in chart.series]
+    ends, taken = [dot for dots in named for dot in dots[:1] + dots[1:][-1:]], []
+    for dot in ends + [dot for dots in named for dot in dots[1:-1]]:
+        x, y = _place(axis, dot)
+        if not any(abs(x - a) < ROOM[0] and abs(y - b) < ROOM[1] for a, b in taken):
+            taken.append((x, y))
+            look: dict[str, Any] = {"xytext": (4, 3), "textcoords": "offset points"}
+            axis.annotate(dot.label, (dot.x, dot.y), fontsize=8, color=INK, **look)
 
 
 def _plot(axis: "Axes", series: Series) -> None:
@@ -99,32 +81,9 @@ def _plot(axis: "Axes", series: Series) -> None:
     axis.errorbar(x, y, elinewidth=0.8, **look)
 
 
-def _name(label: str) -> str | None:
+def _name(label: str) -> str:
     """Matplotlib keeps names that begin with an underscore out of legends."""
-    return f" {label}" if label.startswith("_") else label or None
-
-
-def _log_ticks(side: Any) -> None:
-    """Labels at 1, 2 and 5 of each decade, so that a short range has some too."""
-    from matplotlib.ticker import LogLocator
-
-    low, high = side.get_data_interval()
-    side.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
-    side.set_major_formatter(lambda value, _: f"{value:g}")
-    side.set_minor_formatter(lambda *_: "")
-
-
-def _label(axis: "Axes", chart: Chart) -> None:
-    """Write the labels at the points: ends of the series first, then what finds room."""
-    named = [[dot for dot in series.dots if dot.label] for series in chart.series]
-    ends = [dot for dots in named for dot in dots[:1] + dots[1:][-1:]]
-    taken: list[tuple[float, float]] = []
-    for dot in ends + [dot for dots in named for dot in dots[1:-1]]:
-        x, y = _place(axis, dot)
-        if not any(abs(x - a) < ROOM[0] and abs(y - b) < ROOM[1] for a, b in taken):
-            taken.append((x, y))
-            look: dict[str, Any] = {"xytext": (4, 3), "textcoords": "offset points"}
-            axis.annotate(dot.label, (dot.x, dot.y), fontsize=8, color=INK, **look)
+    return f" {label}" if label.startswith("_") else label
 
 
 def _place(axis: "Axes", dot: Dot) -> tuple[float, float]:
@@ -141,14 +100,15 @@ def svg(chart: Chart, prefix: str) -> str:
     with _figure(figsize=SIZE, layout="constrained", facecolor="none") as figure:
         axis = figure.subplots()
         draw(axis, chart)
-        text = _inline(figure, prefix)
-        height, circles = SIZE[1] * 72, []
+        text, circles = _inline(figure, prefix), []
         for series in chart.series:
             step = 1 if series.marker >= 0 else len(series.dots) // MOST + 1
             for dot in () if series.faint else series.dots[::step]:
                 x, y = _place(axis, dot)
                 title = f"<title>{escape(dot.tip)}</title>"
-                circles.append(f'<circle cx="{x:.1f}" cy="{height - y:.1f}" r="7">{title}</circle>')
+                circles.append(
+                    f'<circle cx="{x:.1f}" cy="{SIZE[1] * 72 - y:.1f}" r="7">{title}</circle>'
+                )
     return text.replace("</svg>", f'<g class="tips">{"".join(circles)}</g></svg>')
 
 
@@ -180,17 +140,17 @@ def _entries(figure: "Figure", found: Sequence[Chart], columns: int = 1) -> dict
 def _inline(figure: "Figure", prefix: str) -> str:
     """The drawing alone: no prologue, no namespaces, no fixed size."""
     buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing)
+    figure.savefig(
+        buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    )
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     head, body = text.split(">", 1)
-    box = " ".join(re.findall(r'viewBox="[^"]*"', head))
-    body = body.replace("xlink:href", "href")
-    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r'\bid="', f'id="{prefix}-', body.replace("xlink:href", "href"))
     body = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", body)
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
+    box = " ".join(re.findall(r'viewBox="[^"]*"', head))
     return f'<svg {box} aria-hidden="true">{body}'
 
 
@@ -222,8 +182,8 @@ def seeds_figure(block: Block) -> "Iterator[Figure]":
     from PIL import Image
 
     shown = [(s.name, Image.open(io.BytesIO(s.picture))) for s in block.value if s.picture]
-    width, height = shown[0][1].size
-    strip, gap, top = 7 * height / width, 0.14, 0.6  # in inches
+    strip = 7 * shown[0][1].height / shown[0][1].width  # in inches, as all lengths
+    gap, top = 0.14, 0.6
     total = (strip + gap) * len(shown) + top
     with _figure(figsize=(8, total), dpi=150, facecolor="white") as figure:
         for k, (name, image) in enumerate(shown):
@@ -231,10 +191,9 @@ def seeds_figure(block: Block) -> "Iterator[Figure]":
             axis = figure.add_axes((0.8 / 8, bottom / total, 7 / 8, strip / total))
             axis.imshow(image.convert("RGB"), interpolation="bicubic", aspect="auto")
             axis.set_axis_off()
-            middle = (bottom + strip / 2) / total
-            figure.text(0.7 / 8, middle, name, ha="right", va="center", fontsize=8)
+            figure.text(0.7 / 8, (bottom + strip / 2) / total, name, ha="right", va="center")
         for k, name in enumerate(block.columns):
             x = (0.8 + 7 * (k + 0.5) / len(block.columns)) / 8
             figure.text(x, 1 - 0.5 / total, name[:12], ha="center", va="center", fontsize=7)
-        figure.text(0.8 / 8, 1 - 0.2 / total, block.title, va="center", fontsize=9)
+        figure.text(0.8 / 8, 1 - 0.2 / total, block.title, va="center")
         yield figure

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pilotage.report.words import number_text
+from pilotage.report.words import measure_text
 from pilotage.sweep.rows import Measure
 
 
@@ -22,11 +22,11 @@ class Number(NamedTuple):
 def printed(measure: Measure, digits: int, best: bool = False) -> Number:
     """A number with its standard error, if that is known."""
     error = f"±{measure.error:.{digits}f}" if math.isfinite(measure.error) else ""
-    return Number(number_text(measure.value, digits), error, best)
+    return Number(measure_text(Measure(measure.value), digits), error, best)
 
 
 class Line(NamedTuple):
-    """A row of a table: a tuple of numbers per column; its kind is row, floor, images or title."""
+    """A row of a table: numbers per column; its kind is row, floor, images or title (no numbers)."""
 
     head: str
     cells: Sequence[Sequence[Number]] = ()
@@ -51,12 +51,12 @@ class Table(NamedTuple):
     def names(self) -> list[str]:
         """The columns, each after what stands above it."""
         above = [f"{name}, " for name, count in self.spans for _ in range(count)]
-        above = above or [""] * len(self.columns)
-        return [a + name for a, name in zip(above, self.columns, strict=True)]
+        pairs = zip(above or [""] * len(self.columns), self.columns, strict=True)
+        return [a + name for a, name in pairs]
 
 
 class Dot(NamedTuple):
-    """A point with error bars (to the left, to the right; up and down), a label, and a hover text."""
+    """A point with bars (up and down; to the left and right), a label, and a text on hovering."""
 
     x: float
     y: float
@@ -102,6 +102,15 @@ class Chart(NamedTuple):
     log_y: bool = False
     ticks: Sequence[tuple[float, str]] = ()
 
+    @property
+    def values(self) -> list[float]:
+        """All y of the points, or 0 if there are none."""
+        return [dot.y for series in self.series for dot in series.dots] or [0.0]
+
+    def log_if(self, ratio: float) -> "Chart":
+        """The chart with a logarithmic y axis if the largest y is that many times the smallest."""
+        return self._replace(log_y=0 < ratio * min(self.values) < max(self.values))
+
 
 class Strip(NamedTuple):
     """The first images of a row, a PNG; None if its file is gone."""
@@ -114,9 +123,8 @@ class Block(NamedTuple):
     """A part of a report.
 
     Attributes:
-        kind: section (title; value: blocks), folded (the same, to be opened), text or note (value),
-            items ((name, text) pairs), facts (the same as a list of terms), cards, table, charts,
-            seeds (strips, under the names of their columns), code.
+        kind: section (value: blocks), folded (the same, to be opened), text or note, items ((name,
+            text) pairs), facts (the same), cards, table, charts, seeds (strips), or code.
         caption: below it.
         picture: the name of the file that stands for charts or seeds in Markdown; empty for none.
         columns: names of the columns of images, from left to right.
@@ -132,9 +140,8 @@ class Block(NamedTuple):
     def walk(self) -> "Iterator[Block]":
         """The block and all within."""
         yield self
-        if self.kind in ("section", "folded"):
-            for block in self.value:
-                yield from block.walk()
+        for block in self.value if self.kind in ("section", "folded") else ():
+            yield from block.walk()
 
 
 def section(title: str, *blocks: Block | None, kind: str = "section") -> Block | None:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pilotage.report.best import ERRORS
+from pilotage.report import words
 from pilotage.report.content import Block, charts, section
-from pilotage.report.grouping import Group, arrange
 from pilotage.report.read import Source
-from pilotage.report.sweeps import floor_name, summary, sweep_section
+from pilotage.report.sweeps import floor_name, group_title, summary, sweep_section
 from pilotage.report.training import classifiers, health, likelihood, training_charts
-from pilotage.report.words import BY_CLASSIFIER, FREE, STANDARD, capital, features_name, listed, way_text
-from pilotage.sweep.rows import Row
+from pilotage.sweep.best import ERRORS
+from pilotage.sweep.curves import Group, arrange
+from pilotage.sweep.rows import BY_CLASSIFIER, FREE, Row
 
 CONVENTION = "(1 + w) * conditional - w * unconditional; guidance_scale = 1 + w"
 ZERO = {
@@ -23,41 +23,54 @@ SIGNS = (
     f"numbers are told apart by more than {ERRORS} standard errors of their difference."
 )
 Part = Callable[[Sequence[Source], Sequence[Group]], Iterable[Block | None]]
-
-
-def _sweeps(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Block | None]:
-    yield summary(groups)
-    yield from (sweep_section(group, k) for k, group in enumerate(groups, 1))
-    names = [source.label for source in sources if source.unswept]
-    if names:
-        said = f"{listed(names)} {'has' if len(names) == 1 else 'have'} no sweep yet: pilotage sweep"
-        yield Block("note", f"{said} measures samples over w.")
-
-
-def _manifest(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Block | None]:
-    parts = [section(capital(group.title), Block("facts", _of_group(group))) for group in groups]
-    for source in sources:
-        card = Block("folded", [Block("code", source.card)], "recipe.yaml")
-        parts.append(section(source.label, Block("facts", _of_source(source, groups)), card))
-    yield section("Manifest", *parts)
-
-
-PARTS: list[Part] = [  # the sections of a report; each gives its blocks, if there are any
-    _sweeps,
-    lambda sources, _: [likelihood(sources)],
-    lambda sources, _: [classifiers(sources)],
-    lambda sources, _: [section("Training", charts("training", training_charts(sources), "training curves"))],
-    lambda sources, _: [health(sources)],
-    _manifest,
-]
+PARTS: list[Part] = []  # the sections of a report, in order: blocks, where there are any
 
 
 def gather(sources: Sequence[Source]) -> list[Block]:
     """All of a report: a title with a lead, then the sections."""
     groups = arrange(sources)
     lead = Block("text", _lead(groups, sources), "lead")
-    blocks = [block for part in PARTS for block in part(sources, groups) if block]
-    return [Block("section", [lead], listed(s.label for s in sources)), *blocks]
+    title = words.listed(source.label for source in sources)
+    found = [block for part in PARTS for block in part(sources, groups) if block]
+    return [Block("section", [lead], title), *found]
+
+
+@PARTS.append
+def _sweeps(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Block | None]:
+    yield summary(groups)
+    yield from (sweep_section(group, k) for k, group in enumerate(groups, 1))
+    names = [source.label for source in sources if source.unswept]
+    verb = "has" if len(names) == 1 else "have"
+    said = f"{words.listed(names)} {verb} no sweep yet: pilotage sweep measures samples over w."
+    yield Block("note", said) if names else None
+
+
+@PARTS.append
+def _training(sources: Sequence[Source], _: Sequence[Group]) -> Iterable[Block | None]:
+    yield likelihood(sources)
+    yield classifiers(sources)
+    drawn = charts("training", training_charts(sources), "training curves")
+    yield section("Training", drawn)
+    yield health(sources)
+
+
+@PARTS.append
+def _manifest(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Block | None]:
+    parts = [section(group_title(group), Block("facts", _of_group(group))) for group in groups]
+    for source in sources:
+        models = dict.fromkeys(m for g in groups for m in g.models if m.run == source.label)
+        classes = source.data.classes
+        facts = [
+            ("run folder", source.folder),
+            ("trained as", f"noisy classifier of {len(classes)} classes" * source.classifies),
+            ("trained to step", source.training[-1]["step"] if source.training else None),
+            ("p_uncond", getattr(source.recipe, "p_uncond", None)),
+            ("classes", ", ".join(classes)),
+            *((f"hash of the weights at step {m.step}", m.run_hash) for m in models),
+        ]
+        card = Block("folded", [Block("code", source.card)], "recipe.yaml")
+        parts.append(section(source.label, Block("facts", _shown(facts)), card))
+    yield section("Manifest", *parts)
 
 
 def _lead(groups: Sequence[Group], sources: Sequence[Source]) -> str:
@@ -66,79 +79,53 @@ def _lead(groups: Sequence[Group], sources: Sequence[Source]) -> str:
         return "Noisy classifiers, which guide models: how well they tell the classes apart."
     if not groups and all(source.classifies or source.bounds for source in sources):
         return "How many bits per dimension the models need to code held-out images."
-    said = []
-    curves = [curve for group in groups for curve in group.curves]
-    for kind in dict.fromkeys([c.kind for c in curves] or [FREE]):
+    said, curves = [], [curve for group in groups for curve in group.curves]
+    for kind in dict.fromkeys([curve.kind for curve in curves] or [FREE]):
         rows = [row for curve in curves if curve.kind == kind for row in curve.rows]
         texts = _values(rows, "convention") or [CONVENTION if kind == FREE else "not recorded"]
         text = "; ".join(texts).replace(" * ", " · ").replace(" - ", " − ")
-        said += [f"{capital(kind)} guidance: {text}.", *([ZERO[kind]] if groups else [])]
-    if any(curve.rows[0].how.classifier_shift == "mean" for curve in curves):
-        said.append("A mean shift moves the mean of the ancestral step by w · variance · grad log p(c | z).")
+        said += [f"{words.capital(kind)} guidance: {text}.", *([ZERO[kind]] if groups else [])]
+    if any(curve.rows[0].classifier_shift == "mean" for curve in curves):
+        said.append(
+            "A mean shift moves the mean of the ancestral step by w · variance · grad log p(c | z)."
+        )
     said += [SIGNS] if groups else []
-    if any(group.extractor["name"] != STANDARD for group in groups):
-        said.append("A distance or score named with its features compares only with others in these.")
+    if any(group.extractor["name"] != words.STANDARD for group in groups):
+        said.append(
+            "A distance or score named with its features compares only with others in these."
+        )
     return " ".join(said)
 
 
 def _of_group(group: Group) -> list[tuple[str, str]]:
     """The extractor, the reference images and the ways of sampling of a group."""
-    ext, ref = group.extractor, group.reference
     firsts = {curve.way: curve.rows[0] for curve in group.curves}.values()
     guides = [row for row in group.samples if row.how.by_classifier]
-    names = {"real": "real against real", "bicubic": "enlarged without a model", "images": "other images"}
     seconds = sum(row.seconds or 0 for row in group.rows)
-    facts: list[tuple[str, Any]] = [
-        ("extractor", features_name(ext) if ext["name"] == STANDARD else ext["name"]),
-        ("extractor hash", ext["hash"]),
-        ("feature dimensions", ext.get("dimensions")),
-        ("resize", ext.get("resize")),
-        ("extractor's held-out accuracy", ext.get("accuracy")),
-        ("reference set", " ".join(str(ref[k]) for k in ("data", "split") if ref.get(k))),
-        ("reference images", ref.get("n")),
-        ("reference hash", ref["hash"]),
-        *(("sampling", way_text(row)) for row in firsts),
-        ("steps T", ", ".join(map(str, sorted({curve.steps for curve in group.curves})))),
-        *(("captions' hash", row.captions["hash"]) for row in firsts if row.captions),
-        *((names[row.kind], f"{row.name}, {floor_name(row)}") for row in group.others),
-        *(("classifier", f"{r.classifier}, step {r.classifier_step}") for r in guides),
-        *(("hash of the classifier's weights", row.how.classifier.hash) for row in guides),
-        ("code version", ", ".join(_values(group.rows, "code"))),
-        *((f"convention, {kind}", "; ".join(_values(c.rows, "convention")))
-          for kind, c in {c.kind: c for c in group.curves}.items()),
-        ("time of sampling and measuring", _duration(seconds) if seconds else None),
-    ]  # fmt: skip
-    return _shown(facts)
-
-
-def _of_source(source: Source, groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """A run: its folder, data, weights and training so far."""
-    models = dict.fromkeys(m for g in groups for m in g.models if m.run == source.label)
-    classes = source.data.classes
+    minutes = round(seconds / 60)
+    took = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
     return _shown(
         [
-            ("run folder", source.folder),
-            ("trained as", f"noisy classifier of {len(classes)} classes" * source.classifies),
-            ("trained to step", source.training[-1]["step"] if source.training else None),
-            ("p_uncond", source.p_uncond),
-            ("classes", ", ".join(classes)),
-            *((f"hash of the weights at step {m.step}", m.run_hash) for m in models),
+            *((f"extractor's {key}", value) for key, value in group.extractor.items()),
+            *((f"reference's {key}", value) for key, value in group.reference.items()),
+            *(("sampling", row.way) for row in firsts),
+            ("steps T", ", ".join(map(str, sorted({curve.steps for curve in group.curves})))),
+            *(("captions' hash", row.captions["hash"]) for row in firsts if row.captions),
+            *((row.kind, f"{row.name}, {floor_name(row)}") for row in group.others),
+            *(("classifier", f"{r.classifier}, step {r.classifier_step}") for r in guides),
+            *(("classifier's hash", row.how.classifier.hash) for row in guides),
+            ("code version", ", ".join(_values(group.rows, "code"))),
+            *((f"convention, {row.facts['kind']}", row.convention) for row in firsts),
+            ("time of sampling and measuring", took if minutes > 1 else f"{seconds:.0f} s"),
         ]
     )
 
 
 def _shown(facts: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
     """Those that are known, each once, as text."""
-    texts = ((name, f"{x:g}" if isinstance(x, float) else str(x)) for name, x in facts if x is not None)
-    return [(name, text) for name, text in dict.fromkeys(texts) if text]
+    texts = [(name, f"{x:g}" if isinstance(x, float) else x) for name, x in facts if x is not None]
+    return list(dict.fromkeys((name, str(x)) for name, x in texts if x != ""))
 
 
 def _values(rows: Iterable[Row], name: str) -> list[str]:
     return list(dict.fromkeys(value for row in rows if (value := getattr(row, name))))
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -1,5 +1,6 @@
 """What a report reads of each run: its card, logs, noise levels, likelihoods and sweep."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,12 +18,9 @@ class Source(NamedTuple):
     Attributes:
         label: what the report calls it.
         card: its recipe.yaml, as text.
-        recipe: the settings of the training.
-        data: the facts of the data: shape, classes.
-        training: the lines of metrics.jsonl, one per step; ``health`` those of health.jsonl,
-            ``levels`` those of noise_levels.jsonl.
-        bounds: the lines of likelihood.jsonl.
-        rows: its sweep table, each id once, the last one counts.
+        recipe: the settings of the training, ``data`` the facts of its data.
+        training: the lines of metrics.jsonl, one per step; so are ``health`` and ``levels``.
+        rows: its sweep table, each id once: the last one counts.
     """
 
     folder: Path
@@ -42,9 +40,9 @@ class Source(NamedTuple):
         return bool(self.recipe.objective == "classifier")
 
     @property
-    def p_uncond(self) -> float | None:
-        """The rate of dropped conditions; None of a classifier."""
-        return getattr(self.recipe, "p_uncond", None)
+    def dimensions(self) -> int:
+        """Numbers of an image."""
+        return math.prod(self.data.shape)
 
     @property
     def unswept(self) -> bool:
@@ -57,23 +55,20 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     """The run folders among these, and the runs in those that are a study's.
 
     Raises:
-        PilotageError: for no folder, one given twice, or one that holds no run.
+        PilotageError: for no folder, or a run given twice.
     """
     if not folders:
         raise PilotageError("runs is empty: a report needs at least one run folder.")
-    runs = [run for folder in map(Path, folders) for run in _runs_in(folder)]
+    runs: list[Path] = []
+    for folder in map(Path, folders):
+        single = (folder / "recipe.yaml").exists()
+        within = [] if single else sorted(path.parent for path in folder.glob("*/recipe.yaml"))
+        runs += within or [folder]
     places = [run.resolve() for run in runs]
     for k, run in enumerate(runs):
         if places[k] in places[:k]:
             raise PilotageError(f"runs has {run} twice: each run once is enough.")
     return runs
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    """The folder itself unless it holds runs only (its card is missing, theirs are there)."""
-    if (folder / "recipe.yaml").exists() or not folder.is_dir():
-        return [folder]
-    return sorted(path.parent for path in folder.glob("*/recipe.yaml")) or [folder]
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:
@@ -92,6 +87,11 @@ def _read(run: Path, label: str) -> Source:
     from pilotage.models.run_folder import read_card  # needs torch
 
     recipe, data, _ = read_card(run)
+    rate = getattr(recipe, "p_uncond", None)
+    bounds = read_records(run / "likelihood.jsonl", Bound)
+    if rate == 1 or not data.classes:  # no class was ever given
+        bounds = [bound.model_copy(update={"unconditional": True}) for bound in bounds]
+    rows = {row.id: row for row in read_records(table_path(run), Row)}
     return Source(
         folder=run,
         label=label,
@@ -101,8 +101,13 @@ def _read(run: Path, label: str) -> Source:
         training=[line.line() for line in _by_step(run / "metrics.jsonl", LogLine)],
         health=[line.line() for line in _by_step(run / "health.jsonl", LogLine)],
         levels=_by_step(run / "noise_levels.jsonl", Levels),
-        bounds=read_records(run / "likelihood.jsonl", Bound),
-        rows=list({row.id: row for row in read_records(table_path(run), Row)}.values()),
+        bounds=bounds,
+        rows=[
+            row.model_copy(update={"p_uncond": rate})
+            if row.kind == "sample" and getattr(row, "p_uncond", None) is None
+            else row
+            for row in rows.values()
+        ],
     )
 
 

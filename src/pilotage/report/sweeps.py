@@ -1,49 +1,18 @@
-"""What a report says of the rows of sweeps: the tables of the papers, curves, images, manifest."""
+"""What a report says of the rows of sweeps: the tables of the papers, curves, captions, images."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from pilotage.metrics import METRICS
 from pilotage.metrics.registry import columns_of
-from pilotage.report.best import ALL, aims, best_of, cards_of, curve_best, difference, told_apart
-from pilotage.report.charts import STAR
-from pilotage.report.content import (
-    Block,
-    Chart,
-    Dot,
-    Line,
-    Number,
-    Rule,
-    Series,
-    Strip,
-    Table,
-    charts,
-    printed,
-    section,
-    table,
-)
-from pilotage.report.grouping import Curve, Group
-from pilotage.report.words import (
-    BY_CLASSIFIER,
-    FREE,
-    MISSING,
-    capital,
-    digits_of,
-    direction,
-    listed,
-    measure_text,
-    metric_name,
-    size_text,
-    spoken,
-    w_text,
-    way_text,
-    with_arrow,
-)
-from pilotage.sweep.rows import UNKNOWN, Measure, Row, SampleRow
+from pilotage.report import content as c
+from pilotage.report import words
+from pilotage.sweep import best as b
+from pilotage.sweep.curves import Curve, Group
+from pilotage.sweep.rows import BY_CLASSIFIER, FREE, UNKNOWN, Row, SampleRow
 
 SCORE, DISTANCE = "inception_score", "frechet"
-BEST_W = "Best w for each aim"
 COSTS = (  # what guidance costs: a metric, which way is worse, and how that is said
     ("caption_diversity", -1, "diversity of a caption's images", "lower"),
     ("recall", -1, "diversity (recall)", "lower"),
@@ -52,226 +21,258 @@ COSTS = (  # what guidance costs: a metric, which way is worse, and how that is 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_COLUMNS = 16  # of images in a preview
 LOG_RATIO = 20  # of the largest to the smallest value, from which an axis is logarithmic
+STAR = 4  # the marker of what no sweep has made
 
 
-def summary(groups: Sequence[Group]) -> Block | None:
-    """The best w for each aim, by how much and how sure: what a reader wants first."""
-    found = []
+class Card(NamedTuple):
+    """The best w for an aim, in words: ``Lowest FD``, ``w = 0.5``, its value, where, how sure."""
+
+    aim: str
+    w: str
+    value: str
+    where: str
+    remark: str
+
+
+def summary(groups: Sequence[Group]) -> c.Block | None:
+    """The best w for each aim, by how much and how sure: what a reader wants first.
+
+    Of all curves whose w means the same.
+    """
+    blocks = []
     for group in groups:
-        cards = [
-            block
-            for name, cards in cards_of(group).items()
-            for block in ([Block("text", name, "of")] if name else []) + [Block("cards", cards)]
-        ]
-        if cards and len(groups) > 1:
-            cards.insert(0, Block("text", capital(group.title), "of"))
-        found += cards
-    return section(BEST_W, *found)
+        guidances = group.each("guidance")
+        digits = words.digits_of(b.aims(), group.samples)
+        for name in guidances:
+            curves = [curve for curve in group.curves if curve.guidance == name]
+            best = [found for metric in digits if (found := b.best_over(curves, metric))]
+            heads = [group_title(group)] * (len(groups) > 1) + [name] * (len(guidances) > 1)
+            if best and heads:
+                blocks.append(c.Block("text", words.capital(": ".join(heads)), "of"))
+            cards = [_card(one, group, digits[one.metric]) for one in best]
+            blocks += [c.Block("cards", cards)] if cards else []
+    return c.section("Best w for each aim", *blocks)
 
 
-def sweep_section(group: Group, number: int) -> Block | None:
-    """All about one group; its pictures end in the number, unless it is the first."""
+def _card(best: b.Best, group: Group, digits: int) -> Card:
+    way = "Highest" if b.direction(best.metric) > 0 else "Lowest"
+    aim = f"{way} {words.metric_name(best.metric, group.extractor)}"
+    value = words.measure_text(best.measure, digits)
+    return Card(aim, f"w = {best.row.w:g}", value, best.curve.label, remark(best, digits))
+
+
+def remark(best: b.Best, digits: int) -> str:
+    """The runner-up and the ties as sentences, and whether the grid ended at the best."""
+    if not best.gaps:
+        return "The only w measured."
+    w, gap = best.gaps[0]
+    said = f"Next w = {w:g}: {'+' * (gap.value >= 0)}{words.measure_text(gap, digits)}"
+    if math.isfinite(gap.error):
+        also = [f"{other:g}" for other in best.ties if other != w]
+        said += f", {'not ' * (w in best.ties)}told apart."
+        said += f" Also not told apart: w = {words.listed(also)}." if also else ""
+    else:
+        said += "; no standard error is known, so neighbours may be as good."
+    others = [w for w, _ in best.gaps]
+    if not min(others) < best.row.w < max(others):
+        end = "largest" if best.row.w > max(others) else "smallest"
+        said += f" It is the {end} w tried."
+    return said
+
+
+def group_title(group: Group) -> str:
+    """The extractor and the reference set, in words."""
+    ref = group.reference
+    name = " ".join(str(ref[k]) for k in ("data", "split") if ref.get(k))
+    name = name if ref.get("data") else f"the {ref.get('split') or 'reference'} images"
+    count = f" (n = {ref['n']})" if ref.get("n") else ""
+    features = words.capital(words.features_name(group.extractor))
+    return f"{features} features, against {name}{count}"
+
+
+def sweep_section(group: Group, number: int) -> c.Block | None:
+    """All about one group; the names of its pictures end in the number, unless it is the first."""
     end = "" if number == 1 else f"-{number}"
-    ways = {curve.way: curve for curve in group.curves}
-    free_first = [table(over_w(group, ways[way])) for way in ways]
-    return section(
-        capital(group.title),
-        *(Block("note", said) for said in notes(group)),
-        section("Best w of every curve", table(best_table(group))),
+    drawn = c.charts(f"curves{end}", sweep_charts(group), "trade-off curves", charts_caption(group))
+    return c.section(
+        group_title(group),
+        *(c.Block("note", text) for text in notes(group)),
+        c.section("Best w of every curve", c.table(best_table(group))),
         captioned(group, f"captions{end}"),
-        section("Over w", *free_first),
-        section("Classifier-free against classifier guidance at matched IS", *matched(group)),
-        section("Trade-off", charts(f"curves{end}", sweep_charts(group), "trade-off curves",
-                                    charts_caption(group))),  # fmt: skip
-        section("Every setting", table(metrics_table(group))),
-        section("Further numbers", table(further_table(group)), kind="folded"),
+        c.section("Over w", *(c.table(over_w(group, way)) for way in group.each("way"))),
+        c.section("Classifier-free against classifier guidance at matched IS", *matched(group)),
+        c.section("Trade-off", drawn),
+        c.section("Every setting", c.table(metrics_table(group))),
+        c.section("Further numbers", c.table(further_table(group)), kind="folded"),
         samples(group, f"samples{end}"),
     )
 
 
 def notes(group: Group) -> list[str]:
     """What a reader has to know before comparing numbers of this group."""
-    said = []
-    least = group.extractor.get("dimensions")
-    few = sorted({r.n for r in group.rows if isinstance(least, int) and r.n < least})
+    said, least = [], group.extractor.get("dimensions")
+    few, floors, counts = (
+        words.listed(map(str, sorted({row.n for row in rows})))
+        for rows in (
+            [row for row in group.rows if isinstance(least, int) and row.n < least],
+            group.of_kind("real"),
+            group.samples,
+        )
+    )
     if few:
         said.append(
-            f"With n = {listed(map(str, few))}, fewer than the {least} feature dimensions, "
-            "distances are not reliable."
+            f"With n = {few}, fewer than the {least} feature dimensions, distances are not reliable."
         )
-    floors, counts = {r.n for r in group.of_kind("real")}, {r.n for r in group.samples}
     if floors and counts and floors != counts:
         said.append(
-            f"The floor is measured on n = {listed(map(str, sorted(floors)))} real images, samples "
-            f"on n = {listed(map(str, sorted(counts)))}: fewer images give larger distances."
+            f"The floor is measured on n = {floors} real images, samples on n = {counts}: fewer "
+            "images give larger distances."
         )
     return said
 
 
-def best_table(group: Group) -> Table | None:
+def best_table(group: Group) -> c.Table | None:
     """The best w of every curve, for each aim, if there are several curves."""
-    wanted = [m for m in aims() if any(curve.points(m) for curve in group.curves)]
-    if len(group.curves) < 2 or not wanted:
+    digits = words.digits_of(b.aims(), group.samples)
+    if len(group.curves) < 2 or not digits:
         return None
-    digits, lines = digits_of(wanted, group.rows), []
+    lines = []
     for curve in group.curves:
-        cells = []
-        for best in (best_of(curve, metric) for metric in wanted):
-            ties = f"({', '.join(f'{w:g}' for w in best.ties)})" if best and best.ties else ""
-            cells.append(
-                (Number(f"{best.row.w:g}", ties), printed(best.measure, digits[best.metric]))
-                if best
-                else (Number(MISSING), Number(MISSING))
-            )
-        lines.append(Line(curve.label, cells))
-    caption = "Best w of each curve (in brackets those not told apart from it) / its value."
-    if len(group.guidances) > 1:
-        caption += " Each w is that of the curve's own guidance."
-    return Table(caption, "curve", [with_arrow(m, group.extractor) for m in wanted], lines)
+        cells = [(c.Number(words.MISSING),) * 2] * len(digits)
+        for k, metric in enumerate(digits):
+            best = b.best_of(curve, metric)
+            if best:
+                ties = f"({', '.join(f'{w:g}' for w in best.ties)})" if best.ties else ""
+                value = c.printed(best.measure, digits[metric])
+                cells[k] = c.Number(f"{best.row.w:g}", ties), value
+        lines.append(c.Line(curve.label, cells))
+    said = "Best w of each curve (in brackets those not told apart from it) / its value."
+    if len(group.each("guidance")) > 1:
+        said += " Each w is that of the curve's own guidance."
+    names = [words.with_arrow(metric, group.extractor) for metric in digits]
+    return c.Table(said, "curve", names, lines)
 
 
-def over_w(group: Group, first: Curve) -> Table:
+def over_w(group: Group, way: int) -> c.Table:
     """2207.12598, Tables 1-2: rows w, columns p_uncond (or models) at each T, of one way."""
-    curves = [curve for curve in group.curves if curve.way == first.way]
+    curves = [curve for curve in group.curves if curve.way == way]
     metrics = [m for m in (DISTANCE, SCORE) if any(curve.points(m) for curve in curves)]
-    digits, models = digits_of(metrics, group.rows), list(group.models.values())
-    columns = [({row.w: row for row in c.rows}, best_values(c.rows, metrics)) for c in curves]
+    digits, models = words.digits_of(metrics, group.rows), list(group.models.values())
+    columns = [
+        ({row.w: row for row in curve.rows}, b.best_values(curve.rows, metrics)) for curve in curves
+    ]
     lines = [
-        Line(f"{w:g}", [numbers(rows.get(w), digits, best) for rows, best in columns])
+        c.Line(f"{w:g}", [numbers(rows.get(w), digits, best) for rows, best in columns])
         for w in sorted({w for rows, _ in columns for w in rows})
     ]
     for row in group.of_kind("bicubic", "real"):
-        lines.append(Line(floor_name(row), [numbers(row, digits)] * len(columns), "floor"))
-    steps = list(dict.fromkeys(curve.steps for curve in curves))
-    names, spans = [f"T = {curve.steps}" for curve in curves], []
+        lines.append(c.Line(floor_name(row), [numbers(row, digits, {})] * len(columns), "floor"))
+    steps, spans = [curve.steps for curve in curves], []
+    names = [f"T = {T}" for T in steps]
     if len(models) > 1:
-        spans = [(f"T = {t}", sum(c.steps == t for c in curves)) for t in steps]
+        spans = [(f"T = {T}", steps.count(T)) for T in dict.fromkeys(steps)]
         names = [models[curve.model] for curve in curves]
-    shown = " / ".join(with_arrow(m, group.extractor) for m in metrics)
-    return Table(f"{shown} over w: {way_text(first.rows[0])}.", "w", names, lines, spans)
+    shown = " / ".join(words.with_arrow(m, group.extractor) for m in metrics)
+    return c.Table(f"{shown} over w: {curves[0].rows[0].way}.", "w", names, lines, spans)
 
 
-def metrics_table(group: Group) -> Table:
+def metrics_table(group: Group) -> c.Table:
     """2105.05233, Tables 4-5: a row per setting, a column per metric."""
     caption = "Every setting, with the numbers that the papers give."
-    if BY_CLASSIFIER in group.kinds:
+    if BY_CLASSIFIER in group.each("kind"):
         caption += " A classifier at w = 0 does not guide."
     return setting_table(group, columns_of("main"), caption)
 
 
-def further_table(group: Group) -> Table | None:
+def further_table(group: Group) -> c.Table | None:
     """What else was measured, if anything; metrics that are not registered come last."""
-    seen = dict.fromkeys(m for row in group.rows for m in row.metrics)
-    wanted = [m for m in columns_of("further") if m in seen]
-    wanted += [m for m in seen if m not in METRICS]
-    return setting_table(group, wanted, "Further numbers of every setting.") if wanted else None
+    new = dict.fromkeys(m for row in group.rows for m in row.metrics if m not in METRICS)
+    found = setting_table(
+        group, [*columns_of("further"), *new], "Further numbers of every setting."
+    )
+    return found if found.columns else None
 
 
-def setting_table(group: Group, wanted: Sequence[str], caption: str) -> Table:
+def setting_table(group: Group, wanted: Sequence[str], caption: str) -> c.Table:
     """A row per setting, a column for each of these metrics that was measured."""
-    metrics = [m for m in wanted if any(m in row.metrics for row in group.rows)]
-    digits, best, lines = digits_of(metrics, group.rows), best_values(group.samples, metrics), []
+    digits, lines = words.digits_of(wanted, group.rows), []
+    best = b.best_values(group.samples, digits)
 
-    def line(head: str, row: Row, kind: str) -> Line:
-        shown = best if kind == "row" else {}
-        return Line(head, [(number,) for number in numbers(row, digits, shown)], kind)
+    def add(head: str, row: Row, kind: str) -> None:
+        shown = numbers(row, digits, best if kind == "row" else {})
+        lines.append(c.Line(head, [(number,) for number in shown], kind))
 
     for curve in group.curves:
-        lines += [Line(curve.label, kind="title")] if len(group.curves) > 1 else []
-        lines += [line(w_text(row), row, "row") for row in curve.rows]
+        lines += [c.Line(curve.label, kind="title")] if len(group.curves) > 1 else []
+        for sample in curve.rows:
+            add(sample.w_text, sample, "row")
     images = group.of_kind("images")
-    lines += [Line("other images", kind="title")] if images and group.curves else []
-    lines += [line(f"{row.name} (n = {row.n})", row, "images") for row in images]
-    lines += [line(floor_name(row), row, "floor") for row in group.of_kind("bicubic", "real")]
-    columns = [with_arrow(m, group.extractor) for m in metrics]
-    return Table(caption, "w" if group.curves else "images", columns, lines)
+    lines += [c.Line("other images", kind="title")] if images and group.curves else []
+    for row in images:
+        add(f"{row.name} (n = {row.n})", row, "images")
+    for row in group.of_kind("bicubic", "real"):
+        add(floor_name(row), row, "floor")
+    names = [words.with_arrow(metric, group.extractor) for metric in digits]
+    return c.Table(caption, "w" if group.curves else "images", names, lines)
 
 
 def floor_name(row: Row) -> str:
     """The name of the floor, or of what no model has enlarged."""
-    size = row.low_res and row.kind != "real" and f" from {size_text(row.low_res['size'])}"
-    return f"{row.kind}{size or ''} (n = {row.n})"
+    size = f" from {row.size_text}" if row.size_text and row.kind != "real" else ""
+    return f"{row.kind}{size} (n = {row.n})"
 
 
 def numbers(
-    row: Row | None, digits: Mapping[str, int], best: Mapping[str, float] = {}
-) -> tuple[Number, ...]:
+    row: Row | None, digits: Mapping[str, int], best: Mapping[str, float]
+) -> tuple[c.Number, ...]:
     """The metrics whose decimals are given; dashes without a row."""
     found = {m: row.measure(m) if row else UNKNOWN for m in digits}
-    return tuple(printed(x, digits[m], x.value == best.get(m)) for m, x in found.items())
+    return tuple(c.printed(x, digits[m], x.value == best.get(m)) for m, x in found.items())
 
 
-def best_values(rows: Iterable[Row], metrics: Iterable[str]) -> dict[str, float]:
-    """The best value of each metric; NaN, which equals nothing, where no way is better."""
-    rows, found = list(rows), {}
-    for metric in metrics:
-        sign = direction(metric)
-        values = [row.metrics[metric].value for row in rows if row.has(metric)] if sign else []
-        found[metric] = max(values, key=lambda value: sign * value, default=math.nan)
-    return found
+def matched(group: Group) -> list[c.Block | None]:
+    """A table per T, sampler and n that has curves of both kinds of guidance."""
+    alike: dict[str, list[Curve]] = {}
+    for curve in group.curves:
+        facts = curve.rows[0].facts
+        key = ", ".join(filter(None, (facts["sampler"], facts.get("eta"), facts["n"])))
+        if curve.rows_with(SCORE, DISTANCE):
+            alike.setdefault(f"T = {curve.steps}, {key}", []).append(curve)
+    return [c.table(_matched(group, how, curves)) for how, curves in alike.items()]
 
 
-def matched(group: Group) -> list[Block | None]:
-    """What each w of a classifier reaches, and classifier-free guidance at the same IS.
-
-    One table per T, sampler and n that has curves of both kinds.
-    """
-    usable = [curve for curve in group.curves if curve.rows_with(SCORE, DISTANCE)]
-    alike: dict[tuple[Any, ...], list[Curve]] = {}
-    for curve in usable:
-        row = curve.rows[0]
-        key = row.steps, row.sampler_record["sampler"], row.sampler_record.get("eta"), row.n
-        alike.setdefault(key, []).append(curve)
-    return [table(_matched(group, *key, curves)) for key, curves in alike.items()]
-
-
-def _matched(
-    group: Group, steps: int, sampler: str, _: Any, n: int, curves: list[Curve]
-) -> Table | None:
+def _matched(group: Group, how: str, curves: Sequence[Curve]) -> c.Table | None:
+    """What each w of a classifier reaches, and classifier-free guidance at the same IS."""
     free = [curve for curve in curves if curve.kind == FREE]
-    guided = [(c, [r for r in c.rows_with(SCORE, DISTANCE) if r.w > 0]) for c in curves]
-    guided = [(c, rows) for c, rows in guided if c.kind == BY_CLASSIFIER and rows]
+    guided = {
+        curve.label: [row for row in curve.rows_with(SCORE, DISTANCE) if row.w > 0]
+        for curve in curves
+        if curve.kind == BY_CLASSIFIER
+    }
+    guided = {label: rows for label, rows in guided.items() if rows}
     if not free or not guided:
         return None
-    others = [m for m in ("precision", "recall") if any(m in row.metrics for row in group.rows)]
-    metrics, lines = [DISTANCE, *others], []
-    digits = digits_of([SCORE, *metrics], group.rows)
-    for curve, rows in guided:
-        lines += [Line(curve.label, kind="title")] if len(guided) > 1 else []
+    digits = words.digits_of([SCORE, DISTANCE, "precision", "recall"], group.rows)
+    metrics, lines = [m for m in digits if m != SCORE], []
+    for label, rows in guided.items():
+        lines += [c.Line(label, kind="title")] if len(guided) > 1 else []
         for row in rows:
-            there = [_at_score(c, row.metrics[SCORE].value, metrics) for c in free]
-            found = [printed(t.get(m, UNKNOWN), digits[m]) for t in there for m in metrics]
-            lines.append(Line(f"{row.w:g}", [(x,) for x in (*numbers(row, digits), *found)]))
-    own = guided[0][0].label if len(guided) == 1 else BY_CLASSIFIER
-    spans = [(own, 1 + len(metrics)), *((curve.label, len(metrics)) for curve in free)]
-    names = [with_arrow(m, group.extractor) for m in (SCORE, *metrics)]
+            there = [b.at_score(curve, row.metrics[SCORE].value, metrics) for curve in free]
+            more = [c.printed(t.get(m, UNKNOWN), digits[m]) for t in there for m in metrics]
+            cells = [(number,) for number in (*numbers(row, digits, {}), *more)]
+            lines.append(c.Line(f"{row.w:g}", cells))
+    own = next(iter(guided)) if len(guided) == 1 else BY_CLASSIFIER
+    spans = [(own, len(digits)), *((curve.label, len(metrics)) for curve in free)]
+    names = [words.with_arrow(m, group.extractor) for m in digits]
     caption = (
-        "What each w of the classifier reaches, and classifier-free guidance at the same IS "
-        f"(T = {steps}, {sampler}, n = {n}): linear between neighbouring w, a dash where the curve "
-        "does not have that IS, the lower distance where it has it twice. ± is interpolated too "
-        "and leaves out that of the IS."
+        f"What each w of the classifier reaches, and classifier-free guidance at the same IS ({how})"
+        ": linear between neighbouring w, a dash where the curve does not have that IS, the lower "
+        "distance where it has it twice. ± is interpolated too and leaves out that of the IS."
     )
-    return Table(caption, "w", names + names[1:] * len(free), lines, spans)
+    return c.Table(caption, "w", names + names[1:] * len(free), lines, spans)
 
 
-def _at_score(curve: Curve, score: float, metrics: Sequence[str]) -> dict[str, Measure]:
-    """The metrics of a curve where it has that inception score; nothing outside its range."""
-    rows, found = curve.rows_with(SCORE, DISTANCE), []
-    for a, b in zip(rows, rows[1:] or rows, strict=False):
-        low, high = a.metrics[SCORE].value, b.metrics[SCORE].value
-        if min(low, high) <= score <= max(low, high):
-            share = (score - low) / (high - low) if low != high else 0.0
-            found.append({m: _between(a.measure(m), b.measure(m), share) for m in metrics})
-    return min(found, key=lambda place: place[DISTANCE].value, default={})
-
-
-def _between(a: Measure, b: Measure, share: float) -> Measure:
-    if share in (0, 1):  # a neighbour without that metric must not spoil it
-        return b if share else a
-    return Measure(*((1 - share) * x + share * y for x, y in zip(a, b, strict=True)))
-
-
-def sweep_charts(group: Group) -> list[Chart]:
+def sweep_charts(group: Group) -> list[c.Chart]:
     """Figure 4 of 2207.12598 and its like; those whose metrics were measured."""
     pairs = [
         (x, y)
@@ -279,15 +280,16 @@ def sweep_charts(group: Group) -> list[Chart]:
         if any(curve.rows_with(x, y) for curve in group.curves)
     ]
     found = [_chart(group, x, y, group.curves) for x, y in pairs]
-    return found + [c for m in (DISTANCE, SCORE) for c in charts_over_w(group, m, group.curves)]
+    over = (charts_over_w(group, metric, group.curves) for metric in (DISTANCE, SCORE))
+    return [*found, *(chart for charts in over for chart in charts)]
 
 
-def charts_over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[Chart]:
-    """A metric over w, for each kind of guidance: strengths of two kinds share no axis.
+def charts_over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[c.Chart]:
+    """A metric over w, for each kind of guidance, whose strengths share no axis.
 
     A single w makes no curve, and no chart.
     """
-    found = [[curve for curve in curves if curve.kind == kind] for kind in group.kinds]
+    found = [[curve for curve in curves if curve.kind == kind] for kind in group.each("kind")]
     shown = [part for part in found if any(len(curve.points(metric)) > 1 for curve in part)]
     return [_chart(group, "w", metric, part) for part in shown]
 
@@ -295,7 +297,7 @@ def charts_over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[Ch
 def charts_caption(group: Group) -> str:
     """How to read the charts."""
     said = "Points are labelled with w, bars are one standard error."
-    if len(group.kinds) > 1:
+    if len(group.each("kind")) > 1:
         said += (
             " Filled points are classifier-free, hollow ones classifier guidance; "
             "each w is that of the point's own guidance."
@@ -307,175 +309,144 @@ def charts_caption(group: Group) -> str:
     return said
 
 
-def _chart(group: Group, x: str, y: str, curves: Sequence[Curve]) -> Chart:
-    names = {m: "w" if m == "w" else with_arrow(m, group.extractor) for m in (x, y)}
-    if x == "w" and len(group.kinds) > 1:
+def _chart(group: Group, x: str, y: str, curves: Sequence[Curve]) -> c.Chart:
+    names = {m: words.with_arrow(m, group.extractor) for m in (x, y)}
+    if x == "w" and len(group.each("kind")) > 1:
         names["w"] = f"w, {curves[0].kind}"
-    plain = [names[m].rstrip(" ↑↓") for m in (x, y)]
     shown = [(curve, curve.rows_with(x, y)) for curve in curves]
     series = [_series(group, curve, rows, x, y) for curve, rows in shown if rows]
-    rules = []
-    for kind, dash in (("bicubic", 2), ("real", 1)):
-        for row in group.of_kind(kind):
-            name = floor_name(row) if kind == "bicubic" else f"real against real (n = {row.n})"
-            if row.has(y) and (x == "w" or kind == "real"):
-                rules.append(Rule(name, row.metrics[y].value, dash))
-            if kind == "real" and x == "recall" and row.has(x):
-                rules.append(Rule("", row.metrics[x].value, dash, vertical=True))
     for k, row in enumerate(group.of_kind("images", "bicubic") if x != "w" else ()):
         if row.has(x, y):
             name = row.name if row.kind == "images" else floor_name(row)
-            series.append(Series(name, [_dot(group, row, x, y)], 7 - k % 2, marker=STAR))
-    values = [dot.y for s in series for dot in s.dots]
-    log = bool(values) and min(values) > 0 and max(values) > LOG_RATIO * min(values)
+            series.append(c.Series(name, [_dot(group, row, x, y, name)], 7 - k % 2, marker=STAR))
+    rules = []
+    for row in group.of_kind("bicubic", "real"):
+        floor, dash = row.kind == "real", 1 if row.kind == "real" else 2
+        name = f"real against real (n = {row.n})" if floor else floor_name(row)
+        if row.has(y) and (floor or x == "w"):
+            rules.append(c.Rule(name, row.metrics[y].value, dash))
+        if row.has(x) and floor and x == "recall":
+            rules.append(c.Rule(name, row.metrics[x].value, dash, vertical=True))
+    plain = [names[m].rstrip(" ↑↓") for m in (x, y)]
     title = f"{plain[1]} {'over' if x == 'w' else 'against'} {plain[0]}"
-    return Chart(title, names[x], names[y], series, rules, log_y=log)
+    return c.Chart(title, names[x], names[y], series, rules).log_if(LOG_RATIO)
 
 
-def _series(group: Group, curve: Curve, rows: Sequence[SampleRow], x: str, y: str) -> Series:
+def _series(group: Group, curve: Curve, rows: Sequence[Row], x: str, y: str) -> c.Series:
     """Colour by model, dashes by steps (most steps solid) and kind of guidance, marker by way.
 
     Of a single model, colour by steps and guidance. A classifier's points are hollow.
     """
-    kind = group.kinds.index(curve.kind)
-    if len(group.models) > 1:
-        colour = curve.model
-        keys = {(-c.steps, group.kinds.index(c.kind)) for c in group.curves}
-        dash = sorted(keys).index((-curve.steps, kind))
-    else:
-        own = [(group.guidances.index(c.guidance), -c.steps) for c in group.curves]
-        colour = sorted(set(own)).index(own[group.curves.index(curve)])
-        dash = kind
-    ways = list(dict.fromkeys(c.way for c in group.curves))
+    kinds, guidances = group.each("kind"), group.each("guidance")
+    dash, kind = sorted({-k.steps for k in group.curves}).index(-curve.steps), curve.kind
+    colour = curve.model
+    if len(group.models) == 1:
+        keys = {(guidances.index(k.guidance), -k.steps) for k in group.curves}
+        colour = sorted(keys).index((guidances.index(curve.guidance), -curve.steps))
+        dash = 0
     dots = [_dot(group, row, x, y, curve.label) for row in rows]
-    hollow = curve.kind == BY_CLASSIFIER
-    return Series(curve.label, dots, colour, dash, ways.index(curve.way) % STAR, hollow)
+    look = colour, dash + kinds.index(kind), group.each("way").index(curve.way) % STAR
+    return c.Series(curve.label, dots, *look, hollow=kind == BY_CLASSIFIER)
 
 
-def _dot(group: Group, row: Row, x: str, y: str, label: str = "") -> Dot:
-    """A row as a point; what it shows are w and the metrics of the papers."""
-    shown = dict.fromkeys([*(m for m in (x, y) if m != "w"), *columns_of("main")])
-    digits = digits_of([m for m in shown if row.has(m)], group.rows)
-    values = [f"{metric_name(m, group.extractor)} {measure_text(row.measure(m), digits[m])}"
-              for m in digits]  # fmt: skip
-    own = isinstance(row, SampleRow)
-    head = f"{label}, w = {row.w:g}" if isinstance(row, SampleRow) else row.name
-    tip = "\n".join([head, *values])
-    here, bar = row.measure(y), row.measure(x).bar
+def _dot(group: Group, row: Row, x: str, y: str, name: str) -> c.Dot:
+    """A row as a point; what it shows on hovering are w and the numbers of the papers."""
+    w = f"{row.w:g}" if isinstance(row, SampleRow) else ""
+    shown = dict.fromkeys([m for m in (x, y, *columns_of("main")) if row.has(m)])
+    digits = words.digits_of(shown, group.rows)
+    texts = [
+        f"{words.metric_name(m, group.extractor)} {words.measure_text(row.metrics[m], digits[m])}"
+        for m in shown
+    ]
+    tip = "\n".join([f"{name}, w = {w}" if w else name, *texts])
     if x == "w" and isinstance(row, SampleRow):
-        return Dot(row.w, here.value, here.bar, tip=tip)
-    name = f"{row.w:g}" if isinstance(row, SampleRow) and own else ""
-    return Dot(row.measure(x).value, here.value, here.bar, (bar, bar), name, tip)
+        return c.Dot(row.w, row.metrics[y].value, row.metrics[y].bar, tip=tip)
+    bar = row.metrics[x].bar
+    place = row.metrics[x].value, row.metrics[y].value
+    return c.Dot(*place, row.metrics[y].bar, (bar, bar), w, tip)
 
 
-def captioned(group: Group, picture: str) -> Block | None:
+def captioned(group: Group, picture: str) -> c.Block | None:
     """Runs on captions: do images show what these say, and what does guidance cost them?"""
     curves = [curve for curve in group.curves if curve.rows[0].captions]
     if not curves:
         return None
-    single = [metric for metric in columns_of("captions") if metric != ALL]
-    over = (ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
+    over = (b.ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
     found = [chart for metric in over for chart in charts_over_w(group, metric, curves)]
-    judged = [curve for curve in curves if curve.points(ALL)]
     caption = (
-        f"Lower and higher are said of what differs by more than {2} standard errors of the "
-        "difference, there and at every larger w."
+        f"Lower and higher are said of what differs by more than {b.ERRORS} standard errors of the "
+        "b.difference, there and at every larger w."
     )
-    shown = None
+    several, shown = len(group.curves) > 1, None
+    judged = [curve for curve in curves if curve.points(b.ALL)]
     if judged:
-        first = curve_best(group)
-        curve = first if first in judged else judged[0]
-        named = f", {curve.label}" if len(group.curves) > 1 else ""
+        curve = next((curve for curve in judged if curve == b.curve_best(group)), judged[0])
+        single = [metric for metric in columns_of("captions") if metric != b.ALL]
         series = [
-            Series(spoken(m), [_dot(group, row, "w", m) for row in curve.rows_with(m)], k, 0, k)
+            _series(group, curve, curve.rows_with(m), "w", m)._replace(
+                name=words.metric_name(m, group.extractor), colour=k, marker=k
+            )
             for k, m in enumerate(single)
             if curve.points(m)
         ]
-        title = f"accuracy of each attribute over w{named}"
-        found.append(Chart(title, "w", "share of images ↑", series))
+        title = "accuracy of each attribute over w" + (f", {curve.label}" if several else "")
+        found.append(c.Chart(title, "w", "share of images ↑", series))
         caption += (
             " Caption accuracy is the share of images that have everything right that the caption "
             "says, to judge by the pixels; the other accuracies are those with one attribute "
             "right; relation only counts where the caption has one."
         )
-        columns = [ALL, "caption_diversity", "recall", "clipped_fraction", *single]
+        columns = [b.ALL, "caption_diversity", "recall", "clipped_fraction", *single]
         said = "What images have right of their captions, and what guidance costs."
-        shown = table(setting_table(group, columns, said))
-    texts = [Block("text", _costs(curve, len(curves) > 1)) for curve in curves]
-    drawn = charts(picture, found, "caption accuracy and its costs, over w", caption)
-    return section("Captions: accuracy and what guidance costs", *texts, drawn, shown)
+        shown = c.table(setting_table(group, columns, said))
+    texts = [c.Block("text", _costs(curve, len(curves) > 1)) for curve in curves]
+    drawn = c.charts(picture, found, "captions: accuracy and what guidance costs", caption)
+    return c.section("Captions: accuracy and what guidance costs", *texts, drawn, shown)
 
 
 def _costs(curve: Curve, several: bool) -> str:
     """How much guidance helps the captions, and from where on it costs."""
     said, costs = "", []
-    points = curve.points(ALL)
-    if points:
-        start, here = _reference(points)
-        best, most = max(points, key=lambda point: point[1].value)
-        said = f"{spoken(ALL)} is {here.value:.1%} at w = {start:g} and "
-        higher = most.value > here.value
-        said += f"highest at w = {best:g}, {most.value:.1%}. " if higher else "nowhere higher. "
+    start = next((row for row in curve.rows if row.w >= 0), curve.rows[0])
+    points = dict(curve.points(b.ALL))
+    if start.w in points:
+        best, here = max(points, key=lambda w: points[w].value), points[start.w].value
+        said = f"caption accuracy is {here:.1%} at w = {start.w:g} and "
+        higher = f"highest at w = {best:g}, {points[best].value:.1%}. "
+        said += higher if points[best].value > here else "nowhere higher. "
     for metric, sign, text, word in COSTS:
-        rows = curve.rows_with(metric)
-        if len(rows) > 1:
-            w = _cost(rows, metric, sign)
-            costs.append(
-                f"{text} is nowhere {word}" if w is None else f"{text} is {word} from w = {w:g} on"
-            )
-    if costs:
-        said += f"Compared with w = {_reference(curve.points('recall'))[0]:g}, {listed(costs)}."
-    return f"{curve.label}: {said}".strip() if several else capital(said.strip())
+        if len(curve.points(metric)) > 1:
+            w = b.worse_from(curve.rows_with(metric), metric, sign)
+            where = f"nowhere {word}" if w is None else f"{word} from w = {w:g} on"
+            costs.append(f"{text} is {where}")
+    said += f"Compared with w = {start.w:g}, {words.listed(costs)}." if costs else ""
+    return f"{curve.label}: {said.strip()}" if several else words.capital(said.strip())
 
 
-def _cost(rows: Sequence[SampleRow], metric: str, sign: int) -> float | None:
-    """The first w from which on a metric is worse than without guidance, if any."""
-    here = next((row for row in rows if row.w >= 0), rows[0])
-    found = None
-    for row in reversed(rows):
-        gap = difference(here, row, metric)
-        if row.w <= here.w or not (sign * gap.value > 0 and told_apart(gap)):
-            break
-        found = row.w
-    return found
-
-
-def _reference(points: Sequence[tuple[float, Measure]]) -> tuple[float, Measure]:
-    """Without guidance, or the nearest to it above."""
-    return next((point for point in points if point[0] >= 0), points[0])
-
-
-def samples(group: Group, picture: str) -> Block | None:
+def samples(group: Group, picture: str) -> c.Block | None:
     """The first images of every row, of the same seeds at each w; the best curve first."""
-    first = curve_best(group)
-    blocks: list[Block] = []
+    first, blocks = b.curve_best(group), []
     for curve in sorted(group.curves, key=lambda curve: curve != first):
         rows = [row for row in curve.rows if row.preview]
-        strips = [Strip(f"w = {row.w:g}", _picture(group, row)) for row in rows]
-        if not strips:
-            continue
-        said = "The same seeds at each w."
-        if rows[0].first_captions:
+        strips = [c.Strip(f"w = {row.w:g}", _picture(group, row)) for row in rows]
+        if strips:
             each = (f"{k}. {text}" for k, text in enumerate(rows[0].first_captions, 1))
-            said += f" Captions, row by row: {'; '.join(each)}"
-        usable = picture if any(strip.picture for strip in strips) else ""
-        columns = _columns(group, rows[0])
-        seeds = Block("seeds", strips, curve.label, said, "" if blocks else usable, columns)
-        blocks.append(Block("folded", [seeds], curve.label) if blocks else seeds)
-    return section("The same seeds at each w", *blocks)
+            said = f"Captions, row by row: {'; '.join(each)}" if rows[0].first_captions else ""
+            file = picture if not blocks and any(strip.picture for strip in strips) else ""
+            seeds = c.Block("seeds", strips, curve.label, said, file, _columns(group, rows[0]))
+            blocks.append(c.Block("folded", [seeds], curve.label) if blocks else seeds)
+    return c.section("The same seeds at each w", *blocks)
 
 
 def _columns(group: Group, row: SampleRow) -> Sequence[str]:
     """The classes of the columns of images, which are sampled in turn, if each has a column."""
-    classes: Sequence[str] = group.sources[row.id].data.classes
+    classes: Sequence[str] = group.runs[row.id].data.classes
     return classes if 1 < len(classes) <= MOST_COLUMNS and not row.captions else ()
 
 
 def _picture(group: Group, row: Row) -> bytes | None:
     """A PNG within the run folder: a table that came from elsewhere reaches no other file."""
-    folder = group.sources[row.id].folder.resolve()
+    folder = group.runs[row.id].folder.resolve()
     path = (folder / str(row.preview)).resolve()
-    if not path.is_relative_to(folder) or not path.is_file():
-        return None
-    content = path.read_bytes()
+    content = path.read_bytes() if path.is_relative_to(folder) and path.is_file() else b""
     return content if content.startswith(SIGNATURE) else None

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from pilotage.errors import PilotageError
 from pilotage.report.charts import legend_svg, save, svg
 from pilotage.report.content import Block
-from pilotage.sweep.rows import Measure, Record, Row
+from pilotage.sweep.rows import Measure, Record
 from pilotage.version import __version__
 
 
@@ -51,9 +51,7 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
         for line in source.levels
         for level in line.levels
     ]
-    bounds = [
-        {**flat_row(bound), "run": s.label} for s in sources for bound in s.bounds
-    ]
+    bounds = [{**flat_row(bound), "run": s.label} for s in sources for bound in s.bounds]
     texts = {
         out: page(blocks),
         out.with_suffix(".md"): markdown(blocks, {k: path.name for k, path in pictures.items()}),
@@ -114,7 +112,7 @@ def _uri(picture: bytes) -> str:
 def save_pictures(blocks: Iterable[Block], out: Path) -> dict[str, Path]:
     """The charts and images as PNG files beside ``out``, by their names."""
     found = {}
-    for block in (inner for block in blocks for inner in block.walk() if inner.picture):
+    for block in (inner for outer in blocks for inner in outer.walk() if inner.picture):
         found[block.picture] = out.with_name(f"{out.stem}-{block.picture}.png")
         save(block, found[block.picture])
     return found

@@ -1,8 +1,8 @@
 """The lines of a run's files as values: writers and the report share this one schema.
 
-``Row`` and ``SampleRow`` are lines of a sweep table, ``Bound`` of ``likelihood.jsonl``, ``Timing`` of
-the times of a study, ``Levels`` of ``noise_levels.jsonl``, ``LogLine`` of the training logs. What a
-line has beyond its fields is kept. A wrong field is one sentence that names it.
+``Row`` and ``SampleRow`` are lines of a sweep table, ``Bound`` of ``likelihood.jsonl``, ``Timing``
+of the times of a study, ``Levels`` of ``noise_levels.jsonl``, ``LogLine`` of the training logs. What
+a line has beyond its fields is kept. A wrong field is one sentence that names it.
 """
 
 import math
@@ -65,6 +65,8 @@ class Measure(NamedTuple):
         return core_schema.no_info_plain_validator_function(cls.read)
 
 
+FREE, BY_CLASSIFIER = "classifier-free", "classifier"
+GUIDANCE = ("kind", "hash", "free_w", "shift", "modifiers")  # facts that say what w is
 UNKNOWN = Measure(math.nan)
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Steps = Annotated[StrictInt, Field(ge=1)]
@@ -131,7 +133,7 @@ class Row(Record):
     extractor: Extractor = Field(default_factory=lambda: Extractor(name="points", hash=""))
     reference: Images
     metrics: dict[str, Measure]
-    replicates: dict[str, list[float]] = {}
+    replicates: dict[str, list[float]] = Field(default_factory=dict)
     captions: Captions | None = None
     low_res: LowRes | None = None
     known: Any = None
@@ -146,6 +148,11 @@ class Row(Record):
     def name(self) -> str:
         """What was measured."""
         return self.images or self.run or self.kind
+
+    @property
+    def size_text(self) -> str:
+        """``16x16``, of the images to be enlarged; empty without any."""
+        return "x".join(map(str, self.low_res["size"])) if self.low_res else ""
 
     def measure(self, metric: str) -> Measure:
         """A metric, unknown where it was not measured."""
@@ -200,6 +207,54 @@ class SampleRow(Row):
         return {"sampler": self.sampler, **short}
 
     @cached_property
+    def facts(self) -> dict[str, str]:
+        """All of sampling but w and the number of steps, as short texts by what they are about.
+
+        Rows that differ in one of them share no curve; empty texts stand for what is usual.
+        """
+        how, sampler = self.how, self.sampler_record
+        facts = {"kind": BY_CLASSIFIER if how.by_classifier else FREE}
+        if how.by_classifier:
+            facts["hash"] = how.classifier.hash[:6]
+            facts["free_w"] = f"classifier_free_w {how.classifier_free_w:g}"
+            facts["shift"] = f"{how.classifier_shift} shift"
+        facts |= {"modifiers": ", ".join(how.modifiers()), "sampler": str(sampler["sampler"])}
+        for key, sign in (("v", "v"), ("eta", "η")):
+            value = sampler.get(key)
+            if value is not None:
+                text = f"learned {sign}" if isinstance(value, str) else f"{sign} = {value:g}"
+                facts[key] = text
+        facts |= {"n": f"n = {self.n}", "seeds": self.seeds_text}
+        if self.captions:
+            text = "{split} captions of {data} ({n}, hash {hash:.6})".format(**self.captions)
+            facts["captions"] = text
+        facts["each"] = f"{self.per_caption} images each" if self.per_caption > 1 else ""
+        facts["low_res"] = f"enlarged from {self.size_text}" if self.low_res else ""
+        facts["known"] = "completed where boxes were erased" if self.known is not None else ""
+        scale = "" if how.image_w is None else f"image guidance scale {how.image_w:g}"
+        negative = f"negative prompt {how.negative!r}" if how.negative else ""
+        return facts | {"image_w": scale, "negative": negative, "code": f"code {self.code}"}
+
+    @property
+    def seeds_text(self) -> str:
+        """``seeds 0 to 1999`` of the half-open range (0, 2000)."""
+        return f"seeds {self.seeds[0]} to {self.seeds[1] - 1}" if self.seeds else ""
+
+    @property
+    def way(self) -> str:
+        """How it was sampled, all but w and steps, and what w is in it."""
+        kind, *more = (self.facts[key] for key in GUIDANCE if self.facts.get(key))
+        way = ", ".join(text for key, text in self.facts.items() if text and key not in GUIDANCE)
+        return f"{way}; w is the strength of {', '.join([f'{kind} guidance', *more])}"
+
+    @property
+    def w_text(self) -> str:
+        """w as the head of a row: a classifier's 0 in words, as 2105.05233 has it."""
+        if self.w or not self.how.by_classifier:
+            return f"{self.w:g}"
+        return "no guidance" if self.how.classifier_free_w in (0, -1) else "no classifier"
+
+    @cached_property
     def how(self) -> "Guidance":
         """The guidance; a rule that is not registered is kept as its text."""
         from pilotage.models.guidance_spec import Guidance  # needs torch
@@ -230,9 +285,30 @@ class Bound(Record):
     seed: StrictInt
     training_step: StrictInt
     data: Images
-    codecs: dict[str, Finite] = {}
+    codecs: dict[str, Finite] = Field(default_factory=dict)
     timesteps: StrictInt | None = None
     run: StrictStr = ""
+
+    @property
+    def T(self) -> float:  # noqa: N802
+        """The steps, infinite for continuous time."""
+        return math.inf if self.steps == "inf" else float(self.steps)
+
+    @property
+    def calls(self) -> int:
+        """Network calls per image for the diffusion term: T where that is less or all count."""
+        whole = self.timesteps is not None or self.evaluations > self.T
+        return int(self.T) if whole else self.evaluations
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells bounds of a run over T apart, as short texts."""
+        return {
+            "conditions": "unconditional" if self.unconditional else "conditional",
+            "weights": "averaged weights" if self.weights == "ema" else "latest weights",
+            "v": "its own v" if self.v is None else f"v = {self.v:g}",
+            "step": f"step {self.training_step}",
+        }
 
 
 class Timing(Record):

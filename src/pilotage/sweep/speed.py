@@ -102,7 +102,10 @@ def time_rows(
         | {"images": how.images, "rounds": how.rounds, "device": device, "code": __version__}
         for row in rows
     ]
-    ids, there = [row_id(settings) for settings in asked], {r.id: r for r in read_records(path, Timing)}
+    ids, there = (
+        [row_id(settings) for settings in asked],
+        {r.id: r for r in read_records(path, Timing)},
+    )
     if set(ids) == set(there):
         return Timed([Speed(there[i].calls, there[i].seconds) for i in ids], sentence)
     on_start(how.rounds * sum(way.resolved.steps for way in ways))
