@@ -11,7 +11,7 @@ from pilotage.errors import PilotageError
 from pilotage.metrics import METRICS, Features, Metric, Moments, Sample, compare, register, registry
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
 from pilotage.metrics.registry import columns_of, per_sample_metric
-from pilotage.report.names import with_arrow
+from pilotage.report.words import with_arrow
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.table import read_rows, table_path
 from pilotage.tasks.evaluate import evaluate

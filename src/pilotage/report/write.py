@@ -35,6 +35,7 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
     """
     from pilotage.report.manifest import gather
     from pilotage.report.read import read_sources
+    from pilotage.report.training import coded
     from pilotage.utils.files import write_text  # needs torch
 
     out = Path(out)
@@ -51,7 +52,14 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
         for line in source.levels
         for level in line.levels
     ]
-    bounds = [{**flat_row(bound), "run": s.label} for s in sources for bound in s.bounds]
+    bounds = [
+        {"run": run, "data": bound.data.get("data", ""), "data_hash": bound.data["hash"]}
+        | {key: x for key, x in flat_row(bound).items() if key not in ("run", "data_data", "evaluations")}
+        | {"evaluations": bound.calls}
+        | {f"codec_{name}": bits for name, bits in codecs.items()}
+        for found, codecs in coded(sources)
+        for run, bound in found
+    ]
     texts = {
         out: page(blocks),
         out.with_suffix(".md"): markdown(blocks, {k: path.name for k, path in pictures.items()}),
@@ -128,7 +136,7 @@ def flat_row(record: Record) -> dict[str, Any]:
     """A line with one number or text per field; a metric's standard error ends in ``_se``."""
     row: dict[str, Any] = {}
     for name, value in record.line().items():
-        if name == "replicates":
+        if name in ("replicates", "codecs"):
             continue
         if isinstance(value, Measure):
             row |= {name: value.value, f"{name}_se": value.error}

@@ -111,7 +111,7 @@ class Record(Settings):
 
     def line(self) -> dict[str, Any]:
         """What the line held."""
-        return self.model_dump(exclude_unset=True)
+        return {name: value for name, value in self if name in self.model_fields_set}
 
 
 class Row(Record):
@@ -288,6 +288,13 @@ class Bound(Record):
     codecs: dict[str, Finite] = Field(default_factory=dict)
     timesteps: StrictInt | None = None
     run: StrictStr = ""
+
+    @model_validator(mode="after")
+    def _finite(self) -> Self:
+        """A beta schedule has no continuous time."""
+        if self.steps == "inf" and self.timesteps is not None:
+            raise PilotageError("steps is 'inf': a beta schedule has a number of steps.")
+        return self
 
     @property
     def T(self) -> float:  # noqa: N802
