@@ -3,9 +3,9 @@
 import pytest
 
 from pilotage.errors import PilotageError
+from pilotage.report.read import read_sources
 from pilotage.report.sweeps import captioned
 from pilotage.sweep.curves import arrange
-from pilotage.report.read import read_sources
 from report.fixtures import make_run, real_row, sample_row, write_preview, write_sweep
 from report.reading import report
 
@@ -48,8 +48,8 @@ def test_the_strength_from_which_diversity_and_saturation_suffer(page):
     """One low recall before a good one does not count."""
     _, found = page
     assert (
-        "Caption accuracy is 30.0% at w = 0 and highest at w = 4, 65.0%. Compared with w = 0, diversity "
-        "(recall) is lower from w = 4 on and saturation (clipped fraction) is higher from w = 2 on."
+        "Caption accuracy is 30.0% at w = 0 and highest at w = 4, 65.0%. Compared with w = 0, "
+        "diversity (recall) is lower from w = 4 on and saturation (clipped fraction) is higher from w = 2 on."
     ) in found.text
 
 

@@ -91,7 +91,10 @@ def without(line, name):
     ("change", "said"),
     [
         (lambda line: without(line, "accuracy"), ": levels.0.accuracy is missing."),
-        (lambda line: {**line, "levels": []}, ": levels is []: it should have at least 1 item after validation, not 0."),
+        (
+            lambda line: {**line, "levels": []},
+            ": levels is []: it should have at least 1 item after validation, not 0.",
+        ),
         (lambda line: {**line, "levels": [3]}, ": levels.0 is 3: it should be a valid dictionary."),
         (lambda line: {**line, "levels": "x"}, ": levels is 'x': it should be a valid tuple."),
         (lambda line: {**line, "images": 1}, ": images is 1: it should be a valid string."),

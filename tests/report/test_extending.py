@@ -6,10 +6,10 @@ import pytest
 
 from pilotage.errors import PilotageError
 from pilotage.report import write_report
-from pilotage.sweep.curves import arrange
 from pilotage.report.read import read_sources
 from pilotage.settings.rules import Rule
 from pilotage.settings.samplers import Sampler
+from pilotage.sweep.curves import arrange
 from report.fixtures import classifier_row, make_run, sample_row, write_sweep
 from report.reading import report
 

@@ -44,8 +44,13 @@ def test_the_kinds_share_no_table_over_w(both):
         ["0", "0.3", "1"],
         ["0", "1", "10"],
     ]
-    assert "seeds 0 to 1999, code 0.1.0; w is the strength of classifier-free guidance." in page.text
-    assert "w is the strength of classifier guidance, 5b5b5b, classifier_free_w 0, eps shift." in page.text
+    assert (
+        "seeds 0 to 1999, code 0.1.0; w is the strength of classifier-free guidance." in page.text
+    )
+    assert (
+        "w is the strength of classifier guidance, 5b5b5b, classifier_free_w 0, eps shift."
+        in page.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,11 +196,17 @@ def test_csv_tells_the_guidance(both):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"guidance": "magic"}, "guidance is 'magic': it should be 'classifier-free' or 'classifier'."),
+        (
+            {"guidance": "magic"},
+            "guidance is 'magic': it should be 'classifier-free' or 'classifier'.",
+        ),
         ({"classifier_hash": None}, "classifier_hash is missing."),
         ({"classifier_free_w": "x"}, "classifier_free_w is 'x': it should be a valid number."),
         ({"classifier_shift": "x"}, "classifier_shift is 'x': it should be 'eps' or 'mean'."),
-        ({"v": "big"}, "v is 'big': it should be a valid number, unable to parse string as a number."),
+        (
+            {"v": "big"},
+            "v is 'big': it should be a valid number, unable to parse string as a number.",
+        ),
     ],
 )
 def test_a_wrong_field_of_guidance_is_named(tmp_path, change, said):

@@ -12,9 +12,8 @@ import pytest
 from pilotage.errors import PilotageError
 from pilotage.report import write_report
 from pilotage.report.charts import draw
-from pilotage.report.training import bits_chart, coded
 from pilotage.report.read import read_sources
-from pilotage.report.training import moving_variance, variance_charts
+from pilotage.report.training import bits_chart, coded, moving_variance, variance_charts
 from report.fixtures import (
     likelihood_line,
     make_classifier,
@@ -265,7 +264,10 @@ def test_the_variance_over_training_is_in_bits_per_dimension(tmp_path):
         ({"steps": "many"}, ": steps is 'many': it should be a valid integer."),
         ({"steps": 0}, ": steps is 0: it should be greater than or equal to 1."),
         ({"steps": True}, ": steps is True: it should be a valid integer."),
-        ({"steps": "inf", "timesteps": 10}, ": steps is 'inf': a beta schedule has a number of steps."),
+        (
+            {"steps": "inf", "timesteps": 10},
+            ": steps is 'inf': a beta schedule has a number of steps.",
+        ),
         ({"prior": 0.1}, ": prior is 0.1: it must be [value, standard error]."),
         ({"diffusion": [1, "x"]}, ": diffusion is [1, 'x']: it must be [value, standard error]."),
         ({"unconditional": 1}, ": unconditional is 1: it should be a valid boolean."),

@@ -27,17 +27,17 @@ PARTS: list[Part] = []  # the sections of a report, in order: blocks, where ther
 
 
 def gather(sources: Sequence[Source]) -> list[Block]:
-    """All of a report: a title with a lead, then the sections."""
+    """All of a report: a title over the best w and how to read it, then the sections."""
     groups = arrange(sources)
     lead = Block("text", _lead(groups, sources), "lead")
+    top = [block for block in (summary(groups), lead) if block]
     title = words.listed(source.label for source in sources)
     found = [block for part in PARTS for block in part(sources, groups) if block]
-    return [Block("section", [lead], title), *found]
+    return [Block("section", top, title), *found]
 
 
 @PARTS.append
 def _sweeps(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Block | None]:
-    yield summary(groups)
     yield from (sweep_section(group, k) for k, group in enumerate(groups, 1))
     names = [source.label for source in sources if source.unswept]
     verb = "has" if len(names) == 1 else "have"

@@ -66,6 +66,7 @@ def remark(best: b.Best, digits: int) -> str:
     if not best.gaps:
         return "The only w measured."
     w, gap = best.gaps[0]
+    digits = max(digits, words.decimals([gap])) if gap.error > 0 else digits
     said = f"Next w = {w:g}: {'+' * (gap.value >= 0)}{words.measure_text(gap, digits)}"
     if math.isfinite(gap.error):
         also = [f"{other:g}" for other in best.ties if other != w]
