@@ -11,7 +11,8 @@ from pilotage.metrics import compare, gaussian_modes, join, mode_coverage
 from pilotage.metrics.extractors import in_domain, load_extractor
 from pilotage.metrics.extractors.by_name import empty_like
 from pilotage.metrics.modes import mode_kl_error
-from pilotage.report.words import decimals, with_arrow
+from pilotage.metrics.naming import with_arrow
+from pilotage.report.words import decimals
 from pilotage.sweep.rows import Measure
 
 

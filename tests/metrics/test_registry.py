@@ -10,8 +10,8 @@ from pilotage.cli.main import main
 from pilotage.errors import PilotageError
 from pilotage.metrics import METRICS, Features, Metric, Moments, Sample, compare, register, registry
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
+from pilotage.metrics.naming import with_arrow
 from pilotage.metrics.registry import columns_of, per_sample_metric
-from pilotage.report.words import with_arrow
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.table import read_rows, table_path
 from pilotage.tasks.evaluate import evaluate

@@ -185,15 +185,10 @@ def test_the_best_of_a_column_and_nothing_else_is_bold(told):
 def test_a_card_says_the_best_its_error_and_the_next(told):
     *_, group, _ = told
     (cards,) = [block.value for block in summary([group]).value if block.kind == "cards"]
-    lowest = cards[0]
-    assert (lowest.aim, lowest.w, lowest.value) == (
-        "Lowest FD (in-domain)",
-        "w = 0.3",
-        "2.00 ± 0.12",
-    )
-    assert lowest.remark == "Next w = 1: +0.50 ± 0.18, told apart."
-    assert cards[1].w == "w = 4"
-    assert cards[1].remark == "Next w = 1: -0.20 ± 0.10, told apart. It is the largest w tried."
+    said = "Next w = 1: +0.50 ± 0.18, told apart."
+    assert cards[0] == ("Lowest FD (in-domain)", "w = 0.3", "2.00 ± 0.12", "T = 64", said)
+    said = "Next w = 1: -0.20 ± 0.10, told apart. It is the largest w tried."
+    assert cards[1] == ("Highest IS (in-domain)", "w = 4", "9.30 ± 0.07", "T = 64", said)
 
 
 def test_the_best_of_every_curve_stands_at_its_own_curve(tmp_path):

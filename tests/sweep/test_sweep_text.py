@@ -13,11 +13,12 @@ from pilotage.cli.main import main
 from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
+from pilotage.metrics.registry import columns_of
 from pilotage.models.model import Model
 from pilotage.models.sampling_spec import Batch
 from pilotage.objectives.conditioned import shrunk
 from pilotage.report.read import read_sources
-from pilotage.report.sweeps import captioned, metrics_table, over_w
+from pilotage.report.sweeps import captioned, over_w, setting_table
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.baselines import bicubic
 from pilotage.sweep.curves import arrange
@@ -176,7 +177,7 @@ def test_a_run_with_images_beside_x_is_swept_and_reported(beside):
     assert error > 0
     assert row["metrics"]["known_psnr"][0] == pytest.approx(MOST, abs=0.1)  # sampling keeps it
     (group,) = arrange(read_sources([beside]))
-    table = metrics_table(group)
+    table = setting_table(group, columns_of("main"), "")
     assert f"bicubic from 8x8 (n = {HELD})" in [line.head for line in table.lines]
     assert "PSNR of the condition (dB) ↑" in table.columns
     said = "enlarged from 8x8, completed where boxes were erased"

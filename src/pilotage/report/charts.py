@@ -36,7 +36,7 @@ def _figure(**look: Any) -> "Iterator[Figure]":
 
 
 def draw(axis: "Axes", chart: Chart) -> None:
-    """A chart on matplotlib's axes; labels stand at the ends of series, then where there is room."""
+    """A chart on matplotlib's axes; labels stand at ends of series, then where there is room."""
     from matplotlib.ticker import LogLocator
 
     for series in chart.series:
@@ -181,7 +181,7 @@ def seeds_figure(block: Block) -> "Iterator[Figure]":
     """All strips of images below each other, each beside its w, under the names of the columns."""
     from PIL import Image
 
-    shown = [(s.name, Image.open(io.BytesIO(s.picture))) for s in block.value if s.picture]
+    shown = [(name, Image.open(io.BytesIO(image))) for name, image in block.value if image]
     strip = 7 * shown[0][1].height / shown[0][1].width  # in inches, as all lengths
     gap, top = 0.14, 0.6
     total = (strip + gap) * len(shown) + top

@@ -26,7 +26,7 @@ def printed(measure: Measure, digits: int, best: bool = False) -> Number:
 
 
 class Line(NamedTuple):
-    """A row of a table: numbers per column; its kind is row, floor, images or title (no numbers)."""
+    """A row of a table: numbers per column; its kind is row, floor, images or title (none)."""
 
     head: str
     cells: Sequence[Sequence[Number]] = ()
@@ -112,19 +112,12 @@ class Chart(NamedTuple):
         return self._replace(log_y=0 < ratio * min(self.values) < max(self.values))
 
 
-class Strip(NamedTuple):
-    """The first images of a row, a PNG; None if its file is gone."""
-
-    name: str
-    picture: bytes | None
-
-
 class Block(NamedTuple):
     """A part of a report.
 
     Attributes:
-        kind: section (value: blocks), folded (the same, to be opened), text or note, items ((name,
-            text) pairs), facts (the same), cards, table, charts, seeds (strips), or code.
+        kind: section (value: blocks), folded (the same, to be opened), text or note, items or facts
+            ((name, text) pairs), cards, table, charts, seeds ((name, PNG or None) pairs), code.
         caption: below it.
         picture: the name of the file that stands for charts or seeds in Markdown; empty for none.
         columns: names of the columns of images, from left to right.

@@ -3,25 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pilotage.metrics import naming
 from pilotage.report import words
 from pilotage.report.content import Block, charts, section
 from pilotage.report.read import Source
-from pilotage.report.sweeps import floor_name, group_title, summary, sweep_section
+from pilotage.report.sweeps import summary, sweep_section
 from pilotage.report.training import classifiers, health, likelihood, training_charts
 from pilotage.sweep.best import ERRORS
 from pilotage.sweep.curves import Group, arrange
-from pilotage.sweep.rows import BY_CLASSIFIER, FREE, Row
+from pilotage.sweep.rows import FREE, Row
 
-CONVENTION = "(1 + w) * conditional - w * unconditional; guidance_scale = 1 + w"
-ZERO = {
-    FREE: "So w = 0 is the conditional model alone.",
-    BY_CLASSIFIER: "So w = 0 is the model without the classifier; the model is the conditional one "
-    "at classifier_free_w = 0, the unconditional one at -1.",
-}
-SIGNS = (
-    "± is one standard error, ↑ and ↓ tell which way is better, bold is the best of a column. Two "
-    f"numbers are told apart by more than {ERRORS} standard errors of their difference."
-)
 Part = Callable[[Sequence[Source], Sequence[Group]], Iterable[Block | None]]
 PARTS: list[Part] = []  # the sections of a report, in order: blocks, where there are any
 
@@ -56,7 +47,7 @@ def _training(sources: Sequence[Source], _: Sequence[Group]) -> Iterable[Block |
 
 @PARTS.append
 def _manifest(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Block | None]:
-    parts = [section(group_title(group), Block("facts", _of_group(group))) for group in groups]
+    parts = [section(group.title, Block("facts", _of_group(group))) for group in groups]
     for source in sources:
         models = dict.fromkeys(m for g in groups for m in g.models if m.run == source.label)
         classes = source.data.classes
@@ -75,26 +66,25 @@ def _manifest(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Bl
 
 def _lead(groups: Sequence[Group], sources: Sequence[Source]) -> str:
     """What w means and the signs, in a few sentences."""
-    if not groups and all(source.classifies for source in sources):
-        return "Noisy classifiers, which guide models: how well they tell the classes apart."
     if not groups and all(source.classifies or source.bounds for source in sources):
-        return "How many bits per dimension the models need to code held-out images."
+        return words.sentences(
+            only_likelihood=any(source.bounds for source in sources),
+            only_classifiers=not any(source.bounds for source in sources),
+        )
     said, curves = [], [curve for group in groups for curve in group.curves]
     for kind in dict.fromkeys([curve.kind for curve in curves] or [FREE]):
         rows = [row for curve in curves if curve.kind == kind for row in curve.rows]
-        texts = _values(rows, "convention") or [CONVENTION if kind == FREE else "not recorded"]
-        text = "; ".join(texts).replace(" * ", " · ").replace(" - ", " − ")
-        said += [f"{words.capital(kind)} guidance: {text}.", *([ZERO[kind]] if groups else [])]
-    if any(curve.rows[0].classifier_shift == "mean" for curve in curves):
-        said.append(
-            "A mean shift moves the mean of the ancestral step by w · variance · grad log p(c | z)."
-        )
-    said += [SIGNS] if groups else []
-    if any(group.extractor["name"] != words.STANDARD for group in groups):
-        said.append(
-            "A distance or score named with its features compares only with others in these."
-        )
-    return " ".join(said)
+        usual = words.sentences(convention=True) if kind == FREE else "not recorded"
+        text = "; ".join(_values(rows, "convention") or [usual])
+        text = text.replace(" * ", " · ").replace(" - ", " − ")
+        said += [f"{words.capital(kind)} guidance: {text}."]
+        said += [words.sentences(**{f"zero_{kind}": bool(groups)})]
+    more = words.sentences(
+        mean_shift=any(curve.rows[0].classifier_shift == "mean" for curve in curves),
+        signs=groups and {"errors": ERRORS},
+        features=any(group.extractor["name"] != naming.STANDARD for group in groups),
+    )
+    return " ".join(filter(None, [*said, more]))
 
 
 def _of_group(group: Group) -> list[tuple[str, str]]:
@@ -111,7 +101,7 @@ def _of_group(group: Group) -> list[tuple[str, str]]:
             *(("sampling", row.way) for row in firsts),
             ("steps T", ", ".join(map(str, sorted({curve.steps for curve in group.curves})))),
             *(("captions' hash", row.captions["hash"]) for row in firsts if row.captions),
-            *((row.kind, f"{row.name}, {floor_name(row)}") for row in group.others),
+            *((row.kind, f"{row.name}, {row.title}") for row in group.others),
             *(("classifier", f"{r.classifier}, step {r.classifier_step}") for r in guides),
             *(("classifier's hash", row.how.classifier.hash) for row in guides),
             ("code version", ", ".join(_values(group.rows, "code"))),

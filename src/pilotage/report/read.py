@@ -64,9 +64,8 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
         single = (folder / "recipe.yaml").exists()
         within = [] if single else sorted(path.parent for path in folder.glob("*/recipe.yaml"))
         runs += within or [folder]
-    places = [run.resolve() for run in runs]
     for k, run in enumerate(runs):
-        if places[k] in places[:k]:
+        if run.resolve() in [other.resolve() for other in runs[:k]]:
             raise PilotageError(f"runs has {run} twice: each run once is enough.")
     return runs
 
@@ -92,6 +91,9 @@ def _read(run: Path, label: str) -> Source:
     if rate == 1 or not data.classes:  # no class was ever given
         bounds = [bound.model_copy(update={"unconditional": True}) for bound in bounds]
     rows = {row.id: row for row in read_records(table_path(run), Row)}
+    for row in rows.values():
+        if getattr(row, "p_uncond", 0) is None:  # as in rows of the first version
+            rows[row.id] = row.model_copy(update={"p_uncond": rate})
     return Source(
         folder=run,
         label=label,
@@ -102,12 +104,7 @@ def _read(run: Path, label: str) -> Source:
         health=[line.line() for line in _by_step(run / "health.jsonl", LogLine)],
         levels=_by_step(run / "noise_levels.jsonl", Levels),
         bounds=bounds,
-        rows=[
-            row.model_copy(update={"p_uncond": rate})
-            if row.kind == "sample" and getattr(row, "p_uncond", None) is None
-            else row
-            for row in rows.values()
-        ],
+        rows=list(rows.values()),
     )
 
 

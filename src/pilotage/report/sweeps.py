@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-from pilotage.metrics import METRICS
+from pilotage.metrics import METRICS, naming
 from pilotage.metrics.registry import columns_of
 from pilotage.report import content as c
 from pilotage.report import words
 from pilotage.sweep import best as b
 from pilotage.sweep.curves import Curve, Group
-from pilotage.sweep.rows import BY_CLASSIFIER, FREE, UNKNOWN, Row, SampleRow
+from pilotage.sweep.rows import BY_CLASSIFIER, FREE, UNKNOWN, Measure, Row, SampleRow
 
 SCORE, DISTANCE = "inception_score", "frechet"
 COSTS = (  # what guidance costs: a metric, which way is worse, and how that is said
@@ -24,16 +23,6 @@ LOG_RATIO = 20  # of the largest to the smallest value, from which an axis is lo
 STAR = 4  # the marker of what no sweep has made
 
 
-class Card(NamedTuple):
-    """The best w for an aim, in words: ``Lowest FD``, ``w = 0.5``, its value, where, how sure."""
-
-    aim: str
-    w: str
-    value: str
-    where: str
-    remark: str
-
-
 def summary(groups: Sequence[Group]) -> c.Block | None:
     """The best w for each aim, by how much and how sure: what a reader wants first.
 
@@ -41,24 +30,24 @@ def summary(groups: Sequence[Group]) -> c.Block | None:
     """
     blocks = []
     for group in groups:
-        guidances = group.each("guidance")
-        digits = words.digits_of(b.aims(), group.samples)
+        guidances, digits = group.each("guidance"), words.digits_of(b.aims(), group.samples)
         for name in guidances:
             curves = [curve for curve in group.curves if curve.guidance == name]
             best = [found for metric in digits if (found := b.best_over(curves, metric))]
-            heads = [group_title(group)] * (len(groups) > 1) + [name] * (len(guidances) > 1)
+            heads = [group.title] * (len(groups) > 1) + [name] * (len(guidances) > 1)
             if best and heads:
                 blocks.append(c.Block("text", words.capital(": ".join(heads)), "of"))
-            cards = [_card(one, group, digits[one.metric]) for one in best]
+            cards = [card(one, group, digits[one.metric]) for one in best]
             blocks += [c.Block("cards", cards)] if cards else []
     return c.section("Best w for each aim", *blocks)
 
 
-def _card(best: b.Best, group: Group, digits: int) -> Card:
-    way = "Highest" if b.direction(best.metric) > 0 else "Lowest"
-    aim = f"{way} {words.metric_name(best.metric, group.extractor)}"
+def card(best: b.Best, group: Group, digits: int) -> tuple[str, str, str, str, str]:
+    """``Lowest FD``, ``w = 0.5``, its value, the curve, and how sure that is."""
+    way = "Highest" if naming.direction(best.metric) > 0 else "Lowest"
+    aim = f"{way} {naming.metric_name(best.metric, group.extractor)}"
     value = words.measure_text(best.measure, digits)
-    return Card(aim, f"w = {best.row.w:g}", value, best.curve.label, remark(best, digits))
+    return aim, f"w = {best.row.w:g}", value, best.curve.label, remark(best, digits)
 
 
 def remark(best: b.Best, digits: int) -> str:
@@ -81,55 +70,42 @@ def remark(best: b.Best, digits: int) -> str:
     return said
 
 
-def group_title(group: Group) -> str:
-    """The extractor and the reference set, in words."""
-    ref = group.reference
-    name = " ".join(str(ref[k]) for k in ("data", "split") if ref.get(k))
-    name = name if ref.get("data") else f"the {ref.get('split') or 'reference'} images"
-    count = f" (n = {ref['n']})" if ref.get("n") else ""
-    features = words.capital(words.features_name(group.extractor))
-    return f"{features} features, against {name}{count}"
-
-
 def sweep_section(group: Group, number: int) -> c.Block | None:
     """All about one group; the names of its pictures end in the number, unless it is the first."""
     end = "" if number == 1 else f"-{number}"
-    drawn = c.charts(f"curves{end}", sweep_charts(group), "trade-off curves", charts_caption(group))
+    kinds = {f"chart_{kind}": bool(group.of_kind(kind)) for kind in ("real", "bicubic")}
+    said = words.sentences(chart=True, chart_kinds=len(group.each("kind")) > 1, **kinds)
+    drawn = c.charts(f"curves{end}", sweep_charts(group), "trade-off curves", said)
+    main = words.sentences(main=True)
+    # metrics that are not registered come last
+    new = dict.fromkeys(m for row in group.rows for m in row.metrics if m not in METRICS)
+    further = setting_table(group, [*columns_of("further"), *new], "What else was measured.")
     return c.section(
-        group_title(group),
+        group.title,
         *(c.Block("note", text) for text in notes(group)),
         c.section("Best w of every curve", c.table(best_table(group))),
         captioned(group, f"captions{end}"),
         c.section("Over w", *(c.table(over_w(group, way)) for way in group.each("way"))),
         c.section("Classifier-free against classifier guidance at matched IS", *matched(group)),
         c.section("Trade-off", drawn),
-        c.section("Every setting", c.table(metrics_table(group))),
-        c.section("Further numbers", c.table(further_table(group)), kind="folded"),
+        c.section("Every setting", c.table(setting_table(group, columns_of("main"), main))),
+        c.section("Further numbers", c.table(further) if further.columns else None, kind="folded"),
         samples(group, f"samples{end}"),
     )
 
 
 def notes(group: Group) -> list[str]:
     """What a reader has to know before comparing numbers of this group."""
-    said, least = [], group.extractor.get("dimensions")
+    least = group.extractor.get("dimensions")
+    low = [row for row in group.rows if isinstance(least, int) and row.n < least]
     few, floors, counts = (
         words.listed(map(str, sorted({row.n for row in rows})))
-        for rows in (
-            [row for row in group.rows if isinstance(least, int) and row.n < least],
-            group.of_kind("real"),
-            group.samples,
-        )
+        for rows in (low, group.of_kind("real"), group.samples)
     )
-    if few:
-        said.append(
-            f"With n = {few}, fewer than the {least} feature dimensions, distances are not reliable."
-        )
-    if floors and counts and floors != counts:
-        said.append(
-            f"The floor is measured on n = {floors} real images, samples on n = {counts}: fewer "
-            "images give larger distances."
-        )
-    return said
+    facts = {"few": few, "least": least, "floors": floors, "counts": counts}
+    differ = floors and counts and floors != counts
+    said = words.sentences(few=few and facts), words.sentences(floor=differ and facts)
+    return list(filter(None, said))
 
 
 def best_table(group: Group) -> c.Table | None:
@@ -147,10 +123,8 @@ def best_table(group: Group) -> c.Table | None:
                 value = c.printed(best.measure, digits[metric])
                 cells[k] = c.Number(f"{best.row.w:g}", ties), value
         lines.append(c.Line(curve.label, cells))
-    said = "Best w of each curve (in brackets those not told apart from it) / its value."
-    if len(group.each("guidance")) > 1:
-        said += " Each w is that of the curve's own guidance."
-    names = [words.with_arrow(metric, group.extractor) for metric in digits]
+    said = words.sentences(best=True, own_w=len(group.each("guidance")) > 1)
+    names = [naming.with_arrow(metric, group.extractor) for metric in digits]
     return c.Table(said, "curve", names, lines)
 
 
@@ -167,31 +141,14 @@ def over_w(group: Group, way: int) -> c.Table:
         for w in sorted({w for rows, _ in columns for w in rows})
     ]
     for row in group.of_kind("bicubic", "real"):
-        lines.append(c.Line(floor_name(row), [numbers(row, digits, {})] * len(columns), "floor"))
+        lines.append(c.Line(row.title, [numbers(row, digits, {})] * len(columns), "floor"))
     steps, spans = [curve.steps for curve in curves], []
     names = [f"T = {T}" for T in steps]
     if len(models) > 1:
         spans = [(f"T = {T}", steps.count(T)) for T in dict.fromkeys(steps)]
         names = [models[curve.model] for curve in curves]
-    shown = " / ".join(words.with_arrow(m, group.extractor) for m in metrics)
+    shown = " / ".join(naming.with_arrow(m, group.extractor) for m in metrics)
     return c.Table(f"{shown} over w: {curves[0].rows[0].way}.", "w", names, lines, spans)
-
-
-def metrics_table(group: Group) -> c.Table:
-    """2105.05233, Tables 4-5: a row per setting, a column per metric."""
-    caption = "Every setting, with the numbers that the papers give."
-    if BY_CLASSIFIER in group.each("kind"):
-        caption += " A classifier at w = 0 does not guide."
-    return setting_table(group, columns_of("main"), caption)
-
-
-def further_table(group: Group) -> c.Table | None:
-    """What else was measured, if anything; metrics that are not registered come last."""
-    new = dict.fromkeys(m for row in group.rows for m in row.metrics if m not in METRICS)
-    found = setting_table(
-        group, [*columns_of("further"), *new], "Further numbers of every setting."
-    )
-    return found if found.columns else None
 
 
 def setting_table(group: Group, wanted: Sequence[str], caption: str) -> c.Table:
@@ -210,17 +167,11 @@ def setting_table(group: Group, wanted: Sequence[str], caption: str) -> c.Table:
     images = group.of_kind("images")
     lines += [c.Line("other images", kind="title")] if images and group.curves else []
     for row in images:
-        add(f"{row.name} (n = {row.n})", row, "images")
+        add(row.title, row, "images")
     for row in group.of_kind("bicubic", "real"):
-        add(floor_name(row), row, "floor")
-    names = [words.with_arrow(metric, group.extractor) for metric in digits]
+        add(row.title, row, "floor")
+    names = [naming.with_arrow(metric, group.extractor) for metric in digits]
     return c.Table(caption, "w" if group.curves else "images", names, lines)
-
-
-def floor_name(row: Row) -> str:
-    """The name of the floor, or of what no model has enlarged."""
-    size = f" from {row.size_text}" if row.size_text and row.kind != "real" else ""
-    return f"{row.kind}{size} (n = {row.n})"
 
 
 def numbers(
@@ -264,25 +215,21 @@ def _matched(group: Group, how: str, curves: Sequence[Curve]) -> c.Table | None:
             lines.append(c.Line(f"{row.w:g}", cells))
     own = next(iter(guided)) if len(guided) == 1 else BY_CLASSIFIER
     spans = [(own, len(digits)), *((curve.label, len(metrics)) for curve in free)]
-    names = [words.with_arrow(m, group.extractor) for m in digits]
-    caption = (
-        f"What each w of the classifier reaches, and classifier-free guidance at the same IS ({how})"
-        ": linear between neighbouring w, a dash where the curve does not have that IS, the lower "
-        "distance where it has it twice. ± is interpolated too and leaves out that of the IS."
-    )
+    names = [naming.with_arrow(m, group.extractor) for m in digits]
+    caption = words.sentences(matched={"how": how})
     return c.Table(caption, "w", names + names[1:] * len(free), lines, spans)
 
 
 def sweep_charts(group: Group) -> list[c.Chart]:
     """Figure 4 of 2207.12598 and its like; those whose metrics were measured."""
-    pairs = [
-        (x, y)
+    found = [
+        _chart(group, x, y, group.curves)
         for x, y in ((SCORE, DISTANCE), ("recall", "precision"))
         if any(curve.rows_with(x, y) for curve in group.curves)
     ]
-    found = [_chart(group, x, y, group.curves) for x, y in pairs]
-    over = (charts_over_w(group, metric, group.curves) for metric in (DISTANCE, SCORE))
-    return [*found, *(chart for charts in over for chart in charts)]
+    for metric in (DISTANCE, SCORE):
+        found += charts_over_w(group, metric, group.curves)
+    return found
 
 
 def charts_over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[c.Chart]:
@@ -295,35 +242,20 @@ def charts_over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[c.
     return [_chart(group, "w", metric, part) for part in shown]
 
 
-def charts_caption(group: Group) -> str:
-    """How to read the charts."""
-    said = "Points are labelled with w, bars are one standard error."
-    if len(group.each("kind")) > 1:
-        said += (
-            " Filled points are classifier-free, hollow ones classifier guidance; "
-            "each w is that of the point's own guidance."
-        )
-    if group.of_kind("real"):
-        said += " Grey dashes: real against real, which no model can beat at that n."
-    if group.of_kind("bicubic"):
-        said += " Dots or a star: bicubic enlargement, which needs no model."
-    return said
-
-
 def _chart(group: Group, x: str, y: str, curves: Sequence[Curve]) -> c.Chart:
-    names = {m: words.with_arrow(m, group.extractor) for m in (x, y)}
+    names = {m: naming.with_arrow(m, group.extractor) for m in (x, y)}
     if x == "w" and len(group.each("kind")) > 1:
         names["w"] = f"w, {curves[0].kind}"
     shown = [(curve, curve.rows_with(x, y)) for curve in curves]
     series = [_series(group, curve, rows, x, y) for curve, rows in shown if rows]
     for k, row in enumerate(group.of_kind("images", "bicubic") if x != "w" else ()):
         if row.has(x, y):
-            name = row.name if row.kind == "images" else floor_name(row)
-            series.append(c.Series(name, [_dot(group, row, x, y, name)], 7 - k % 2, marker=STAR))
+            dots = [_dot(group, row, x, y, row.title)]
+            series.append(c.Series(row.title, dots, 7 - k % 2, marker=STAR))
     rules = []
     for row in group.of_kind("bicubic", "real"):
         floor, dash = row.kind == "real", 1 if row.kind == "real" else 2
-        name = f"real against real (n = {row.n})" if floor else floor_name(row)
+        name = f"real against real (n = {row.n})" if floor else row.title
         if row.has(y) and (floor or x == "w"):
             rules.append(c.Rule(name, row.metrics[y].value, dash))
         if row.has(x) and floor and x == "recall":
@@ -338,16 +270,14 @@ def _series(group: Group, curve: Curve, rows: Sequence[Row], x: str, y: str) -> 
 
     Of a single model, colour by steps and guidance. A classifier's points are hollow.
     """
-    kinds, guidances = group.each("kind"), group.each("guidance")
-    dash, kind = sorted({-k.steps for k in group.curves}).index(-curve.steps), curve.kind
-    colour = curve.model
-    if len(group.models) == 1:
-        keys = {(guidances.index(k.guidance), -k.steps) for k in group.curves}
-        colour = sorted(keys).index((guidances.index(curve.guidance), -curve.steps))
-        dash = 0
+    ways, guidances, kinds = (group.each(name) for name in ("way", "guidance", "kind"))
+    several, hollow = len(group.models) > 1, curve.kind == BY_CLASSIFIER
+    keys = [(guidances.index(k.guidance) * (not several), -k.steps) for k in group.curves]
+    place = sorted(set(keys)).index(keys[group.curves.index(curve)])
+    colour, dash = (curve.model, place) if several else (place, 0)
     dots = [_dot(group, row, x, y, curve.label) for row in rows]
-    look = colour, dash + kinds.index(kind), group.each("way").index(curve.way) % STAR
-    return c.Series(curve.label, dots, *look, hollow=kind == BY_CLASSIFIER)
+    look = colour, dash + kinds.index(curve.kind), ways.index(curve.way) % STAR, hollow
+    return c.Series(curve.label, dots, *look)
 
 
 def _dot(group: Group, row: Row, x: str, y: str, name: str) -> c.Dot:
@@ -356,15 +286,16 @@ def _dot(group: Group, row: Row, x: str, y: str, name: str) -> c.Dot:
     shown = dict.fromkeys([m for m in (x, y, *columns_of("main")) if row.has(m)])
     digits = words.digits_of(shown, group.rows)
     texts = [
-        f"{words.metric_name(m, group.extractor)} {words.measure_text(row.metrics[m], digits[m])}"
+        f"{naming.metric_name(m, group.extractor)} {words.measure_text(row.metrics[m], digits[m])}"
         for m in shown
     ]
     tip = "\n".join([f"{name}, w = {w}" if w else name, *texts])
-    if x == "w" and isinstance(row, SampleRow):
-        return c.Dot(row.w, row.metrics[y].value, row.metrics[y].bar, tip=tip)
-    bar = row.metrics[x].bar
-    place = row.metrics[x].value, row.metrics[y].value
-    return c.Dot(*place, row.metrics[y].bar, (bar, bar), w, tip)
+    if isinstance(row, SampleRow) and x == "w":
+        across, w = Measure(row.w), ""
+    else:
+        across = row.metrics[x]
+    bars = across.bar, across.bar
+    return c.Dot(across.value, row.metrics[y].value, row.metrics[y].bar, bars, w, tip)
 
 
 def captioned(group: Group, picture: str) -> c.Block | None:
@@ -374,34 +305,22 @@ def captioned(group: Group, picture: str) -> c.Block | None:
         return None
     over = (b.ALL, "caption_diversity", "recall", "clipped_fraction", "condition_psnr")
     found = [chart for metric in over for chart in charts_over_w(group, metric, curves)]
-    caption = (
-        f"Lower and higher are said of what differs by more than {b.ERRORS} standard errors of the "
-        "b.difference, there and at every larger w."
-    )
     several, shown = len(group.curves) > 1, None
     judged = [curve for curve in curves if curve.points(b.ALL)]
     if judged:
         curve = next((curve for curve in judged if curve == b.curve_best(group)), judged[0])
         single = [metric for metric in columns_of("captions") if metric != b.ALL]
-        series = [
-            _series(group, curve, curve.rows_with(m), "w", m)._replace(
-                name=words.metric_name(m, group.extractor), colour=k, marker=k
-            )
-            for k, m in enumerate(single)
-            if curve.points(m)
-        ]
+        names = {m: naming.metric_name(m, group.extractor) for m in single if curve.points(m)}
+        lines = [[_dot(group, row, "w", m, names[m]) for row in curve.rows_with(m)] for m in names]
+        looks = zip(names.values(), lines, strict=True)
+        series = [c.Series(name, dots, k, 0, k) for k, (name, dots) in enumerate(looks)]
         title = "accuracy of each attribute over w" + (f", {curve.label}" if several else "")
         found.append(c.Chart(title, "w", "share of images ↑", series))
-        caption += (
-            " Caption accuracy is the share of images that have everything right that the caption "
-            "says, to judge by the pixels; the other accuracies are those with one attribute "
-            "right; relation only counts where the caption has one."
-        )
         columns = [b.ALL, "caption_diversity", "recall", "clipped_fraction", *single]
-        said = "What images have right of their captions, and what guidance costs."
-        shown = c.table(setting_table(group, columns, said))
+        shown = c.table(setting_table(group, columns, words.sentences(captions=True)))
     texts = [c.Block("text", _costs(curve, len(curves) > 1)) for curve in curves]
-    drawn = c.charts(picture, found, "captions: accuracy and what guidance costs", caption)
+    said = words.sentences(costs={"errors": b.ERRORS}, judged=bool(judged))
+    drawn = c.charts(picture, found, "captions: accuracy and what guidance costs", said)
     return c.section("Captions: accuracy and what guidance costs", *texts, drawn, shown)
 
 
@@ -429,11 +348,11 @@ def samples(group: Group, picture: str) -> c.Block | None:
     first, blocks = b.curve_best(group), []
     for curve in sorted(group.curves, key=lambda curve: curve != first):
         rows = [row for row in curve.rows if row.preview]
-        strips = [c.Strip(f"w = {row.w:g}", _picture(group, row)) for row in rows]
+        strips = [(f"w = {row.w:g}", _picture(group, row)) for row in rows]
         if strips:
             each = (f"{k}. {text}" for k, text in enumerate(rows[0].first_captions, 1))
             said = f"Captions, row by row: {'; '.join(each)}" if rows[0].first_captions else ""
-            file = picture if not blocks and any(strip.picture for strip in strips) else ""
+            file = picture if not blocks and any(image for _, image in strips) else ""
             seeds = c.Block("seeds", strips, curve.label, said, file, _columns(group, rows[0]))
             blocks.append(c.Block("folded", [seeds], curve.label) if blocks else seeds)
     return c.section("The same seeds at each w", *blocks)

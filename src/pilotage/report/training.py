@@ -1,6 +1,7 @@
 """What a report says of training and likelihood: curves of the logs, noise levels, bits."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from pilotage.report import content as c
 from pilotage.report import words
 from pilotage.report.read import Source
-from pilotage.sweep.curves import telling
+from pilotage.sweep.curves import Bounds, coded, telling
 from pilotage.sweep.rows import Bound
 
 LOSSES = ("loss", "simple", "vlb", "cross_entropy", "generator_loss", "discriminator_loss")
@@ -64,23 +65,22 @@ def health(sources: Sequence[Source]) -> c.Block | None:
 
 
 def _warnings(source: Source) -> Iterator[tuple[str, str]]:
-    said = [
-        (line["step"], str(text).rstrip("."))
-        for line in source.health
-        for text in np.atleast_1d(line.get("warnings") or [])
-    ]
-    frame = pd.DataFrame(said, columns=["step", "text"])
-    kinds = frame["text"].str.replace(r"\d+(\.\d+)?", "#", regex=True)
-    for _, own in frame.groupby(kinds, sort=False):
-        first, last, count = own["step"].iloc[0], own["step"].iloc[-1], len(own)
-        when = f"steps {first} to {last} ({count} times), lastly" if count > 1 else f"step {first}"
-        yield f"{source.label}, {when}", f"{own['text'].iloc[-1]}."
+    found: dict[str, list[tuple[int, str]]] = {}
+    for line in source.health:
+        for text in np.atleast_1d(line.get("warnings") or []):
+            kind = re.sub(r"\d+(\.\d+)?", "#", str(text))
+            found.setdefault(kind, []).append((line["step"], str(text).rstrip(".")))
+    for (first, text), *more in found.values():
+        when = f"step {first}"
+        if more:
+            last, text = more[-1]
+            when = f"steps {first} to {last} ({len(more) + 1} times), lastly"
+        yield f"{source.label}, {when}", f"{text}."
 
 
 def _keys(logs: Logs) -> list[str]:
-    lines = [line for own in logs.values() for line in own]
-    found = [k for line in lines for k, v in line.items() if k != "step" and scalar(v) is not None]
-    return list(dict.fromkeys(found))
+    found = [pair for lines in logs.values() for line in lines for pair in line.items()]
+    return list(dict.fromkeys(k for k, v in found if k != "step" and scalar(v) is not None))
 
 
 def scalar(value: Any) -> float | None:
@@ -167,55 +167,22 @@ def classifiers(sources: Sequence[Source]) -> c.Block | None:
             for x in newest.levels
         ]
         tables.append(c.table(c.Table(caption, "lam", list(SHOWN.values()), lines)))
-    caption = (
-        "lam is the log signal-to-noise ratio: noise on the left, clean images on the right. "
-        "Confidence is the mean probability of the likeliest class, the calibration error its mean "
-        "distance from the accuracy, over bins of confidence."
-    )
+    caption = words.sentences(levels=True)
     return c.section("Noisy classifiers", c.charts("levels", drawn, LEVELS, caption), *tables)
-
-
-Bounds = list[tuple[str, Bound]]  # and the run of each
-
-
-def coded(sources: Sequence[Source]) -> list[tuple[Bounds, dict[str, float]]]:
-    """Bounds that compare, and codecs: those of each data and number of images.
-
-    Of bounds that agree in all that decides them the newest counts, of a codec as well.
-    """
-    found: dict[Any, tuple[dict[Any, tuple[str, Bound]], dict[str, float]]] = {}
-    for source in sources:
-        for bound in source.bounds:
-            bounds, codecs = found.setdefault((bound.data["hash"], bound.n), ({}, {}))
-            key = (*bound.facts.values(), bound.T, bound.calls, bound.seed)
-            bounds[source.label, key] = source.label, bound
-            codecs |= bound.codecs
-    return [(list(bounds.values()), codecs) for bounds, codecs in found.values()]
 
 
 def likelihood(sources: Sequence[Source]) -> c.Block | None:
     """Bits per dimension by model and T, as tables and as charts."""
-    found, runs = coded(sources), [source.label for source in sources]
+    found = coded({source.label: source.bounds for source in sources})
+    runs = [source.label for source in sources]
     drawn = [bits_chart(*pair, runs, named=len(found) > 1) for pair in found]
-    caption = (
-        "Bars are one standard error; inf is continuous time. Where a curve has several rows of "
-        "one T, that with the most evaluations is drawn. Grey dashes: lossless codecs."
+    varies = words.sentences(variance={"window": WINDOW})
+    return c.section(
+        "Likelihood",
+        *(c.table(bits_table(*pair)) for pair in found),
+        c.charts("likelihood", drawn, BITS, words.sentences(bits_chart=True)),
+        c.charts("variance", variance_charts(sources) if found else [], VARIANCE, varies),
     )
-    varies = (
-        "Variance of the diffusion term in the training log, a mean over a batch, around its "
-        f"running mean; both over {WINDOW} logged lines, or a third of a shorter log. It tells "
-        "something only where a logged line is one step (log_every 1), and compares runs of one "
-        "batch size: a line that is the mean of several steps varies less."
-    )
-    return (
-        found
-        and c.section(
-            "Likelihood",
-            *(c.table(bits_table(*pair)) for pair in found),
-            c.charts("likelihood", drawn, BITS, caption),
-            c.charts("variance", variance_charts(sources), VARIANCE, varies),
-        )
-    ) or None
 
 
 def bits_table(found: Bounds, codecs: dict[str, float]) -> c.Table:
@@ -236,14 +203,7 @@ def bits_table(found: Bounds, codecs: dict[str, float]) -> c.Table:
         cells = [f"{bits:.{digits[BITS.replace(' ', '_')]}f}", *[""] * 6]
         lines.append(c.Line(name, [(c.Number(text),) for text in cells], "floor"))
     data = words.listed(dict.fromkeys(str(b.data.get("data") or "data") for _, b in found))
-    said = (
-        f"Held-out images of {data} ({_images(found)}). Bits per dimension: an upper bound of "
-        "−log₂ p per dimension, mean over the images ± one standard error; lower is better. They "
-        "are the sum of prior, reconstruction and diffusion. T is the number of steps of the "
-        "bound, inf is continuous time. Evaluations: network calls per image that estimate "
-        "diffusion."
-    )
-    said += " At the end: lossless codecs, on the same images." if codecs else ""
+    said = words.sentences(bits={"data": data, "images": _images(found)}, codecs=bool(codecs))
     columns = (f"{BITS} ↓", *PARTS[1:], "evaluations", "seed", "training step")
     return c.Table(said, "T", columns, lines)
 

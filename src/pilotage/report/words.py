@@ -1,41 +1,16 @@
-"""How metrics and numbers are written; only the standard Inception's FD is called FID."""
+"""How numbers and sentences are written."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from pilotage.metrics import METRICS
-from pilotage.sweep.best import direction
+import yaml
+
 from pilotage.sweep.rows import Measure, Row
 
-STANDARD = "inception-2015"
-FEATURES = {
-    "dinov2": "DINOv2",
-    "in-domain-rotations": "in-domain rotation",
-    "stacked-in-domain": "in-domain, per channel",
-}
-ARROWS = {1: " ↑", -1: " ↓", 0: ""}
+TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
 MISSING = "–"
-
-
-def metric_name(metric: str, extractor: Mapping[str, Any]) -> str:
-    """The label of a metric, with the features' name wherever it is not the standard Inception."""
-    known = METRICS.get(metric)
-    if known is None or not known.inception_label:
-        return known.label if known else metric.replace("_", " ")
-    if extractor["name"] == STANDARD:
-        return known.inception_label
-    return f"{known.label} ({features_name(extractor)})"
-
-
-def features_name(extractor: Mapping[str, Any]) -> str:
-    """The features in words."""
-    return FEATURES.get(extractor["name"], str(extractor["name"]))
-
-
-def with_arrow(metric: str, extractor: Mapping[str, Any]) -> str:
-    """The name and which way is better."""
-    return metric_name(metric, extractor) + ARROWS[direction(metric)]
 
 
 def decimals(measures: Iterable[Measure]) -> int:
@@ -69,6 +44,16 @@ def listed(items: Iterable[str]) -> str:
     """``a, b and c``."""
     items = list(items)
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def sentences(**given: Any) -> str:
+    """Fixed sentences of ``texts.yaml``, by their names ("_" for a space), with what fills them.
+
+    Each is given a dict of what is in its braces, or a condition: none of those that are false.
+    """
+    known = {name.replace("_", " "): fill for name, fill in given.items()}
+    texts = [TEXTS[n].format(**(x if isinstance(x, dict) else {})) for n, x in known.items() if x]
+    return " ".join(texts)
 
 
 def capital(text: str) -> str:

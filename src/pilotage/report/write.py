@@ -15,7 +15,7 @@ from markupsafe import Markup
 from pilotage.errors import PilotageError
 from pilotage.report.charts import legend_svg, save, svg
 from pilotage.report.content import Block
-from pilotage.sweep.rows import Measure, Record
+from pilotage.sweep.curves import coded
 from pilotage.version import __version__
 
 
@@ -35,7 +35,6 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
     """
     from pilotage.report.manifest import gather
     from pilotage.report.read import read_sources
-    from pilotage.report.training import coded
     from pilotage.utils.files import write_text  # needs torch
 
     out = Path(out)
@@ -53,17 +52,16 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
         for level in line.levels
     ]
     bounds = [
-        {"run": run, "data": bound.data.get("data", ""), "data_hash": bound.data["hash"]}
-        | {key: x for key, x in flat_row(bound).items() if key not in ("run", "data_data", "evaluations")}
-        | {"evaluations": bound.calls}
+        bound.flat()
+        | {"run": run, "evaluations": bound.calls}
         | {f"codec_{name}": bits for name, bits in codecs.items()}
-        for found, codecs in coded(sources)
+        for found, codecs in coded({source.label: source.bounds for source in sources})
         for run, bound in found
     ]
     texts = {
         out: page(blocks),
         out.with_suffix(".md"): markdown(blocks, {k: path.name for k, path in pictures.items()}),
-        out.with_suffix(".csv"): csv_text([flat_row(row) for row in rows.values()]),
+        out.with_suffix(".csv"): csv_text([row.flat() for row in rows.values()]),
     }
     for name, found in (("likelihood", bounds), ("levels", levels)):
         if found:
@@ -96,8 +94,11 @@ def _templates() -> Environment:
     loader = PackageLoader("pilotage.report", "")
     found = Environment(loader=loader, autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
     found.filters |= {"plain": plain, "fence": fenced, "uri": _uri}
-    found.globals |= {"version": __version__, "svg": lambda *x: Markup(svg(*x))}
-    found.globals |= {"legend": lambda *x: Markup(legend_svg(*x))}
+    found.globals |= {
+        "version": __version__,
+        "svg": lambda *given: Markup(svg(*given)),
+        "legend": lambda *given: Markup(legend_svg(*given)),
+    }
     return found
 
 
@@ -130,21 +131,3 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows under all their columns, numbers unrounded; empty where a row has none."""
     text: str = pd.DataFrame(list(rows), dtype=object).to_csv(index=False, lineterminator="\n")
     return text
-
-
-def flat_row(record: Record) -> dict[str, Any]:
-    """A line with one number or text per field; a metric's standard error ends in ``_se``."""
-    row: dict[str, Any] = {}
-    for name, value in record.line().items():
-        if name in ("replicates", "codecs"):
-            continue
-        if isinstance(value, Measure):
-            row |= {name: value.value, f"{name}_se": value.error}
-        elif name == "metrics":
-            row |= {f"{m}{end}": x for m, pair in value.items()
-                    for end, x in zip(("", "_se"), pair, strict=True)}  # fmt: skip
-        elif isinstance(value, dict):
-            row |= {f"{name}_{key}": inner for key, inner in value.items()}
-        else:
-            row[name] = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
-    return row

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pilotage.metrics.registry import METRICS, columns_of
+from pilotage.metrics.naming import direction
+from pilotage.metrics.registry import columns_of
 from pilotage.metrics.standard_errors import paired_error
 from pilotage.sweep.curves import Curve, Group
 from pilotage.sweep.rows import Measure, Row, SampleRow
@@ -17,11 +18,6 @@ ERRORS = 2  # standard errors of a difference, beyond which two numbers are told
 def aims() -> list[str]:
     """The metrics that may be aimed at: the papers' main ones, and all that captions say."""
     return [metric for metric in (*columns_of("main"), ALL) if direction(metric)]
-
-
-def direction(metric: str) -> int:
-    """1 if higher is better, −1 if lower is, 0 if neither, or if the metric is not registered."""
-    return METRICS[metric].direction if metric in METRICS else 0
 
 
 def difference(one: SampleRow, other: SampleRow, metric: str) -> Measure:

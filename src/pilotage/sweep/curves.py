@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
-from pilotage.sweep.rows import GUIDANCE, Measure, Row, SampleRow
+from pilotage.metrics.naming import features_name
+from pilotage.sweep.rows import GUIDANCE, Bound, Measure, Row, SampleRow
 
 
 class Model(NamedTuple):
@@ -66,6 +67,15 @@ class Group(NamedTuple):
     curves: list[Curve]
     others: list[Row]
     runs: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The extractor and the reference set, in words."""
+        ref, features = self.reference, features_name(self.extractor)
+        name = " ".join(str(ref[k]) for k in ("data", "split") if ref.get(k))
+        name = name if ref.get("data") else f"the {ref.get('split') or 'reference'} images"
+        count = f" (n = {ref['n']})" if ref.get("n") else ""
+        return f"{features[:1].upper()}{features[1:]} features, against {name}{count}"
 
     @property
     def samples(self) -> list[SampleRow]:
@@ -182,3 +192,24 @@ def telling(found: Sequence[Mapping[str, str]], without: Container[str] = ()) ->
     keys = dict.fromkeys(key for facts in found for key in facts if key not in without)
     several = [key for key in keys if len({f[key] for f in found if key in f}) > 1]
     return [", ".join(filter(None, (f.get(key, "") for key in several))) for f in found]
+
+
+Bounds = list[tuple[str, Bound]]  # and the run of each
+
+
+def coded(runs: Mapping[str, Sequence[Bound]]) -> list[tuple[Bounds, dict[str, float]]]:
+    """Bounds that compare, and codecs: those of each data and number of images.
+
+    Of bounds that agree in all that decides them the newest counts, of a codec as well.
+
+    Args:
+        runs: the bounds of each, by its name.
+    """
+    found: dict[Any, tuple[dict[Any, tuple[str, Bound]], dict[str, float]]] = {}
+    for run, own in runs.items():
+        for bound in own:
+            bounds, codecs = found.setdefault((bound.data["hash"], bound.n), ({}, {}))
+            key = (run, *bound.facts.values(), bound.T, bound.calls, bound.seed)
+            bounds[key] = run, bound
+            codecs |= bound.codecs
+    return [(list(bounds.values()), codecs) for bounds, codecs in found.values()]

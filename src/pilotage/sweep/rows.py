@@ -1,8 +1,8 @@
 """The lines of a run's files as values: writers and the report share this one schema.
 
 ``Row`` and ``SampleRow`` are lines of a sweep table, ``Bound`` of ``likelihood.jsonl``, ``Timing``
-of the times of a study, ``Levels`` of ``noise_levels.jsonl``, ``LogLine`` of the training logs. What
-a line has beyond its fields is kept. A wrong field is one sentence that names it.
+of the times of a study, ``Levels`` of ``noise_levels.jsonl``, ``LogLine`` of the training logs.
+What a line has beyond its fields is kept. A wrong field is one sentence that names it.
 """
 
 import math
@@ -113,6 +113,19 @@ class Record(Settings):
         """What the line held."""
         return {name: value for name, value in self if name in self.model_fields_set}
 
+    def flat(self) -> dict[str, Any]:
+        """One number or text per column of a CSV file; a standard error's name ends in ``_se``."""
+        row: dict[str, Any] = {}
+        for name, value in self.line().items():
+            parts = value if isinstance(value, dict) else {name: value}
+            for key, x in parts.items() if name not in ("replicates", "codecs") else ():
+                column = key if name in ("metrics", key) else f"{name}_{key}"
+                if isinstance(x, Measure):
+                    row |= {column: x.value, f"{column}_se": x.error}
+                else:
+                    row[column] = " ".join(map(str, x)) if isinstance(x, list | tuple) else x
+        return row
+
 
 class Row(Record):
     """A line of a sweep table; rows of one id have the same numbers.
@@ -153,6 +166,13 @@ class Row(Record):
     def size_text(self) -> str:
         """``16x16``, of the images to be enlarged; empty without any."""
         return "x".join(map(str, self.low_res["size"])) if self.low_res else ""
+
+    @property
+    def title(self) -> str:
+        """What no model has made, as the head of a line: ``real (n = 179)``."""
+        size = f" from {self.size_text}" if self.size_text and self.kind != "real" else ""
+        name = self.name if self.kind == "images" else self.kind
+        return f"{name}{size} (n = {self.n})"
 
     def measure(self, metric: str) -> Measure:
         """A metric, unknown where it was not measured."""

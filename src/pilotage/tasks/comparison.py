@@ -6,10 +6,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from pilotage.metrics import naming
 from pilotage.report import content as c
 from pilotage.report import words
 from pilotage.report.charts import save
-from pilotage.report.write import csv_text, flat_row, markdown
+from pilotage.report.write import csv_text, markdown
 from pilotage.sweep.best import best_values
 from pilotage.sweep.rows import SampleRow
 
@@ -95,10 +96,10 @@ def comparison_table(found: Comparison) -> c.Table:
         names += ["sampler", "network calls per image ↓", "seconds per 100 images ↓"]
         names += [f"times fewer calls than {than}", "times faster"]
     row = rows[0]
-    names += [words.with_arrow(m, row.extractor) for m in digits]
+    names += [naming.with_arrow(m, row.extractor) for m in digits]
     ref = {"n": words.MISSING, "data": words.MISSING, "split": words.MISSING} | row.reference
     caption = (
-        f"{words.features_name(row.extractor)} features, against {ref['n']} images ({ref['data']}, "
+        f"{naming.features_name(row.extractor)} features, against {ref['n']} images ({ref['data']}, "
         f"{ref['split']}); n = {row.n} images per row, {row.seeds_text}. ± is one standard error. "
     )
     return c.Table((caption + found.timing).strip(), "model", names, lines)
@@ -114,7 +115,7 @@ def comparison_csv(models: Sequence[Compared]) -> str:
             own["seconds_per_100_images"] = model.time
             own["seconds_min"], own["seconds_max"] = min(model.seconds), max(model.seconds)
             own["times_fewer_calls"], own["times_faster"] = _times(model, slowest)
-        row = {k: x for k, x in flat_row(model.row).items() if k not in OF_MEASURING}
+        row = {k: x for k, x in model.row.flat().items() if k not in OF_MEASURING}
         rows.append(own | row)
     return csv_text(rows)
 
@@ -130,7 +131,7 @@ def speed_charts(models: Sequence[Compared]) -> list[c.Chart]:
             dot = c.Dot(model.time, measure.value, measure.bar, bars, str(model.row.steps))
             kinds.setdefault(model.kind, []).append(dot)
         series = [c.Series(kind, dots, k) for k, (kind, dots) in enumerate(kinds.items())]
-        name = words.with_arrow(metric, models[0].row.extractor)
+        name = naming.with_arrow(metric, models[0].row.extractor)
         title = f"{name.rstrip(' ↑↓')} against time"
         chart = c.Chart(title, "seconds per 100 images ↓", name, series, log_x=True)
         found.append(chart._replace(log_y=metric == "frechet" and min(chart.values) > 0))
