@@ -1,7 +1,4 @@
-"""What a report consists of, as plain data: blocks of text, tables, charts and images.
-
-The templates write blocks down as HTML and Markdown, ``charts`` as pictures; they decide nothing.
-"""
+"""What a report consists of: blocks of text, tables, charts, images; how they look is elsewhere."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,8 +48,11 @@ class Table(NamedTuple):
     def names(self) -> list[str]:
         """The columns, each after what stands above it."""
         above = [f"{name}, " for name, count in self.spans for _ in range(count)]
-        pairs = zip(above or [""] * len(self.columns), self.columns, strict=True)
-        return [a + name for a, name in pairs]
+        return (
+            [a + name for a, name in zip(above, self.columns, strict=True)]
+            if above
+            else [*self.columns]
+        )
 
 
 class Dot(NamedTuple):

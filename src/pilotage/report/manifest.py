@@ -20,17 +20,18 @@ PARTS: list[Part] = []  # the sections of a report, in order: blocks, where ther
 def gather(sources: Sequence[Source]) -> list[Block]:
     """All of a report: a title over the best w and how to read it, then the sections."""
     groups = arrange(sources)
-    lead = Block("text", _lead(groups, sources), "lead")
-    top = [block for block in (summary(groups), lead) if block]
     title = words.listed(source.label for source in sources)
-    found = [block for part in PARTS for block in part(sources, groups) if block]
-    return [Block("section", top, title), *found]
+    top = section(title, summary(groups), Block("text", _lead(groups, sources), "lead"))
+    found = (block for part in PARTS for block in part(sources, groups))
+    return [block for block in (top, *found) if block]
 
 
 @PARTS.append
 def _sweeps(sources: Sequence[Source], groups: Sequence[Group]) -> Iterable[Block | None]:
     yield from (sweep_section(group, k) for k, group in enumerate(groups, 1))
-    names = [source.label for source in sources if source.unswept]
+    swept = {run.label for group in groups if group.curves for run in group.runs.values()}
+    left = [s for s in sources if not (s.classifies or s.bounds or s.label in swept)]
+    names = [source.label for source in left]
     verb = "has" if len(names) == 1 else "have"
     said = f"{words.listed(names)} {verb} no sweep yet: pilotage sweep measures samples over w."
     yield Block("note", said) if names else None
@@ -94,21 +95,20 @@ def _of_group(group: Group) -> list[tuple[str, str]]:
     seconds = sum(row.seconds or 0 for row in group.rows)
     minutes = round(seconds / 60)
     took = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-    return _shown(
-        [
-            *((f"extractor's {key}", value) for key, value in group.extractor.items()),
-            *((f"reference's {key}", value) for key, value in group.reference.items()),
-            *(("sampling", row.way) for row in firsts),
-            ("steps T", ", ".join(map(str, sorted({curve.steps for curve in group.curves})))),
-            *(("captions' hash", row.captions["hash"]) for row in firsts if row.captions),
-            *((row.kind, f"{row.name}, {row.title}") for row in group.others),
-            *(("classifier", f"{r.classifier}, step {r.classifier_step}") for r in guides),
-            *(("classifier's hash", row.how.classifier.hash) for row in guides),
-            ("code version", ", ".join(_values(group.rows, "code"))),
-            *((f"convention, {row.facts['kind']}", row.convention) for row in firsts),
-            ("time of sampling and measuring", took if minutes > 1 else f"{seconds:.0f} s"),
-        ]
-    )
+    facts = [
+        *((f"extractor's {key}", value) for key, value in group.extractor.items()),
+        *((f"reference's {key}", value) for key, value in group.reference.items()),
+        *(("sampling", row.way) for row in firsts),
+        ("steps T", ", ".join(map(str, sorted({curve.steps for curve in group.curves})))),
+        *(("captions' hash", row.captions["hash"]) for row in firsts if row.captions),
+        *((row.kind, f"{row.name}, {row.title}") for row in group.others),
+        *(("classifier", f"{r.classifier}, step {r.classifier_step}") for r in guides),
+        *(("classifier's hash", row.how.classifier.hash) for row in guides),
+        ("code version", ", ".join(_values(group.rows, "code"))),
+        *((f"convention, {row.facts['kind']}", row.convention) for row in firsts),
+        ("time of sampling and measuring", took if minutes > 1 else f"{seconds:.0f} s"),
+    ]
+    return _shown(facts)
 
 
 def _shown(facts: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:

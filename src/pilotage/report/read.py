@@ -1,6 +1,5 @@
 """What a report reads of each run: its card, logs, noise levels, likelihoods and sweep."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -38,17 +37,6 @@ class Source(NamedTuple):
     def classifies(self) -> bool:
         """Whether it is a noisy classifier's."""
         return bool(self.recipe.objective == "classifier")
-
-    @property
-    def dimensions(self) -> int:
-        """Numbers of an image."""
-        return math.prod(self.data.shape)
-
-    @property
-    def unswept(self) -> bool:
-        """Whether it is a model of which nothing was measured."""
-        measured = self.bounds or any(row.kind == "sample" for row in self.rows)
-        return not self.classifies and not measured
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:

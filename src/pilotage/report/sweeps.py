@@ -24,10 +24,7 @@ STAR = 4  # the marker of what no sweep has made
 
 
 def summary(groups: Sequence[Group]) -> c.Block | None:
-    """The best w for each aim, by how much and how sure: what a reader wants first.
-
-    Of all curves whose w means the same.
-    """
+    """The best w for each aim, of all curves whose w means the same, by how much and how sure."""
     blocks = []
     for group in groups:
         guidances, digits = group.each("guidance"), words.digits_of(b.aims(), group.samples)
@@ -310,10 +307,11 @@ def captioned(group: Group, picture: str) -> c.Block | None:
     if judged:
         curve = next((curve for curve in judged if curve == b.curve_best(group)), judged[0])
         single = [metric for metric in columns_of("captions") if metric != b.ALL]
-        names = {m: naming.metric_name(m, group.extractor) for m in single if curve.points(m)}
-        lines = [[_dot(group, row, "w", m, names[m]) for row in curve.rows_with(m)] for m in names]
-        looks = zip(names.values(), lines, strict=True)
-        series = [c.Series(name, dots, k, 0, k) for k, (name, dots) in enumerate(looks)]
+        series = []
+        for k, m in enumerate(metric for metric in single if curve.points(metric)):
+            name = naming.metric_name(m, group.extractor)
+            dots = [_dot(group, row, "w", m, name) for row in curve.rows_with(m)]
+            series.append(c.Series(name, dots, k, 0, k))
         title = "accuracy of each attribute over w" + (f", {curve.label}" if several else "")
         found.append(c.Chart(title, "w", "share of images ↑", series))
         columns = [b.ALL, "caption_diversity", "recall", "clipped_fraction", *single]
@@ -353,15 +351,12 @@ def samples(group: Group, picture: str) -> c.Block | None:
             each = (f"{k}. {text}" for k, text in enumerate(rows[0].first_captions, 1))
             said = f"Captions, row by row: {'; '.join(each)}" if rows[0].first_captions else ""
             file = picture if not blocks and any(image for _, image in strips) else ""
-            seeds = c.Block("seeds", strips, curve.label, said, file, _columns(group, rows[0]))
+            # classes are sampled in turn, so that each has a column, if there are not too many
+            classes = group.runs[rows[0].id].data.classes
+            columns = classes if 1 < len(classes) <= MOST_COLUMNS and not said else ()
+            seeds = c.Block("seeds", strips, curve.label, said, file, columns)
             blocks.append(c.Block("folded", [seeds], curve.label) if blocks else seeds)
     return c.section("The same seeds at each w", *blocks)
-
-
-def _columns(group: Group, row: SampleRow) -> Sequence[str]:
-    """The classes of the columns of images, which are sampled in turn, if each has a column."""
-    classes: Sequence[str] = group.runs[row.id].data.classes
-    return classes if 1 < len(classes) <= MOST_COLUMNS and not row.captions else ()
 
 
 def _picture(group: Group, row: Row) -> bytes | None:

@@ -21,12 +21,8 @@ WINDOW, LEAST = 101, 21  # lines of the log over which a variance is taken
 FEW = 15  # points of a line that also have markers
 VARIANCE = "variance of the diffusion term over training"
 LEVELS = "accuracy and calibration by noise level"
-SHOWN = {
-    "accuracy": "accuracy ↑",
-    "confidence": "confidence",
-    "calibration_error": "calibration error ↓",
-    "log_loss": "log loss ↓",
-}
+SHOWN = ("accuracy", "confidence", "calibration_error", "log_loss")
+HEADS = ("accuracy ↑", "confidence", "calibration error ↓", "log loss ↓")
 PARTS = ("bits_per_dimension", "prior", "reconstruction", "diffusion")
 BITS = "bits per dimension"
 BEYOND = 10  # inf stands where this many times the largest T would
@@ -123,7 +119,7 @@ def variance_charts(sources: Sequence[Source]) -> list[c.Chart]:
     """
     found = []
     for k, source in enumerate(sources):
-        values = _curve(source.training, "diffusion") / (source.dimensions * math.log(2))
+        values = _curve(source.training, "diffusion") / (math.prod(source.data.shape) * math.log(2))
         window = min(WINDOW, len(values) // 3)
         window -= 1 - window % 2
         if window >= LEAST:
@@ -155,7 +151,7 @@ def classifiers(sources: Sequence[Source]) -> c.Block | None:
         series = [
             c.Series(name, [c.Dot(x["lam"], x[key], tip=f"{name} {x[key]:.3f}, lam {x['lam']:.3g}")
                             for x in newest.levels], k, k, k)
-            for k, (key, name) in enumerate((key, key.replace("_", " ")) for key in list(SHOWN)[:3])
+            for k, (key, name) in enumerate((key, key.replace("_", " ")) for key in SHOWN[:3])
         ]  # fmt: skip
         rules = [c.Rule("chance", 1 / count)] if count else []
         title = f"{LEVELS}, {source.label}" if len(shown) > 1 else LEVELS
@@ -166,7 +162,7 @@ def classifiers(sources: Sequence[Source]) -> c.Block | None:
             c.Line(f"{x['lam']:.3g}", [(c.Number(f"{x[key]:.3f}"),) for key in SHOWN])
             for x in newest.levels
         ]
-        tables.append(c.table(c.Table(caption, "lam", list(SHOWN.values()), lines)))
+        tables.append(c.table(c.Table(caption, "lam", HEADS, lines)))
     caption = words.sentences(levels=True)
     return c.section("Noisy classifiers", c.charts("levels", drawn, LEVELS, caption), *tables)
 
@@ -225,7 +221,10 @@ def bits_chart(
         names = telling([next(iter(own.values())).facts for own in curves.values()])
         for k, (name, own) in enumerate(zip(names, curves.values(), strict=True)):
             label = ", ".join(filter(None, (run, name)))
-            dots = [_bit(b, end, label) for b in own.values()]
+            dots = []
+            for bits, b in ((b.bits_per_dimension, b) for b in own.values()):
+                tip = f"{label}, T = {b.steps}\n{words.measure_text(bits, 3)} {BITS}"
+                dots.append(c.Dot(min(b.T, end), bits.value, bits.bar, tip=tip))
             dots = [dot for dot in dots if math.isfinite(dot.y)]
             series += [c.Series(label, dots, runs.index(run), k, k)] if dots else []
     rules = [c.Rule(name, bits, 1 + k % 3) for k, (name, bits) in enumerate(codecs.items())]
@@ -235,9 +234,3 @@ def bits_chart(
     title = f"{BITS} over T" + (f", {_images(found)}" if named else "")
     chart = c.Chart(title, "T", f"{BITS} ↓", series, rules, log_x=True, ticks=ticks)
     return chart.log_if(LOG_RATIO)
-
-
-def _bit(bound: Bound, end: float, label: str) -> c.Dot:
-    bits = bound.bits_per_dimension
-    tip = f"{label}, T = {bound.steps}\n{words.measure_text(bits, 3)} {BITS}"
-    return c.Dot(min(bound.T, end), bits.value, bits.bar, tip=tip)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from pilotage.errors import PilotageError
@@ -73,9 +73,9 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
 
 def page(blocks: Sequence[Block]) -> str:
     """The HTML page: one file, nothing from outside, everything that was read escaped."""
-    script = (Path(__file__).with_name("page.js")).read_text(encoding="utf-8")
+    here = Path(__file__)
+    script, style = (here.with_name(f"page.{end}").read_text("utf-8") for end in ("js", "css"))
     known = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     more = {"script": Markup(script), "style": Markup(style), "script_hash": known}
     return _templates().get_template("page.html.jinja").render(blocks=blocks, **more)
 
@@ -88,12 +88,13 @@ def markdown(blocks: Sequence[Block], files: Mapping[str, str]) -> str:
 
 @cache
 def _templates() -> Environment:
-    def escaped(name: str | None) -> bool:
-        return str(name).endswith(".html.jinja")
-
-    loader = PackageLoader("pilotage.report", "")
+    loader, escaped = PackageLoader("pilotage.report", ""), select_autoescape(["html.jinja"])
     found = Environment(loader=loader, autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
-    found.filters |= {"plain": plain, "fence": fenced, "uri": _uri}
+    found.filters |= {
+        "plain": plain,
+        "fence": fenced,
+        "uri": lambda data: "data:image/png;base64," + base64.b64encode(data).decode(),
+    }
     found.globals |= {
         "version": __version__,
         "svg": lambda *given: Markup(svg(*given)),
@@ -114,10 +115,6 @@ def fenced(text: str) -> str:
     return f"{fence}yaml\n{text.rstrip()}\n{fence}"
 
 
-def _uri(picture: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture).decode()
-
-
 def save_pictures(blocks: Iterable[Block], out: Path) -> dict[str, Path]:
     """The charts and images as PNG files beside ``out``, by their names."""
     found = {}
@@ -129,5 +126,4 @@ def save_pictures(blocks: Iterable[Block], out: Path) -> dict[str, Path]:
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows under all their columns, numbers unrounded; empty where a row has none."""
-    text: str = pd.DataFrame(list(rows), dtype=object).to_csv(index=False, lineterminator="\n")
-    return text
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))

@@ -98,8 +98,9 @@ def comparison_table(found: Comparison) -> c.Table:
     row = rows[0]
     names += [naming.with_arrow(m, row.extractor) for m in digits]
     ref = {"n": words.MISSING, "data": words.MISSING, "split": words.MISSING} | row.reference
+    features = naming.features_name(row.extractor)
     caption = (
-        f"{naming.features_name(row.extractor)} features, against {ref['n']} images ({ref['data']}, "
+        f"{features} features, against {ref['n']} images ({ref['data']}, "
         f"{ref['split']}); n = {row.n} images per row, {row.seeds_text}. ± is one standard error. "
     )
     return c.Table((caption + found.timing).strip(), "model", names, lines)
