@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pilotage.report.content import Block, Chart, Dot, Series
 
-Axes = Figure = Any  # matplotlib's, which is imported where it draws
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 INK, MUTED, GRID, PAPER = "#1f2427", "#6a7178", "#e3e5e8", "#ffffff"
 SERIES = ("#1f6fb4", "#c8501e", "#2c8a57", "#8a4fb0", "#b08a12", "#c23d6b", "#2b8f9e", "#6b6259")
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"}
@@ -24,7 +27,7 @@ MOST = 60  # points of a line without markers that can be pointed at
 
 
 @contextmanager
-def _figure(**look: Any) -> Iterator[Figure]:
+def _figure(**look: Any) -> "Iterator[Figure]":
     from matplotlib import style
     from matplotlib.figure import Figure
 
@@ -32,7 +35,7 @@ def _figure(**look: Any) -> Iterator[Figure]:
         yield Figure(**look)
 
 
-def draw(axis: Axes, chart: Chart) -> None:
+def draw(axis: "Axes", chart: Chart) -> None:
     """A chart on matplotlib's axes; labels stand at ends of series, then where there is room."""
     from matplotlib.ticker import LogLocator
 
@@ -54,7 +57,8 @@ def draw(axis: Axes, chart: Chart) -> None:
         axis.set_xticks([], minor=True)
     axis.autoscale_view()
     named = [[dot for dot in series.dots if dot.label] for series in chart.series]
-    ends, taken = [dot for dots in named for dot in dots[:1] + dots[1:][-1:]], []
+    ends = [dot for dots in named for dot in dots[:1] + dots[1:][-1:]]
+    taken: list[tuple[float, float]] = []
     for dot in ends + [dot for dots in named for dot in dots[1:-1]]:
         x, y = _place(axis, dot)
         if not any(abs(x - a) < ROOM[0] and abs(y - b) < ROOM[1] for a, b in taken):
@@ -63,7 +67,7 @@ def draw(axis: Axes, chart: Chart) -> None:
             axis.annotate(dot.label, (dot.x, dot.y), fontsize=8, color=INK, **look)
 
 
-def _plot(axis: Axes, series: Series) -> None:
+def _plot(axis: "Axes", series: Series) -> None:
     x, y = [dot.x for dot in series.dots], [dot.y for dot in series.dots]
     look: dict[str, Any] = {"color": SERIES[series.colour % len(SERIES)]}
     if series.faint:
@@ -83,7 +87,7 @@ def _name(label: str) -> str:
     return f" {label}" if label.startswith("_") else label
 
 
-def _place(axis: Axes, dot: Dot) -> tuple[float, float]:
+def _place(axis: "Axes", dot: Dot) -> tuple[float, float]:
     """Where a point is, in typographic points from the lower left."""
     x, y = axis.transData.transform((dot.x, dot.y)) * 72 / axis.figure.dpi
     return float(x), float(y)
@@ -120,7 +124,7 @@ def legend_svg(found: Sequence[Chart], prefix: str) -> str:
         return _inline(figure, prefix)
 
 
-def _entries(figure: Figure, found: Sequence[Chart], columns: int = 1) -> dict[str, Any]:
+def _entries(figure: "Figure", found: Sequence[Chart], columns: int = 1) -> dict[str, Any]:
     """Draw the charts; the handle of each name, curves first."""
     grid = figure.subplots(-(-len(found) // columns), columns, squeeze=False)
     handles: dict[str, Any] = {}
@@ -134,7 +138,7 @@ def _entries(figure: Figure, found: Sequence[Chart], columns: int = 1) -> dict[s
     return {label: handles[label] for label in sorted(handles, key=lambda name: name in rules)}
 
 
-def _inline(figure: Figure, prefix: str) -> str:
+def _inline(figure: "Figure", prefix: str) -> str:
     """The drawing alone: no prologue, no namespaces, no fixed size."""
     buffer = io.StringIO()
     figure.savefig(
@@ -161,7 +165,7 @@ def save(block: Block, path: Path) -> None:
 
 
 @contextmanager
-def charts_figure(found: Sequence[Chart]) -> Iterator[Figure]:
+def charts_figure(found: Sequence[Chart]) -> "Iterator[Figure]":
     """All charts in one figure, with one legend below."""
     columns = min(3 if len(found) > 4 else 2, len(found))
     size = (SIZE[0] * columns, SIZE[1] * math.ceil(len(found) / columns))
@@ -174,7 +178,7 @@ def charts_figure(found: Sequence[Chart]) -> Iterator[Figure]:
 
 
 @contextmanager
-def seeds_figure(block: Block) -> Iterator[Figure]:
+def seeds_figure(block: Block) -> "Iterator[Figure]":
     """All strips of images below each other, each beside its w, under the names of the columns."""
     from PIL import Image
 

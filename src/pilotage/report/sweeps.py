@@ -343,7 +343,8 @@ def _costs(curve: Curve, several: bool) -> str:
 
 def samples(group: Group, picture: str) -> c.Block | None:
     """The first images of every row, of the same seeds at each w; the best curve first."""
-    first, blocks = b.curve_best(group), []
+    first = b.curve_best(group)
+    blocks: list[c.Block] = []
     for curve in sorted(group.curves, key=lambda curve: curve != first):
         rows = [row for row in curve.rows if row.preview]
         strips = [(f"w = {row.w:g}", _picture(group, row)) for row in rows]

@@ -148,9 +148,10 @@ def classifiers(sources: Sequence[Source]) -> c.Block | None:
     shown = [source for source in sources if source.classifies and source.levels]
     for source in shown:
         newest, count = source.levels[-1], len(source.data.classes)
+        levels: Sequence[Any] = newest.levels
         series = [
             c.Series(name, [c.Dot(x["lam"], x[key], tip=f"{name} {x[key]:.3f}, lam {x['lam']:.3g}")
-                            for x in newest.levels], k, k, k)
+                            for x in levels], k, k, k)
             for k, (key, name) in enumerate((key, key.replace("_", " ")) for key in SHOWN[:3])
         ]  # fmt: skip
         rules = [c.Rule("chance", 1 / count)] if count else []
@@ -160,7 +161,7 @@ def classifiers(sources: Sequence[Source]) -> c.Block | None:
         caption = f"{source.label} at step {newest.step}, on {newest.images} images{chance}."
         lines = [
             c.Line(f"{x['lam']:.3g}", [(c.Number(f"{x[key]:.3f}"),) for key in SHOWN])
-            for x in newest.levels
+            for x in levels
         ]
         tables.append(c.table(c.Table(caption, "lam", HEADS, lines)))
     caption = words.sentences(levels=True)
@@ -184,7 +185,8 @@ def likelihood(sources: Sequence[Source]) -> c.Block | None:
 def bits_table(found: Bounds, codecs: dict[str, float]) -> c.Table:
     """A row per bound under its model, and the codecs at the end."""
     digits = {part: words.decimals(getattr(b, part) for _, b in found) for part in PARTS}
-    lines, models = [], {}
+    lines: list[c.Line] = []
+    models: dict[str, list[Bound]] = {}
     for run, bound in found:
         title = [run, bound.facts["conditions"], bound.facts["weights"], bound.facts["v"]]
         usual = ("averaged weights", "its own v")
