@@ -49,7 +49,8 @@ def test_the_strength_from_which_diversity_and_saturation_suffer(page):
     _, found = page
     assert (
         "Caption accuracy is 30.0% at w = 0 and highest at w = 4, 65.0%. Compared with w = 0, "
-        "diversity (recall) is lower from w = 4 on and saturation (clipped fraction) is higher from w = 2 on."
+        "diversity (recall) is lower from w = 4 on and saturation (clipped fraction) is higher "
+        "from w = 2 on."
     ) in found.text
 
 

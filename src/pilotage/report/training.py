@@ -188,9 +188,9 @@ def bits_table(found: Bounds, codecs: dict[str, float]) -> c.Table:
     lines: list[c.Line] = []
     models: dict[str, list[Bound]] = {}
     for run, bound in found:
-        title = [run, bound.facts["conditions"], bound.facts["weights"], bound.facts["v"]]
-        usual = ("averaged weights", "its own v")
-        models.setdefault(", ".join(x for x in title if x not in usual), []).append(bound)
+        facts = [bound.facts[key] for key in ("conditions", "weights", "v")]
+        told = [x for x in facts if x not in ("averaged weights", "its own v")]
+        models.setdefault(", ".join([run, *told]), []).append(bound)
     for title, own in models.items():
         lines.append(c.Line(title, kind="title"))
         for b in sorted(own, key=lambda b: (b.T, b.training_step, b.calls, b.seed)):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeVar, cast
 
 from pydantic import (
     ConfigDict,
@@ -80,6 +80,9 @@ class Extractor(TypedDict):
     hash: StrictStr
 
 
+POINTS = cast(Extractor, {"name": "points", "hash": ""})  # of points, which have no features
+
+
 class Images(TypedDict):
     """Which real images were compared with, or coded."""
 
@@ -143,7 +146,7 @@ class Row(Record):
     run: StrictStr = ""
     images: StrictStr = ""
     n: StrictInt
-    extractor: Extractor = Field(default_factory=lambda: Extractor(name="points", hash=""))
+    extractor: Extractor = Field(default_factory=lambda: POINTS.copy())
     reference: Images
     metrics: dict[str, Measure]
     replicates: dict[str, list[float]] = Field(default_factory=dict)
