@@ -28,7 +28,7 @@ from pilotage.metrics.extractors.extractor import cache_folder
 from pilotage.metrics.extractors.in_domain import CODE_VERSION, MAX_PASSES, Facts, InDomain
 from pilotage.metrics.extractors.inception import INCEPTION_URL, Inception
 from pilotage.metrics.extractors.rotations import turned
-from pilotage.report.names import with_arrow
+from pilotage.metrics.naming import with_arrow
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
 from pilotage.tasks.evaluate import evaluate

@@ -11,9 +11,10 @@ from pilotage.metrics import compare, gaussian_modes, join, mode_coverage
 from pilotage.metrics.extractors import in_domain, load_extractor
 from pilotage.metrics.extractors.by_name import empty_like
 from pilotage.metrics.modes import mode_kl_influence
+from pilotage.metrics.naming import with_arrow
 from pilotage.metrics.standard_errors import from_influence
-from pilotage.report.names import decimals, with_arrow
-from pilotage.report.rows import Measure
+from pilotage.report.words import decimals
+from pilotage.sweep.rows import Measure
 
 
 def quiet(_):

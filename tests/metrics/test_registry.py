@@ -10,9 +10,9 @@ from pilotage.cli.main import main
 from pilotage.errors import PilotageError
 from pilotage.metrics import METRICS, Features, Metric, Moments, Sample, compare, register, registry
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
+from pilotage.metrics.naming import with_arrow
 from pilotage.metrics.registry import columns_of, per_sample_metric
 from pilotage.metrics.standard_errors import Measured, from_influence
-from pilotage.report.names import with_arrow
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.table import read_rows, table_path
 from pilotage.tasks.evaluate import evaluate

@@ -3,9 +3,9 @@
 import pytest
 
 from pilotage.errors import PilotageError
-from pilotage.report.attributes import captioned
-from pilotage.report.grouping import arrange
 from pilotage.report.read import read_sources
+from pilotage.report.sweeps import captioned
+from pilotage.sweep.curves import arrange
 from report.fixtures import make_run, real_row, sample_row, write_preview, write_sweep
 from report.reading import report
 
@@ -48,8 +48,9 @@ def test_the_strength_from_which_diversity_and_saturation_suffer(page):
     """One low recall before a good one does not count."""
     _, found = page
     assert (
-        "Caption accuracy is 30.0% at w = 0 and highest at w = 4, 65.0%. Beside w = 0, diversity "
-        "(recall) is lower from w = 4 on and saturation (clipped fraction) is higher from w = 2 on."
+        "Caption accuracy is 30.0% at w = 0 and highest at w = 4, 65.0%. Compared with w = 0, "
+        "diversity (recall) is lower from w = 4 on and saturation (clipped fraction) is higher "
+        "from w = 2 on."
     ) in found.text
 
 
@@ -67,7 +68,7 @@ def test_curves_and_table_stand_side_by_side(page):
     assert table[4] == ["4", "0.650 ±0.010", "0.600 ±0.010", "0.0200 ±0.0010", "0.850 ±0.010"]
     assert "Highest caption accuracy" in found.text
     assert "1. a small red circle; 2. two large <b>blue squares" in found.text
-    assert "asked for by the 2000 held-out captions of shapes in turn" in found.text
+    assert "held-out captions of shapes (2000, hash 7f7f7f)" in found.text
     assert (folder / "out" / "report-captions.png").is_file()
     assert "(<report-captions.png>)" in (folder / "out" / "report.md").read_text()
 
@@ -85,8 +86,8 @@ def test_bicubic_enlargement_stands_beside_the_models(tmp_path):
     heads = ("w", "PSNR of the condition (dB) ↑")
     table = next(t for t in found.tables if (t[0][0], t[0][-1]) == heads)
     assert ["bicubic from 16x16 (n = 2000)", "5.00 ±0.10"] in [line[:2] for line in table]
-    assert "captions from 16x16" in found.text, "told from the same run's images without them"
-    assert "enlarging their images from 16x16" in found.text
+    assert "T = 64, enlarged from 16x16" in found.text, "unlike the same run's images without them"
+    assert "(2000, hash 7f7f7f), enlarged from 16x16" in found.text
 
 
 @pytest.mark.parametrize(
@@ -108,4 +109,4 @@ def test_damaged_rows_are_named(tmp_path, changes, said):
 def test_labels_have_no_such_section(tmp_path):
     run = make_run(tmp_path / "run", training=False, health=False)
     write_sweep(run, [sample_row(0), sample_row(1)])
-    assert [captioned(group) for group in arrange(read_sources([run]))] == [None]
+    assert [captioned(group, "") for group in arrange(read_sources([run]))] == [None]

@@ -27,7 +27,8 @@ def alone(tmp_path_factory):
 
 def test_a_classifier_has_training_curves_and_no_sweep_to_wait_for(alone):
     folder, page = alone
-    assert {"cross entropy", "accuracy", "grad norm", "learning rate"} <= set(charts(page))
+    names = ("cross entropy", "accuracy", "grad norm")
+    assert {*(f"{name} (smoothed)" for name in names), "learning rate"} <= set(charts(page))
     assert "no sweep yet" not in page.text
     assert "noisy classifier of 10 classes" in page.text
     assert "p_uncond" not in page.text
@@ -59,7 +60,8 @@ def test_beside_models_its_loss_has_a_chart_of_its_own(tmp_path):
     runs = [make_run(tmp_path / "digits"), make_classifier(tmp_path / "clf", levels=False)]
     page = report(tmp_path, *runs)
     assert "digits has no sweep yet" in page.text
-    assert {"loss", "cross entropy", "accuracy"} <= set(charts(page))
+    names = ("loss", "cross entropy", "accuracy")
+    assert {f"{name} (smoothed)" for name in names} <= set(charts(page))
     assert "Noisy classifiers" not in page.text  # it has no levels yet
 
 
@@ -75,7 +77,10 @@ def test_more_terms_of_a_loss_are_drawn(tmp_path):
     run = make_run(tmp_path / "digits", training=False, health=False)
     lines = [{"step": k, "loss": 1.1, "simple": 1.0, "vlb": 0.1, "odd": 3} for k in (10, 20)]
     write_lines(run / "metrics.jsonl", lines)
-    assert charts(report(tmp_path, run)) == ["loss", "simple", "vlb", "odd"]
+    assert charts(report(tmp_path, run)) == [
+        *(f"{name} (smoothed)" for name in ("loss", "simple", "vlb")),
+        "odd",
+    ]
 
 
 def without(line, name):
@@ -85,12 +90,15 @@ def without(line, name):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda line: without(line, "accuracy"), ", levels 1: accuracy is missing."),
-        (lambda line: {**line, "levels": []}, ": levels is empty."),
-        (lambda line: {**line, "levels": [3]}, ": levels holds 3, not a JSON object."),
-        (lambda line: {**line, "levels": "x"}, ": levels is 'x', which it cannot be."),
-        (lambda line: {**line, "images": 1}, ": images is 1, which it cannot be."),
-        (lambda line: {**line, "step": None}, ": step is None, which it cannot be."),
+        (lambda line: without(line, "accuracy"), ": levels.0.accuracy is missing."),
+        (
+            lambda line: {**line, "levels": []},
+            ": levels is []: it should have at least 1 item after validation, not 0.",
+        ),
+        (lambda line: {**line, "levels": [3]}, ": levels.0 is 3: it should be a valid dictionary."),
+        (lambda line: {**line, "levels": "x"}, ": levels is 'x': it should be a valid tuple."),
+        (lambda line: {**line, "images": 1}, ": images is 1: it should be a valid string."),
+        (lambda line: {**line, "step": None}, ": step is None: it should be a valid integer."),
         (lambda line: [line], " is not a JSON object."),
     ],
 )

@@ -44,14 +44,19 @@ def test_the_kinds_share_no_table_over_w(both):
         ["0", "0.3", "1"],
         ["0", "1", "10"],
     ]
-    assert "seeds 0 to 1999; w is the classifier-free strength." in page.text
-    assert "w is the strength of classifier 5b5b5b (eps shift, classifier_free_w = 0)." in page.text
+    assert (
+        "seeds 0 to 1999, code 0.1.0; w is the strength of classifier-free guidance." in page.text
+    )
+    assert (
+        "w is the strength of classifier guidance, 5b5b5b, classifier_free_w 0, eps shift."
+        in page.text
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        (OTHER, ("classifier 5b5b5b", "classifier 777777")),
+        (OTHER, ("classifier, 5b5b5b", "classifier, 777777")),
         (
             {"classifier_free_w": 0.5},
             ("classifier, classifier_free_w 0", "classifier, classifier_free_w 0.5"),
@@ -74,11 +79,11 @@ def test_the_best_w_is_told_for_each_kind(both):
     text = page.text
     free, guided = text.index("Classifier-free Lowest FD"), text.index("Classifier Lowest FD")
     assert "w = 0.3" in text[free:guided]
-    assert "w = 1 " in text[guided : text.index("Over w")]
+    assert "w = 1 " in text[guided : text.index("Best w of every curve")]
     assert "w = 10 " not in text[free:guided]
     markdown = (folder / "out" / "report.md").read_text()
-    assert "Classifier-free:\n\n- lowest FD" in markdown
-    assert "Classifier:\n\n- lowest FD" in markdown
+    assert "Classifier-free\n\n- Lowest FD" in markdown
+    assert "Classifier\n\n- Lowest FD" in markdown
 
 
 def test_both_conventions_are_told(both, tmp_path):
@@ -122,8 +127,8 @@ def test_without_a_classifier_but_guided_is_not_called_no_guidance(tmp_path):
 def test_a_learned_variance_is_told(tmp_path):
     rows = [sample_row(0), sample_row(1, v="learned", id="b"), classifier_row(1, v="learned")]
     page = report(tmp_path, swept(tmp_path / "digits", rows))
-    assert "ancestral (v = learned), n = 2000" in page.text
-    assert "T = 64, classifier-free, ancestral v learned" in page.text
+    assert "over w: ancestral, learned v, n = 2000" in page.text
+    assert "T = 64, classifier-free, learned v" in page.text
 
 
 def test_matched_scores_are_interpolated_within_the_range_only(tmp_path):
@@ -175,7 +180,7 @@ def test_the_curves_of_both_kinds_are_drawn_apart(both):
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
     trade_off = drawings[names.index("FD (in-domain) against IS (in-domain)")]
     assert "fill: var(--paper)" in trade_off  # hollow points
-    legend = next(drawing for drawing in drawings if "T = 64, classifier-free" in drawing)
+    legend = next(drawing for drawing in drawings if "T = 64, classifier-free</text>" in drawing)
     assert "T = 64, classifier</text>" in legend
     assert "hollow ones classifier guidance" in page.text
 
@@ -191,11 +196,17 @@ def test_csv_tells_the_guidance(both):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"guidance": "magic"}, "guidance is 'magic', not one of classifier-free, classifier."),
-        ({"classifier_hash": None}, "classifier_hash is None, which it cannot be."),
-        ({"classifier_free_w": "x"}, "classifier_free_w is 'x', which it cannot be."),
-        ({"classifier_shift": "x"}, "classifier_shift is 'x', not one of eps, mean."),
-        ({"v": "big"}, "v is 'big', which it cannot be."),
+        (
+            {"guidance": "magic"},
+            "guidance is 'magic': it should be 'classifier-free' or 'classifier'.",
+        ),
+        ({"classifier_hash": None}, "classifier_hash is missing."),
+        ({"classifier_free_w": "x"}, "classifier_free_w is 'x': it should be a valid number."),
+        ({"classifier_shift": "x"}, "classifier_shift is 'x': it should be 'eps' or 'mean'."),
+        (
+            {"v": "big"},
+            "v is 'big': it should be a valid number, unable to parse string as a number.",
+        ),
     ],
 )
 def test_a_wrong_field_of_guidance_is_named(tmp_path, change, said):

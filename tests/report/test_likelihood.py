@@ -6,13 +6,14 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pilotage.errors import PilotageError
 from pilotage.report import write_report
-from pilotage.report.likelihood_section import bound_panels, coded_images
+from pilotage.report.charts import draw
 from pilotage.report.read import read_sources
-from pilotage.report.training_curves import moving_variance, variance_panel
+from pilotage.report.training import bits_chart, coded, moving_variance, variance_charts
 from report.fixtures import (
     likelihood_line,
     make_classifier,
@@ -42,12 +43,18 @@ def rows(page):
     return [tuple(line[:2]) for line in page.table(*HEADS)[1:]]
 
 
-def drawn(panel):
+def drawn(chart):
     from matplotlib.figure import Figure
 
     axis = Figure().subplots()
-    panel.draw(axis)
+    draw(axis, chart)
     return axis
+
+
+def over_t(runs):
+    """The one chart of bits over T."""
+    (found,) = coded(read_sources(runs))
+    return bits_chart(*found, [run.name for run in runs], named=False)
 
 
 def write_diffusion(run, count=400, every=1, scale=1.0):
@@ -206,9 +213,7 @@ def test_the_curve_has_one_point_for_each_t_and_inf_at_the_right(tmp_path):
         likelihood_line(10, 6.3),
         likelihood_line(100, 2.9),
     )
-    images = coded_images(read_sources([run]))
-    (panel,) = bound_panels(images, ["digits"])
-    axis = drawn(panel)
+    axis = drawn(over_t([run]))
     curve = axis.containers[0].lines[0]
     assert curve.get_xdata().tolist() == [10, 100, 1000]
     assert curve.get_ydata().tolist() == [6.3, 2.9, 2.6]
@@ -222,18 +227,16 @@ def test_curves_of_a_run_are_told_apart_by_what_differs(tmp_path):
     runs = [bare(tmp_path / "a"), bare(tmp_path / "b")]
     write_likelihood(runs[0], likelihood_line(), likelihood_line(unconditional=True))
     write_likelihood(runs[1], likelihood_line(), likelihood_line(training_step=5))
-    sources = read_sources(runs)
-    (panel,) = bound_panels(coded_images(sources), ["a", "b"])
-    labels = drawn(panel).get_legend_handles_labels()[1]
+    labels = drawn(over_t(runs)).get_legend_handles_labels()[1]
     assert labels == ["a, conditional", "a, unconditional", "b, step 1000", "b, step 5"]
 
 
 def test_the_variance_around_a_trend_is_that_of_the_noise():
     noise = np.random.default_rng(0).normal(0, 3, 200_000)
-    values = moving_variance(noise + np.linspace(0, 10_000, len(noise)), 101)
+    values = moving_variance(pd.Series(noise + np.linspace(0, 10_000, len(noise))), 101)
     assert len(values) == len(noise) - 200
     assert np.mean(values) == pytest.approx(9, rel=0.01)
-    assert np.allclose(moving_variance(np.linspace(3, 70, 500), 101), 0)
+    assert np.allclose(moving_variance(pd.Series(np.linspace(3, 70, 500)), 101), 0)
 
 
 def test_the_variance_over_training_is_in_bits_per_dimension(tmp_path):
@@ -243,13 +246,13 @@ def test_the_variance_over_training_is_in_bits_per_dimension(tmp_path):
     write_diffusion(runs[1], 30)
     write_likelihood(runs[0], likelihood_line())
     sources = read_sources(runs)
-    axis = drawn(variance_panel(sources))
+    axis = drawn(*variance_charts(sources))
     (line,) = axis.lines
-    assert line.get_label() == "long"
+    assert axis.get_legend_handles_labels()[1] == ["long"]
     assert axis.get_yscale() == "log"
     assert (line.get_xdata()[0], line.get_xdata()[-1]) == (101, 4900)
     assert np.mean(line.get_ydata()) == pytest.approx(0.04, rel=0.1)
-    assert variance_panel(sources[1:]) is None
+    assert variance_charts(sources[1:]) == []
     page = report(tmp_path, *runs)
     assert "variance of the diffusion term over training" in charts(page)
     assert "only where a logged line is one step" in page.text
@@ -258,20 +261,23 @@ def test_the_variance_over_training_is_in_bits_per_dimension(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"steps": "many"}, ": steps is 'many', which it cannot be."),
-        ({"steps": 0}, ": steps is 0, which it cannot be."),
-        ({"steps": True}, ": steps is True, which it cannot be."),
-        ({"steps": "inf", "timesteps": 10}, ": steps is 'inf', which it cannot be."),
-        ({"prior": 0.1}, ": prior is 0.1, not [value, standard error]."),
-        ({"diffusion": [1, "x"]}, ": diffusion is [1, 'x'], not [value, standard error]."),
-        ({"unconditional": 1}, ": unconditional is 1, which it cannot be."),
-        ({"weights": "old"}, ": weights is 'old', not one of ema, model."),
-        ({"v": "x"}, ": v is 'x', which it cannot be."),
-        ({"data": "digits"}, ": data is 'digits', which it cannot be."),
-        ({"data": {}}, ", data: hash is missing."),
-        ({"codecs": {"PNG": "x"}}, ", codecs: PNG is 'x', which it cannot be."),
-        ({"codecs": [1]}, ": codecs is [1], which it cannot be."),
-        ({"seed": None}, ": seed is None, which it cannot be."),
+        ({"steps": "many"}, ": steps is 'many': it should be a valid integer."),
+        ({"steps": 0}, ": steps is 0: it should be greater than or equal to 1."),
+        ({"steps": True}, ": steps is True: it should be a valid integer."),
+        (
+            {"steps": "inf", "timesteps": 10},
+            ": steps is 'inf': a beta schedule has a number of steps.",
+        ),
+        ({"prior": 0.1}, ": prior is 0.1: it must be [value, standard error]."),
+        ({"diffusion": [1, "x"]}, ": diffusion is [1, 'x']: it must be [value, standard error]."),
+        ({"unconditional": 1}, ": unconditional is 1: it should be a valid boolean."),
+        ({"weights": "old"}, ": weights is 'old': it should be 'ema' or 'model'."),
+        ({"v": "x"}, ": v is 'x': it should be a valid number."),
+        ({"data": "digits"}, ": data is 'digits': it should be a valid dictionary."),
+        ({"data": {}}, ": data.hash is missing."),
+        ({"codecs": {"PNG": "x"}}, ": codecs.PNG is 'x': it should be a valid number."),
+        ({"codecs": [1]}, ": codecs is [1]: it should be a valid dictionary."),
+        ({"seed": None}, ": seed is None: it should be a valid integer."),
     ],
 )
 def test_a_wrong_field_is_named_with_file_and_line(tmp_path, change, said):

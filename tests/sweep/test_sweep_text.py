@@ -13,15 +13,16 @@ from pilotage.cli.main import main
 from pilotage.data.shapes import ShapesData, check, draw_captions, load_shapes
 from pilotage.errors import PilotageError
 from pilotage.metrics.extractors.in_domain import MAX_PASSES
+from pilotage.metrics.registry import columns_of
 from pilotage.metrics.standard_errors import from_influence
 from pilotage.models.model import Model
 from pilotage.models.sampling_spec import Batch
 from pilotage.objectives.conditioned import shrunk
-from pilotage.report.content import gather
-from pilotage.report.grouping import arrange
 from pilotage.report.read import read_sources
+from pilotage.report.sweeps import captioned, over_w, setting_table
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.baselines import bicubic
+from pilotage.sweep.curves import arrange
 from pilotage.sweep.eval_prompts import eval_prompts
 from pilotage.sweep.per_sample import (
     attribute_scores,
@@ -178,11 +179,15 @@ def test_a_run_with_images_beside_x_is_swept_and_reported(beside):
     assert 0 < value < 30
     assert error > 0
     assert row["metrics"]["known_psnr"][0] == pytest.approx(MOST, abs=0.1)  # sampling keeps it
-    section = gather(read_sources([beside])).sections[0]
-    assert f"bicubic from 8x8 (n = {HELD})" in [line.head for line in section.metrics.lines]
-    assert "PSNR of the condition (dB) ↑" in section.metrics.columns
-    assert "enlarging their images from 8x8, completing" in section.guidance[0].caption
-    assert "PSNR of the condition (dB) over w" in [panel.name for panel in section.captioned.panels]
+    (group,) = arrange(read_sources([beside]))
+    table = setting_table(group, columns_of("main"), "")
+    assert f"bicubic from 8x8 (n = {HELD})" in [line.head for line in table.lines]
+    assert "PSNR of the condition (dB) ↑" in table.columns
+    said = "enlarged from 8x8, completed where boxes were erased"
+    assert said in over_w(group, group.each("way")[0]).caption
+    drawn = [chart for block in captioned(group, "").value if block.kind == "charts"
+             for chart in block.value]  # fmt: skip
+    assert "PSNR of the condition (dB) over w" in [chart.title for chart in drawn]
 
 
 def test_a_negative_caption_and_an_own_strength_of_the_image(beside, tiny_run, capsys):
@@ -197,8 +202,9 @@ def test_a_negative_caption_and_an_own_strength_of_the_image(beside, tiny_run, c
         rows = sweep(beside, "--w", "2", "--negative", "red", "--image-w", "0.5")
     assert set(asked) == {("red", 0.5)}
     assert (rows["sample", 2.0]["negative"], rows["sample", 2.0]["image_w"]) == ("red", 0.5)
-    told = str(gather(read_sources([beside])).sections[0].guidance)
-    assert "strength 0.5, away from 'red'" in told or "image w 0.5 away from 'red'" in told
+    (group,) = arrange(read_sources([beside]))
+    said = "image guidance scale 0.5, negative prompt 'red'"
+    assert any(said in over_w(group, way).caption for way in group.each("way"))
     assert main(["sweep", str(tiny_run), *GRID, "--negative", "red"]) == 2
     assert "negative is 'red'" in capsys.readouterr().err
 
@@ -215,8 +221,8 @@ def test_diversity_of_a_captions_images(beside, held_out, shows):
     assert error == pytest.approx((0.05 * 0.95 / 40) ** 0.5, rel=0.5)
     assert row["per_caption"] == 2
     assert row["first_captions"][:4] == [held_out.captions[k] for k in (0, 0, 1, 1)]
-    section = gather(read_sources([beside])).sections[0]
-    assert "2 images each" in str(section.guidance)
+    (group,) = arrange(read_sources([beside]))
+    assert any("2 images each" in over_w(group, way).caption for way in group.each("way"))
     table = next(line for line in read_rows(table_path(beside)) if line.get("per_caption"))
     assert table["kind"] == "bicubic"
     assert table["n"] == 40, "each image is enlarged once"
@@ -237,7 +243,7 @@ def test_an_interval_is_a_curve_of_its_own(base):
     interval = ["--guidance-interval", "-20", "0"]
     assert sweep(base, "--w", "2", *interval)["sample", 2.0]["guidance_interval"] == [-20, 0]
     (group,) = arrange(read_sources([base]))
-    assert {curve.guidance.interval for curve in group.curves} == {None, (-20, 0)}
+    assert {curve.rows[0].how.interval for curve in group.curves} == {None, (-20, 0)}
     assert any("λ from -20 to 0" in curve.label for curve in group.curves)
 
 

@@ -11,15 +11,16 @@ from pilotage.data import sources
 from pilotage.models.model import load_run
 from pilotage.models.run_folder import read_card
 from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, denoiser_beside
-from pilotage.report.compared import Compared, Comparison, comparison_table, read_row
-from pilotage.report.content import gather
-from pilotage.report.markdown import markdown
+from pilotage.report.manifest import gather
 from pilotage.report.read import read_sources
+from pilotage.report.write import markdown
 from pilotage.settings import AblationsStudy, SeriesSettings, SpeedSettings
 from pilotage.sweep import evaluator
+from pilotage.sweep.rows import SampleRow
 from pilotage.sweep.speed import Way, measure_speed, time_rows
 from pilotage.sweep.table import read_rows, table_path
 from pilotage.tasks import trilemma
+from pilotage.tasks.comparison import Compared, Comparison, comparison_table
 
 SMALL = ["--steps", "2", *TINY_GAN, "--sweep.samples", "12", "--sweep.force"]
 DENOISER = [
@@ -224,7 +225,7 @@ def test_the_table_marks_the_best_and_compares_with_the_most_calls():
             "sampler": "ancestral",
             "v": 0,
         }
-        return Compared(name, "any", 1_500_000, read_row(raw), steps, seconds)
+        return Compared(name, "any", 1_500_000, SampleRow(**raw), steps, seconds)
 
     models = [
         model("fast", 4, (1.0, 0.5, 4.0), 3.0, 0.5),

@@ -4,6 +4,7 @@ The same value is resolved from a spec, applied to a denoiser, recorded beside i
 and read back from rows by the report.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pilotage.diffusion.composition import several
 from pilotage.diffusion.guidance import LogProb, score
 from pilotage.diffusion.prediction import Prediction
 from pilotage.diffusion.steps import Score
+from pilotage.errors import PilotageError
 from pilotage.networks.text_cond import EncodedText
 from pilotage.settings.rules import CFG, Rule
 
@@ -58,6 +60,21 @@ class RecordedGuide:
 
 
 @dataclass(frozen=True)
+class RecordedRule:
+    """A rule that a row names and that is not registered: its text, which guides nothing."""
+
+    text: str
+
+    def __str__(self) -> str:
+        """The text."""
+        return self.text
+
+    def apply(self, denoise: Denoiser, w: float, null: Any) -> Denoiser:
+        """Refuse."""
+        raise PilotageError(f"rule is {self.text!r}: it is not registered.")
+
+
+@dataclass(frozen=True)
 class Guidance:
     """How images are guided.
 
@@ -74,7 +91,7 @@ class Guidance:
     """
 
     w: float = 0.0
-    rule: Rule = field(default_factory=CFG)
+    rule: Rule | RecordedRule = field(default_factory=CFG)
     interval: tuple[float, float] | None = None
     classifier: Any = None  # a Guide, or a RecordedGuide of a row
     classifier_free_w: float = 0.0
@@ -181,12 +198,17 @@ class Guidance:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Guidance":
-        """The guidance that a row was sampled with; the values of the row are checked before."""
+        """The guidance that a row was sampled with; the values of the row are checked before.
+
+        A rule that is not registered is kept as the row's text.
+        """
+        rule = row.get("rule", "cfg")
+        known = re.match(r"[\w-]*", rule)[0] in Rule.known  # type: ignore[index]
         interval = row.get("guidance_interval")
         by_classifier = row.get("guidance") == "classifier"
         return cls(
             w=row["w"],
-            rule=Rule.parse(row.get("rule", "cfg")),
+            rule=Rule.parse(rule) if known else RecordedRule(rule),
             interval=None if interval is None else (interval[0], interval[1]),
             classifier=RecordedGuide(row["classifier_hash"]) if by_classifier else None,
             classifier_free_w=row["classifier_free_w"] if by_classifier else 0.0,

@@ -1,10 +1,8 @@
 """Reports: run folders in, one self-contained page (and Markdown, CSV, PNGs) out.
 
-``read`` checks what the files say (``lines``, ``rows``), ``grouping`` sorts rows into groups and
-curves that may be compared (``variants``); ``best``, ``tables``, ``attributes``, ``likelihood`` and
-``training_curves`` turn these into statements, ``charts`` into pictures (``figures``); ``content``
-gathers them, and ``page``, ``markdown`` and ``write`` only write down what it says. ``compared`` is
-apart: it puts the models of a study side by side.
+``read`` reads the runs; ``sweeps`` and ``training`` turn what they measured into the blocks of
+``content``: text, tables, charts, images. ``manifest`` puts these in order, ``charts`` draws, and
+``write`` writes all down by the templates ``page.html.jinja`` and ``page.md.jinja``.
 """
 
 from pilotage.report.write import write_report

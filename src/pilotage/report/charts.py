@@ -1,178 +1,200 @@
-"""The charts of a sweep: trade-off curves with the floor, labelled with w."""
+"""Charts and images drawn by matplotlib: SVG in the colours of the page, and PNG."""
 
+import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pilotage.report.figures import (
-    DASHES,
-    MARKERS,
-    MUTED,
-    PAPER,
-    SERIES,
-    Panel,
-    draw_measures,
-    legend_name,
-    log_if_wide,
-    name_point,
-)
-from pilotage.report.grouping import Curve, Group
-from pilotage.report.names import with_arrow
-from pilotage.report.rows import GUIDANCE_KINDS, Row
-from pilotage.report.tables import floor_name
+from pilotage.report.content import Block, Chart, Dot, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-LABEL_GAP = (18, 9)  # points that a label keeps clear, in x and y
-LOG_RATIO = 20
-
-
-def sweep_panels(group: Group) -> list[Panel]:
-    """Figure 4 of 2207.12598 and its like; those whose metrics were measured."""
-    panels = [
-        _panel(group, x, y, group.curves)
-        for x, y in (("inception_score", "frechet"), ("recall", "precision"))
-        if any(curve.rows_with(x, y) for curve in group.curves)
-    ]
-    for metric in ("frechet", "inception_score"):
-        panels += over_w(group, metric, group.curves)
-    return panels
+INK, MUTED, GRID, PAPER = "#1f2427", "#6a7178", "#e3e5e8", "#ffffff"
+SERIES = ("#1f6fb4", "#c8501e", "#2c8a57", "#8a4fb0", "#b08a12", "#c23d6b", "#2b8f9e", "#6b6259")
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"}
+VARIABLES |= {colour: f"series-{k}" for k, colour in enumerate(SERIES, 1)}
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
+MARKERS = ("o", "s", "^", "D", "*")
+SIZE = (4.4, 3.3)  # inches of a chart
+ROOM = (18, 9)  # points that a label keeps clear, in x and y
+MOST = 60  # points of a line without markers that can be pointed at
 
 
-def over_w(group: Group, metric: str, curves: Sequence[Curve]) -> list[Panel]:
-    """A metric over w, for each kind of guidance: strengths of two kinds share no axis.
+@contextmanager
+def _figure(**look: Any) -> "Iterator[Figure]":
+    from matplotlib import style
+    from matplotlib.figure import Figure
 
-    A single w makes no curve, and no panel.
-    """
-    found = [[curve for curve in curves if curve.kind == kind] for kind in _kinds_of(group)]
-    shown = [part for part in found if any(len(curve.points(metric)) > 1 for curve in part)]
-    return [_panel(group, "w", metric, part) for part in shown]
-
-
-def _kinds_of(group: Group) -> list[str]:
-    """The kinds of guidance that occur."""
-    return [kind for kind in GUIDANCE_KINDS if any(curve.kind == kind for curve in group.curves)]
+    with style.context(str(Path(__file__).with_name("page.mplstyle"))):
+        yield Figure(**look)
 
 
-def charts_caption(group: Group) -> str:
-    """How to read the charts."""
-    said = "Points are labelled with w, bars are one standard error."
-    if len(_kinds_of(group)) > 1:
-        said += (
-            " Filled points are classifier-free, hollow ones classifier guidance; "
-            "each w is that of the point's own guidance."
-        )
-    if group.floors:
-        said += " Grey dashes: real against real, which no model can beat at that n."
-    if group.baselines:
-        said += " Dots or a star: bicubic enlargement, which needs no model."
-    return said
+def draw(axis: "Axes", chart: Chart) -> None:
+    """A chart on matplotlib's axes; labels stand at ends of series, then where there is room."""
+    from matplotlib.ticker import LogLocator
 
-
-def _panel(group: Group, x: str, y: str, curves: Sequence[Curve]) -> Panel:
-    names = {m: m if m == "w" else with_arrow(m, group.extractor) for m in (x, y)}
-    plain = [names[m].rstrip(" ↑↓") for m in (x, y)]
-    name = f"{plain[1]} against {plain[0]}"
-    if x == "w":
-        names["w"] = f"w, {curves[0].kind}" if len(_kinds_of(group)) > 1 else "w"
-        name = f"{plain[1]} over {names['w']}"
-
-    def draw(axis: "Axes") -> None:
-        for curve in curves:
-            _draw_curve(axis, group, curve, x, y)
-        _draw_images(axis, group.images, x, y)
-        _draw_baselines(axis, group.baselines, x, y)
-        log_if_wide(axis, (row.measure(y).value for row in group.rows), LOG_RATIO)
-        for k, floor in enumerate(group.floors):
-            _draw_floor(axis, floor, x, y, named=k == 0)
-        axis.set(title=name, xlabel=names[x], ylabel=names[y])
-        axis.margins(0.07)
-        if x != "w":
-            _label_points(axis, group, x, y)
-
-    return Panel(name, draw)
-
-
-def _draw_curve(axis: "Axes", group: Group, curve: Curve, x: str, y: str) -> None:
-    rows = curve.rows_with(y) if x == "w" else curve.rows_with(x, y)
-    if not rows:
-        return
-    look = _look(group, curve)
-    places = [row.w for row in rows]
-    if x != "w":
-        places = [row.metrics[x].value for row in rows]
-        look["xerr"] = [row.metrics[x].bar for row in rows]
-    draw_measures(axis, places, [row.metrics[y] for row in rows], curve.label, **look)
-
-
-def _look(group: Group, curve: Curve) -> dict[str, Any]:
-    """Colour by model, dashes by steps (most steps solid) and kind of guidance, marker by variant.
-
-    Of a single model, colour by steps and guidance. A classifier's points are hollow.
-    """
-    models, kinds, guidances = list(group.models), _kinds_of(group), group.guidances
-    if len(models) > 1:
-        colour = models.index(curve.model)
-        dash = _place(group, curve, lambda c: (-c.steps, kinds.index(c.kind)))
-    else:
-        colour = _place(group, curve, lambda c: (guidances.index(c.guidance_name), -c.steps))
-        dash = kinds.index(curve.kind)
-    marker = group.variants.index(curve.variant)
-    hollow = {"markerfacecolor": PAPER, "markersize": 5} if curve.guidance.by_classifier else {}
-    return {
-        "color": SERIES[colour % len(SERIES)],
-        "linestyle": DASHES[dash % len(DASHES)],
-        "marker": MARKERS[marker % len(MARKERS)],
-        **hollow,
-    }
-
-
-def _place(group: Group, curve: Curve, key: Callable[[Curve], tuple[int, int]]) -> int:
-    """Where a curve stands among the different keys of its group."""
-    return sorted(set(map(key, group.curves))).index(key(curve))
-
-
-def _draw_images(axis: "Axes", rows: Iterable[Row], x: str, y: str) -> None:
-    for k, row in enumerate(rows):
-        if x in row.metrics and y in row.metrics:
-            _star(axis, row, x, y, color=SERIES[-1 - k % 2], label=legend_name(row.name))
-
-
-def _draw_baselines(axis: "Axes", rows: Iterable[Row], x: str, y: str) -> None:
-    """A line across w, else a star."""
-    for row in rows:
-        look: dict[str, Any] = {"label": floor_name(row), "color": MUTED}
-        if x == "w" and y in row.metrics:
-            axis.axhline(row.metrics[y].value, linestyle=":", linewidth=1.2, **look)
-        elif x in row.metrics and y in row.metrics:
-            _star(axis, row, x, y, **look)
-
-
-def _star(axis: "Axes", row: Row, x: str, y: str, **look: Any) -> None:
-    axis.plot(row.metrics[x].value, row.metrics[y].value, "*", markersize=8, **look)
-
-
-def _draw_floor(axis: "Axes", row: Row, x: str, y: str, named: bool) -> None:
-    style: dict[str, Any] = {"color": MUTED, "linestyle": (0, (4, 3)), "linewidth": 1}
-    label = f"real against real (n = {row.n})" if named else None
-    if math.isfinite(row.measure(y).value):
-        axis.axhline(row.measure(y).value, **style, label=label)
-    if x == "recall" and math.isfinite(row.measure(x).value):
-        axis.axvline(row.measure(x).value, **style)
-
-
-def _label_points(axis: "Axes", group: Group, x: str, y: str) -> None:
-    """Write w at the points: ends first, then what finds room."""
-    taken: list[tuple[float, float]] = []
-    curves = [curve.rows_with(x, y) for curve in group.curves]
-    ends = [row for rows in curves for row in (rows[:1] + rows[1:][-1:])]
-    rest = [row for rows in curves for row in rows[1:-1]]
+    for series in chart.series:
+        _plot(axis, series)
+    for rule in chart.rules:
+        line, dash = axis.axvline if rule.vertical else axis.axhline, DASHES[rule.dash]
+        line(rule.at, color=MUTED, linewidth=1, linestyle=dash, label=_name(rule.name))
+    axis.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
+    for side, log in ((axis.xaxis, chart.log_x), (axis.yaxis, chart.log_y)):
+        if log:  # with labels at 1, 2 and 5 of each decade, so that a short range has some too
+            (axis.set_xscale if side is axis.xaxis else axis.set_yscale)("log")
+            low, high = side.get_data_interval()
+            side.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+            side.set_major_formatter(lambda value, _: f"{value:g}")
+            side.set_minor_formatter(lambda *_: "")
+    if chart.ticks:
+        axis.set_xticks([at for at, _ in chart.ticks], [text for _, text in chart.ticks])
+        axis.set_xticks([], minor=True)
     axis.autoscale_view()
-    for row in ends + rest:
-        place = row.metrics[x].value, row.metrics[y].value
-        px, py = axis.transData.transform(place) * 72 / axis.figure.dpi
-        if any(abs(px - qx) < LABEL_GAP[0] and abs(py - qy) < LABEL_GAP[1] for qx, qy in taken):
-            continue
-        taken.append((px, py))
-        name_point(axis, f"{row.w:g}", place, 3)
+    named = [[dot for dot in series.dots if dot.label] for series in chart.series]
+    ends = [dot for dots in named for dot in dots[:1] + dots[1:][-1:]]
+    taken: list[tuple[float, float]] = []
+    for dot in ends + [dot for dots in named for dot in dots[1:-1]]:
+        x, y = _place(axis, dot)
+        if not any(abs(x - a) < ROOM[0] and abs(y - b) < ROOM[1] for a, b in taken):
+            taken.append((x, y))
+            look: dict[str, Any] = {"xytext": (4, 3), "textcoords": "offset points"}
+            axis.annotate(dot.label, (dot.x, dot.y), fontsize=8, color=INK, **look)
+
+
+def _plot(axis: "Axes", series: Series) -> None:
+    x, y = [dot.x for dot in series.dots], [dot.y for dot in series.dots]
+    look: dict[str, Any] = {"color": SERIES[series.colour % len(SERIES)]}
+    if series.faint:
+        axis.plot(x, y, **look, linewidth=0.6, alpha=0.25)
+        return
+    look |= {"markerfacecolor": PAPER, "markersize": 5} if series.hollow else {}
+    look["marker"] = MARKERS[series.marker % len(MARKERS)] if series.marker >= 0 else None
+    if any(bar for dot in series.dots for bar in (dot.bar, *dot.x_bars)):
+        look["yerr"] = [dot.bar for dot in series.dots]
+        look["xerr"] = list(zip(*(dot.x_bars for dot in series.dots), strict=True))
+    look |= {"linestyle": DASHES[series.dash % len(DASHES)], "label": _name(series.name)}
+    axis.errorbar(x, y, elinewidth=0.8, **look)
+
+
+def _name(label: str) -> str:
+    """Matplotlib keeps names that begin with an underscore out of legends."""
+    return f" {label}" if label.startswith("_") else label
+
+
+def _place(axis: "Axes", dot: Dot) -> tuple[float, float]:
+    """Where a point is, in typographic points from the lower left."""
+    x, y = axis.transData.transform((dot.x, dot.y)) * 72 / axis.figure.dpi
+    return float(x), float(y)
+
+
+def svg(chart: Chart, prefix: str) -> str:
+    """Inline SVG without outside names: ids begin with the prefix, colours are CSS variables.
+
+    Over each point lies a circle with a title, which is what it shows when it is pointed at.
+    """
+    with _figure(figsize=SIZE, layout="constrained", facecolor="none") as figure:
+        axis = figure.subplots()
+        draw(axis, chart)
+        text, circles = _inline(figure, prefix), []
+        for series in chart.series:
+            step = 1 if series.marker >= 0 else len(series.dots) // MOST + 1
+            for dot in () if series.faint else series.dots[::step]:
+                x, y = _place(axis, dot)
+                title = f"<title>{escape(dot.tip)}</title>"
+                circles.append(
+                    f'<circle cx="{x:.1f}" cy="{SIZE[1] * 72 - y:.1f}" r="7">{title}</circle>'
+                )
+    return text.replace("</svg>", f'<g class="tips">{"".join(circles)}</g></svg>')
+
+
+def legend_svg(found: Sequence[Chart], prefix: str) -> str:
+    """What the lines of these charts are, once for all; empty if there is but one."""
+    with _figure() as scratch:
+        entries = _entries(scratch, found)
+        if len(entries) < 2:
+            return ""
+    with _figure(figsize=(SIZE[0], 0.2 * len(entries) + 0.2), facecolor="none") as figure:
+        figure.legend(entries.values(), list(entries), loc="upper left", fontsize=9)
+        return _inline(figure, prefix)
+
+
+def _entries(figure: "Figure", found: Sequence[Chart], columns: int = 1) -> dict[str, Any]:
+    """Draw the charts; the handle of each name, curves first."""
+    grid = figure.subplots(-(-len(found) // columns), columns, squeeze=False)
+    handles: dict[str, Any] = {}
+    for axis in list(grid.flat)[len(found) :]:
+        axis.set_axis_off()
+    for axis, chart in zip(grid.flat, found, strict=False):
+        draw(axis, chart)
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    rules = {_name(rule.name) for chart in found for rule in chart.rules}
+    return {label: handles[label] for label in sorted(handles, key=lambda name: name in rules)}
+
+
+def _inline(figure: "Figure", prefix: str) -> str:
+    """The drawing alone: no prologue, no namespaces, no fixed size."""
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    )
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    head, body = text.split(">", 1)
+    body = re.sub(r'\bid="', f'id="{prefix}-', body.replace("xlink:href", "href"))
+    body = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", body)
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable})")
+    box = " ".join(re.findall(r'viewBox="[^"]*"', head))
+    return f'<svg {box} aria-hidden="true">{body}'
+
+
+def save(block: Block, path: Path) -> None:
+    """The charts or images of a block as one PNG on white."""
+    from pilotage.utils.files import whole_file  # needs torch
+
+    drawn = charts_figure(block.value) if block.kind == "charts" else seeds_figure(block)
+    with drawn as figure, whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+@contextmanager
+def charts_figure(found: Sequence[Chart]) -> "Iterator[Figure]":
+    """All charts in one figure, with one legend below."""
+    columns = min(3 if len(found) > 4 else 2, len(found))
+    size = (SIZE[0] * columns, SIZE[1] * math.ceil(len(found) / columns))
+    with _figure(figsize=size, dpi=150, layout="constrained", facecolor="white") as figure:
+        entries = _entries(figure, found, columns)
+        if len(entries) > 1:
+            place: dict[str, Any] = {"loc": "outside lower center", "ncols": 3 * columns // 2}
+            figure.legend(entries.values(), list(entries), **place)
+        yield figure
+
+
+@contextmanager
+def seeds_figure(block: Block) -> "Iterator[Figure]":
+    """All strips of images below each other, each beside its w, under the names of the columns."""
+    from PIL import Image
+
+    shown = [(name, Image.open(io.BytesIO(image))) for name, image in block.value if image]
+    strip = 7 * shown[0][1].height / shown[0][1].width  # in inches, as all lengths
+    gap, top = 0.14, 0.6
+    total = (strip + gap) * len(shown) + top
+    with _figure(figsize=(8, total), dpi=150, facecolor="white") as figure:
+        for k, (name, image) in enumerate(shown):
+            bottom = total - top - strip - k * (strip + gap)
+            axis = figure.add_axes((0.8 / 8, bottom / total, 7 / 8, strip / total))
+            axis.imshow(image.convert("RGB"), interpolation="bicubic", aspect="auto")
+            axis.set_axis_off()
+            figure.text(0.7 / 8, (bottom + strip / 2) / total, name, ha="right", va="center")
+        for k, name in enumerate(block.columns):
+            x = (0.8 + 7 * (k + 0.5) / len(block.columns)) / 8
+            figure.text(x, 1 - 0.5 / total, name[:12], ha="center", va="center", fontsize=7)
+        figure.text(0.8 / 8, 1 - 0.2 / total, block.title, va="center")
+        yield figure

@@ -1,111 +1,154 @@
-"""The content of a report, decided once for page and Markdown."""
+"""What a report consists of: blocks of text, tables, charts, images; how they look is elsewhere."""
 
-from typing import NamedTuple
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from pilotage.report import tables
-from pilotage.report.attributes import Captioned, captioned
-from pilotage.report.best import Aims, aims_of, best_table, curve_best
-from pilotage.report.charts import charts_caption, sweep_panels
-from pilotage.report.figures import Panel, Strip, strips
-from pilotage.report.grouping import Curve, Group, arrange, notes
-from pilotage.report.likelihood_section import Likelihoods, likelihoods
-from pilotage.report.manifest import how_to_read, title, warnings_of
-from pilotage.report.read import Source
-from pilotage.report.tables import Table
-from pilotage.report.training_curves import (
-    health_panels,
-    level_panels,
-    level_tables,
-    training_panels,
-)
+from pilotage.report.words import measure_text
+from pilotage.sweep.rows import Measure
 
 
-class Section(NamedTuple):
-    """All about one group.
+class Number(NamedTuple):
+    """A number as it is printed."""
 
-    Attributes:
-        aims: for each kind of guidance.
-        curves: a table of the best w of every curve, if there are several.
-        captioned: what the captions ask for, if there are any.
-        matched: both kinds of guidance at the same inception score.
-        caption: of the panels.
-        samples: curves with their pictures, the best one first.
-    """
+    text: str
+    error: str = ""
+    best: bool = False
 
-    group: Group
-    notes: list[str]
-    aims: list[Aims]
-    curves: Table | None
-    captioned: Captioned | None
-    guidance: list[Table]
-    matched: list[Table]
-    metrics: Table
-    further: Table | None
-    panels: list[Panel]
+
+def printed(measure: Measure, digits: int, best: bool = False) -> Number:
+    """A number with its standard error, if that is known."""
+    error = f"±{measure.error:.{digits}f}" if math.isfinite(measure.error) else ""
+    return Number(measure_text(Measure(measure.value), digits), error, best)
+
+
+class Line(NamedTuple):
+    """A row of a table: numbers per column; its kind is row, floor, images or title (none)."""
+
+    head: str
+    cells: Sequence[Sequence[Number]] = ()
+    kind: str = "row"
+
+
+class Table(NamedTuple):
+    """A table; ``spans`` are (name, columns) of a heading above the columns, if any."""
+
     caption: str
-    samples: list[tuple[Curve, list[Strip]]]
+    corner: str
+    columns: Sequence[str]
+    lines: Sequence[Line]
+    spans: Sequence[tuple[str, int]] = ()
+
+    @property
+    def width(self) -> int:
+        """Numbers in a cell."""
+        return max((len(cell) for line in self.lines for cell in line.cells), default=1)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns, each after what stands above it."""
+        above = [f"{name}, " for name, count in self.spans for _ in range(count)]
+        return (
+            [a + name for a, name in zip(above, self.columns, strict=True)]
+            if above
+            else [*self.columns]
+        )
 
 
-class Content(NamedTuple):
-    """All of a report.
+class Dot(NamedTuple):
+    """A point with bars (up and down; to the left and right), a label, and a text on hovering."""
 
-    Attributes:
-        lead: how to read it.
-        unswept: models of which nothing was measured.
-        likelihood: bits per dimension, if any were measured.
-        levels: figures of the classifiers, and their numbers.
-        warnings: (run, when, sentence).
+    x: float
+    y: float
+    bar: float = 0.0
+    x_bars: tuple[float, float] = (0.0, 0.0)
+    label: str = ""
+    tip: str = ""
+
+
+class Series(NamedTuple):
+    """Points in order; colour, dash and marker are numbers, no marker is negative.
+
+    What is faint lies without markers behind a smoothed line, and not in the legend.
     """
+
+    name: str
+    dots: Sequence[Dot]
+    colour: int = 0
+    dash: int = 0
+    marker: int = 0
+    hollow: bool = False
+    faint: bool = False
+
+
+class Rule(NamedTuple):
+    """A line across the chart at a number: horizontal, unless it is vertical."""
+
+    name: str
+    at: float
+    dash: int = 1
+    vertical: bool = False
+
+
+class Chart(NamedTuple):
+    """Series over numbers; ``ticks`` are (place, text) on the x axis, if not the usual ones."""
 
     title: str
-    lead: str
-    sources: list[Source]
-    sections: list[Section]
-    unswept: list[str]
-    likelihood: Likelihoods | None
-    levels: tuple[list[Panel], list[Table]]
-    training: list[Panel]
-    health: list[Panel]
-    warnings: list[tuple[str, str, str]]
+    x: str
+    y: str
+    series: Sequence[Series]
+    rules: Sequence[Rule] = ()
+    log_x: bool = False
+    log_y: bool = False
+    ticks: Sequence[tuple[float, str]] = ()
+
+    @property
+    def values(self) -> list[float]:
+        """All y of the points, or 0 if there are none."""
+        return [dot.y for series in self.series for dot in series.dots] or [0.0]
+
+    def log_if(self, ratio: float) -> "Chart":
+        """The chart with a logarithmic y axis if the largest y is that many times the smallest."""
+        return self._replace(log_y=0 < ratio * min(self.values) < max(self.values))
 
 
-def gather(sources: list[Source]) -> Content:
-    """Everything that the runs give."""
-    groups = arrange(sources)
-    return Content(
-        title=title(sources),
-        lead=how_to_read(groups, sources),
-        sources=sources,
-        sections=[_section(group) for group in groups],
-        unswept=[source.label for source in sources if _unswept(source)],
-        likelihood=likelihoods(sources),
-        levels=(level_panels(sources), level_tables(sources)),
-        training=training_panels(sources),
-        health=health_panels(sources),
-        warnings=[(s.label, *warning) for s in sources for warning in warnings_of(s)],
-    )
+class Block(NamedTuple):
+    """A part of a report.
+
+    Attributes:
+        kind: section (value: blocks), folded (the same, to be opened), text or note, items or facts
+            ((name, text) pairs), cards, table, charts, seeds ((name, PNG or None) pairs), code.
+        caption: below it.
+        picture: the name of the file that stands for charts or seeds in Markdown; empty for none.
+        columns: names of the columns of images, from left to right.
+    """
+
+    kind: str
+    value: Any
+    title: str = ""
+    caption: str = ""
+    picture: str = ""
+    columns: Sequence[str] = ()
+
+    def walk(self) -> "Iterator[Block]":
+        """The block and all within."""
+        yield self
+        for block in self.value if self.kind in ("section", "folded") else ():
+            yield from block.walk()
 
 
-def _unswept(source: Source) -> bool:
-    measured = source.bounds or any(row.kind == "sample" for row in source.rows)
-    return not source.classifies and not measured
+def section(title: str, *blocks: Block | None, kind: str = "section") -> Block | None:
+    """A section of the blocks that there are; None if there are none."""
+    found = [block for block in blocks if block is not None]
+    return Block(kind, found, title) if found else None
 
 
-def _section(group: Group) -> Section:
-    first = curve_best(group)
-    ordered = sorted(group.curves, key=lambda curve: curve != first)
-    pictures = [(curve, strips(curve)) for curve in ordered]
-    return Section(
-        group=group,
-        notes=notes(group),
-        aims=aims_of(group),
-        curves=best_table(group) if len(group.curves) > 1 else None,
-        captioned=captioned(group),
-        guidance=tables.guidance_tables(group),
-        matched=tables.matched_tables(group),
-        metrics=tables.metrics_table(group),
-        further=tables.further_table(group),
-        panels=sweep_panels(group),
-        caption=charts_caption(group),
-        samples=[(curve, found) for curve, found in pictures if found],
-    )
+def table(found: Table | None) -> Block | None:
+    """A table, if there is one."""
+    return Block("table", found, caption=found.caption) if found else None
+
+
+def charts(picture: str, found: Iterable[Chart], title: str, caption: str = "") -> Block | None:
+    """Charts beside each other with one legend, if there are any."""
+    shown = list(found)
+    return Block("charts", shown, title, caption, picture) if shown else None

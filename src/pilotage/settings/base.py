@@ -26,7 +26,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -72,6 +72,8 @@ def _sentence(error: ValidationError) -> str:
     name = ".".join(str(part) for part in mistake["loc"] if re.fullmatch(r"\w+", str(part)))
     if mistake["type"] == "value_error":
         return str(mistake["ctx"]["error"])
+    if mistake["type"] == "missing":
+        return f"{name} is missing."
     if mistake["type"] == "extra_forbidden":
         return f"{name} is not a setting."
     reason = re.sub(r"^(Input|Tuple|List|String|Value) ", "", mistake["msg"]).rstrip(".")

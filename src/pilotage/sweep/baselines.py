@@ -16,7 +16,8 @@ from pilotage.settings import SweepSettings
 from pilotage.sweep.eval_prompts import EvalPrompts
 from pilotage.sweep.evaluator import Evaluator
 from pilotage.sweep.per_sample import attribute_scores, judged_by_pixels
-from pilotage.sweep.table import Row, append_row, new_row, row_id, table_path
+from pilotage.sweep.rows import new_row
+from pilotage.sweep.table import Row, append_row, row_id, table_path
 from pilotage.utils.images import to_uint8
 
 
@@ -91,4 +92,5 @@ def _write(table: Table, row: Row, evaluator: Evaluator, sample: Callable[[], Sa
     decides = {**row, **evaluator.manifest}
     if row_id(decides) not in table.known:
         metrics = compare(evaluator.real, sample(), force=row["force"])
-        append_row(table_path(table.folder), new_row(decides, str(table.folder), metrics))
+        row = new_row(decides, str(table.folder), metrics)
+        append_row(table_path(table.folder), row)

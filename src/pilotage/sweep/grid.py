@@ -13,6 +13,7 @@ from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
 from pilotage.sweep.grid_points import Cell, open_cells
 from pilotage.sweep.per_sample import caption_diversity
+from pilotage.sweep.rows import checked
 from pilotage.sweep.table import Row, append_row, table_path
 from pilotage.utils.distributed import process_state
 from pilotage.utils.images import save_npz, save_png, tile, to_uint8
@@ -64,7 +65,7 @@ def sweep(
                 "seconds": round(time.perf_counter() - begin, 3),
                 "preview": _save_preview(cell, preview),
             }
-            append_row(table_path(cell.folder), row)
+            append_row(table_path(cell.folder), checked(row))
             yield row
         state.wait_for_everyone()
 

@@ -12,7 +12,8 @@ import torch
 from pilotage.models.model import Model
 from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SpeedSettings
-from pilotage.sweep.table import Row, read_rows, row_id
+from pilotage.sweep.rows import Timing, checked, read_records
+from pilotage.sweep.table import Row, row_id
 from pilotage.utils.files import write_text
 from pilotage.version import __version__
 
@@ -101,13 +102,16 @@ def time_rows(
         | {"images": how.images, "rounds": how.rounds, "device": device, "code": __version__}
         for row in rows
     ]
-    ids, there = [row_id(settings) for settings in asked], {r["id"]: r for r in read_rows(path)}
+    ids, there = (
+        [row_id(settings) for settings in asked],
+        {r.id: r for r in read_records(path, Timing)},
+    )
     if set(ids) == set(there):
-        return Timed([Speed(there[i]["calls"], tuple(there[i]["seconds"])) for i in ids], sentence)
+        return Timed([Speed(there[i].calls, there[i].seconds) for i in ids], sentence)
     on_start(how.rounds * sum(way.resolved.steps for way in ways))
     found = measure_speed(ways, how.rounds, on_step)
     told = [
-        {"id": i, "run": row["run"], **settings, **speed._asdict()}
+        checked({"id": i, "run": row["run"], **settings, **speed._asdict()}, Timing)
         for i, row, settings, speed in zip(ids, rows, asked, found, strict=True)
     ]
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in told))

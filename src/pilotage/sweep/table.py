@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pilotage.errors import PilotageError
-from pilotage.metrics import Measured, row_parts
 
 Row = dict[str, Any]
 
@@ -24,16 +23,20 @@ def row_id(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def new_row(decides: Row, name: str, metrics: Mapping[str, Measured]) -> Row:
-    """The row of images that no model has made.
+def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a file by line number; a last line that was cut short is passed over.
 
-    Args:
-        decides: all that decides the numbers.
-        name: where the images are from.
-        metrics: the numbers.
+    Raises:
+        PilotageError: naming file and line, if another line is no JSON object.
     """
-    parts = row_parts(metrics)
-    return {"id": row_id(decides), **decides, "run": name, **parts, "preview": None}
+    if not path.exists():
+        return []
+    parts = path.read_bytes().split(b"\n")
+    found = [(k, _object(part)) for k, part in enumerate(parts, 1) if part.strip()]
+    for k, content in found:
+        if content is None and k < len(parts):
+            raise PilotageError(f"{path}, line {k} is not a JSON object.")
+    return [(k, content) for k, content in found if content is not None]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -42,33 +45,37 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         PilotageError: naming file and line, if another line is no row.
     """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    return [_parse(line, path, k) for k, line in enumerate(lines[:-1], 1) if line]
+    lines = read_lines(path)
+    for k, content in lines:
+        if "id" not in content:
+            raise PilotageError(f"{path}, line {k} is not a row of a sweep.")
+    return [content for _, content in lines]
 
 
 def append_row(path: Path, row: Row) -> None:
     """Add a row: after this returns it is on disk; a half-written line before it is cut off."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
-        _cut_half_line(file)
+        _end_last_line(file)
         file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def _cut_half_line(file: BinaryIO) -> None:
+def _end_last_line(file: BinaryIO) -> None:
+    """End a last line that is whole, cut off one that is not."""
     file.seek(0)
     content = file.read()
-    file.truncate(content.rfind(b"\n") + 1)
+    start = content.rfind(b"\n") + 1
+    if _object(content[start:]) is None:
+        file.truncate(start)
+    else:
+        file.write(b"\n")
 
 
-def _parse(line: bytes, path: Path, number: int) -> Row:
+def _object(line: bytes) -> Row | None:
     try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict) or "id" not in row:
-        raise PilotageError(f"{path}, line {number} is not a row of a sweep.")
-    return row
+        found = json.loads(line)
+    except ValueError:  # of JSON or of UTF-8
+        return None
+    return found if isinstance(found, dict) else None

@@ -15,7 +15,8 @@ from pilotage.metrics.features import Array, PerSample
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
 from pilotage.sweep.per_sample import attribute_scores, judged_by_pixels
-from pilotage.sweep.table import Row, append_row, new_row
+from pilotage.sweep.rows import new_row
+from pilotage.sweep.table import Row, append_row
 from pilotage.utils.images import shape_text
 
 BATCH = 256

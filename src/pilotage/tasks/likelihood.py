@@ -23,6 +23,7 @@ from pilotage.objectives.variational import bound
 from pilotage.objectives.vdm_terms import likelihood_terms
 from pilotage.settings import LikelihoodSettings
 from pilotage.sweep.eval_prompts import eval_prompts
+from pilotage.sweep.rows import Bound, checked
 from pilotage.sweep.table import Row
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import write_text
@@ -245,7 +246,7 @@ def _write(
 ) -> None:
     """Append to the run's ``likelihood.jsonl``, and write ``per_image`` if given."""
     with (settings.run_folder / "likelihood.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(json.dumps(checked(row, Bound)) + "\n")
     if settings.per_image is not None:
         settings.per_image.parent.mkdir(parents=True, exist_ok=True)
         write_text(settings.per_image, _table(values))

@@ -9,7 +9,6 @@ from pilotage.errors import PilotageError
 from pilotage.models.build import build_schedule, few_steps
 from pilotage.models.model import Model, load_run
 from pilotage.report import write_report
-from pilotage.report.compared import Compared, Comparison, read_row, write_comparison
 from pilotage.settings import (
     AblationsStudy,
     AdversarialRecipe,
@@ -18,8 +17,10 @@ from pilotage.settings import (
     SpeedSettings,
     TrilemmaStudy,
 )
+from pilotage.sweep.rows import SampleRow
 from pilotage.sweep.speed import Timed, time_rows
 from pilotage.sweep.table import Row
+from pilotage.tasks.comparison import Compared, Comparison, write_comparison
 from pilotage.tasks.studies import DATA, Stop, interruptible, shared, sweep_runs, train_all
 from pilotage.utils.distributed import process_state
 from pilotage.utils.progress import sweep_bar
@@ -189,7 +190,7 @@ def _compared(row: Row, run: Model) -> Compared:
     kind = f"denoiser, {row['sampler']}"
     if run.builder.stochastic:
         kind = "denoising diffusion GAN"
-    return Compared(name, kind, sum(p.numel() for p in run.network.parameters()), read_row(row))
+    return Compared(name, kind, sum(p.numel() for p in run.network.parameters()), SampleRow(**row))
 
 
 def _lead(study: TrilemmaStudy) -> str:
