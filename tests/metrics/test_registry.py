@@ -77,9 +77,10 @@ def test_a_metric_is_left_out_where_a_side_lacks_what_it_needs(real, fake):
     every = set(compare(real, fake))
     assert every - set(compare(real, without(fake, spatial=None))) == {"spatial_frechet"}
     assert every - set(compare(without(real, spatial=None), fake)) == {"spatial_frechet"}
-    wide = draw(0, 300, spatial=250), draw(1, 200, spatial=250)
-    assert "spatial_frechet" not in compare(*wide), "fewer samples than dimensions"
-    assert "spatial_frechet" in compare(*wide, force=True)
+    for sizes in ((300, 200), (200, 300)):
+        wide = [draw(k, size, spatial=250) for k, size in enumerate(sizes)]
+        assert "spatial_frechet" not in compare(*wide), "fewer of one than dimensions"
+        assert "spatial_frechet" in compare(*wide, force=True)
     logits = {"inception_score", "accuracy"}
     assert every - set(compare(real, without(fake, logits=None))) == logits
     assert every - set(compare(real, fake._replace(labels=None))) == {"accuracy"}
@@ -177,6 +178,13 @@ def test_a_new_number_of_each_image(real, fake):
         assert with_arrow("sharpness", IN_DOMAIN) == "sharpness of an edge ↑"
     finally:
         del METRICS["sharpness"]
+
+
+def test_a_metric_that_is_not_finite_is_refused(real, fake, monkeypatch):
+    broken = Metric("broken", 1, lambda *_: Measured(float("nan")))
+    monkeypatch.setitem(METRICS, "broken", broken)
+    with pytest.raises(PilotageError, match="broken is nan: it must be finite"):
+        compare(real, fake)
 
 
 def test_a_name_is_taken_once(toy):

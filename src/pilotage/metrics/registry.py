@@ -156,8 +156,8 @@ def compare(
         seed: of random subsets and splits.
 
     Raises:
-        PilotageError: if there are fewer samples than feature dimensions, unless forced, or if
-            images have numbers of no registered metric.
+        PilotageError: if there are fewer samples than feature dimensions, unless forced, if images
+            have numbers of no registered metric, or a metric is not finite.
     """
     unknown = sorted(set(fake.per_sample or ()) - METRICS.keys())
     if unknown:
@@ -165,11 +165,15 @@ def compare(
             f"images have numbers of {unknown[0]!r}: no metric of that name is registered."
         )
     options = Options(force, seed)
-    return {
+    found = {
         metric.name: metric.measure(real, fake, options)
         for metric in METRICS.values()
         if all(need(real, fake, options) for need in metric.needs)
     }
+    for name, measured in found.items():
+        if not np.isfinite(measured.value):
+            raise PilotageError(f"{name} is {measured.value}: it must be finite to be stored.")
+    return found
 
 
 def row_parts(metrics: Mapping[str, Measured]) -> dict[str, dict[str, list[float | None]]]:
@@ -200,7 +204,9 @@ def _distance(real: Array, fake: Array, sample: Sample, options: Options) -> Mea
 def _has_spatial(real: Sample, fake: Sample, options: Options) -> bool:
     """Both sides, and more samples than dimensions: this distance is left out, never refused."""
     a, b = real.features.spatial, fake.features.spatial
-    return a is not None and b is not None and (options.force or len(b) > b.shape[1])
+    if a is None or b is None:
+        return False
+    return options.force or min(len(a), len(b)) > b.shape[1]
 
 
 def _kernel(real: Sample, fake: Sample, options: Options) -> Measured:

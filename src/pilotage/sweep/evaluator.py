@@ -62,10 +62,17 @@ def make_evaluator(
             f"warning: the {extractor.name} extractor is right for {extractor.accuracy:.0%} of "
             f"held-out images, hardly better than chance ({chance:.0%}): its distances mean little"
         )
+    real = extractor.real_sample(train)
+    spatial = real.features.spatial
+    if spatial is not None and len(spatial) <= spatial.shape[1]:
+        say(
+            f"the spatial distance is left out: {name} has {len(spatial)} images, and more than "
+            f"{spatial.shape[1]} are needed"
+        )
     floor = extractor.real_sample(held_out) if len(held_out) > extractor.dimensions else None
     reference = {"data": name, "split": "train", "n": len(train), "hash": train.fingerprint}
     manifest = {"extractor": extractor.manifest(), "reference": reference, "code": __version__}
-    return Evaluator(extractor, extractor.real_sample(train), manifest, floor)
+    return Evaluator(extractor, real, manifest, floor)
 
 
 def check_enough(settings: SweepSettings, name: str, images: int, dimensions: int) -> None:
