@@ -33,4 +33,6 @@ def test_demo_prints_the_table_and_draws_the_pictures(tmp_path, capsys, monkeypa
     sampled = [row for row in read_rows(table_path(tmp_path / "run")) if row["kind"] == "sample"]
     assert len({row["w"] for row in sampled}) >= 6
     assert len({row["steps"] for row in sampled}) == 2
-    assert "FD (in-domain)" in (tmp_path / "report.html").read_text()
+    report = (tmp_path / "report.md").read_text()
+    assert "- Lowest FD (in-domain): w = " in report
+    assert "| w | T = 8 | T = 32 |" in report
