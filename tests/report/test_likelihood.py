@@ -13,7 +13,8 @@ from pilotage.errors import PilotageError
 from pilotage.report import write_report
 from pilotage.report.charts import draw
 from pilotage.report.read import read_sources
-from pilotage.report.training import bits_chart, coded, moving_variance, variance_charts
+from pilotage.report.training import bits_chart, moving_variance, variance_charts
+from pilotage.sweep.curves import coded
 from report.fixtures import (
     likelihood_line,
     make_classifier,
@@ -53,7 +54,7 @@ def drawn(chart):
 
 def over_t(runs):
     """The one chart of bits over T."""
-    (found,) = coded(read_sources(runs))
+    (found,) = coded({source.label: source.bounds for source in read_sources(runs)})
     return bits_chart(*found, [run.name for run in runs], named=False)
 
 

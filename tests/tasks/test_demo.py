@@ -67,4 +67,6 @@ def test_demo_prints_the_table_and_draws_the_pictures(tmp_path, capsys, monkeypa
     assert sorted((row["steps"], row["w"]) for row in sampled) == [
         (steps, w) for steps in (1, 2) for w in (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
     ]
-    assert "FD (in-domain)" in (tmp_path / "report.html").read_text()
+    report = (tmp_path / "report.md").read_text()
+    assert "- Lowest FD (in-domain): w = " in report
+    assert "| w | T = 1 | T = 2 |" in report

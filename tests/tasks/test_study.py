@@ -23,7 +23,11 @@ def test_study_trains_sweeps_reports_and_resumes(tmp_path, capsys, monkeypatch):
         rows = [row for row in read_rows(table_path(run)) if row["kind"] == "sample"]
         assert [row["w"] for row in rows] == [0, 1]
         assert {row["p_uncond"] for row in rows} == {rate}
-    assert "0.5" in (out / "report.md").read_text()
+    heads = r"| w | T = 2, p\_uncond = 0.1 | T = 2, p\_uncond = 0.5 |"
+    report = (out / "report.md").read_text()
+    assert heads in report
+    assert main(["report", str(out)]) == 0
+    assert (out / "report.md").read_text() == report, "the study's folder stands for its runs"
 
     assert main([*command, "--rates", "0.1", "0.5", "0.2"]) == 0
     assert {run: table_path(run).read_bytes() for run in tables} == tables
@@ -54,7 +58,8 @@ def test_classifier_study_compares_both_kinds_of_guidance(tmp_path, monkeypatch)
     guided = [("classifier", 0, 0), ("classifier", 5, 0)]
     assert found["conditional"] == [(None, 0, None), (None, 1, None), *guided]
     assert found["unconditional"] == [("classifier", 0, -1), ("classifier", 5, -1)]
-    assert "matched" in (out / "report.md").read_text()
+    report = (out / "report.md").read_text()
+    assert "### Classifier-free against classifier guidance at matched IS\n\n| w |" in report
     before = table_path(out / "conditional").read_bytes()
     assert main([*command, *small, "--classifier-w", "0", "5"]) == 0
     assert table_path(out / "conditional").read_bytes() == before

@@ -179,7 +179,7 @@ def charts_figure(found: Sequence[Chart]) -> "Iterator[Figure]":
 
 @contextmanager
 def seeds_figure(block: Block) -> "Iterator[Figure]":
-    """All strips of images below each other, each beside its w, under the names of the columns."""
+    """All strips of images below each other, each next to its w, under the names of the columns."""
     from PIL import Image
 
     shown = [(name, Image.open(io.BytesIO(image))) for name, image in block.value if image]

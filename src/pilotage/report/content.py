@@ -149,6 +149,6 @@ def table(found: Table | None) -> Block | None:
 
 
 def charts(picture: str, found: Iterable[Chart], title: str, caption: str = "") -> Block | None:
-    """Charts beside each other with one legend, if there are any."""
+    """Charts side by side with one legend, if there are any."""
     shown = list(found)
     return Block("charts", shown, title, caption, picture) if shown else None

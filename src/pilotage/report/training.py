@@ -189,8 +189,8 @@ def bits_table(found: Bounds, codecs: dict[str, float]) -> c.Table:
     models: dict[str, list[Bound]] = {}
     for run, bound in found:
         facts = [bound.facts[key] for key in ("conditions", "weights", "v")]
-        told = [x for x in facts if x not in ("averaged weights", "its own v")]
-        models.setdefault(", ".join([run, *told]), []).append(bound)
+        named = [x for x in facts if x not in ("averaged weights", "its own v")]
+        models.setdefault(", ".join([run, *named]), []).append(bound)
     for title, own in models.items():
         lines.append(c.Line(title, kind="title"))
         for b in sorted(own, key=lambda b: (b.T, b.training_step, b.calls, b.seed)):

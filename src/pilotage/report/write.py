@@ -20,7 +20,7 @@ from pilotage.version import __version__
 
 
 def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
-    """Write a report of the runs: one self-contained page, and more beside it.
+    """Write a report of the runs: one self-contained page, and more next to it.
 
     Args:
         runs: run folders, also of classifiers, and folders of studies, which stand for their runs;
@@ -116,7 +116,7 @@ def fenced(text: str) -> str:
 
 
 def save_pictures(blocks: Iterable[Block], out: Path) -> dict[str, Path]:
-    """The charts and images as PNG files beside ``out``, by their names."""
+    """The charts and images as PNG files next to ``out``, by their names."""
     found = {}
     for block in (inner for outer in blocks for inner in outer.walk() if inner.picture):
         found[block.picture] = out.with_name(f"{out.stem}-{block.picture}.png")

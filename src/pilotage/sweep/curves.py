@@ -180,7 +180,7 @@ def _curves(samples: list[tuple[SampleRow, Model]], models: dict[Model, str]) ->
 
 
 def _free_w_tells(samples: list[tuple[SampleRow, Model]]) -> bool:
-    """Whether the strength beside a classifier differs otherwise than models decide it."""
+    """Whether classifier_free_w differs otherwise than models decide it."""
     guided = {(m, r.how.classifier_free_w) for r, m in samples if r.how.by_classifier}
     chosen = [w for m, w in guided if w not in ((-1, 0) if m.p_uncond == 1 else (0,))]
     several = len({w for _, w in guided}) > 1

@@ -69,6 +69,7 @@ FREE, BY_CLASSIFIER = "classifier-free", "classifier"
 GUIDANCE = ("kind", "hash", "free_w", "shift", "modifiers")  # facts that say what w is
 UNKNOWN = Measure(math.nan)
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Real = Annotated[float, Field(allow_inf_nan=True)]
 Steps = Annotated[StrictInt, Field(ge=1)]
 
 
@@ -149,7 +150,7 @@ class Row(Record):
     extractor: Extractor = Field(default_factory=lambda: POINTS.copy())
     reference: Images
     metrics: dict[str, Measure]
-    replicates: dict[str, list[float]] = Field(default_factory=dict)
+    replicates: dict[str, list[Real]] = Field(default_factory=dict)
     captions: Captions | None = None
     low_res: LowRes | None = None
     known: Any = None
