@@ -10,7 +10,7 @@ from pilotage.cli.main import main
 from pilotage.data import sources
 from pilotage.models.model import load_run
 from pilotage.models.run_folder import read_card
-from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, denoiser_beside
+from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, compared_denoiser
 from pilotage.report.compared import Compared, Comparison, comparison_table, read_row
 from pilotage.report.content import gather
 from pilotage.report.markdown import markdown
@@ -180,9 +180,9 @@ def test_bad_settings_are_refused_before_training(kind, preset, flags, said, tmp
 
 def test_every_gan_preset_has_a_denoiser_on_its_data():
     for name, preset in ADVERSARIAL_PRESETS.items():
-        assert denoiser_beside(name).data == preset.recipe.data
-    assert denoiser_beside("stacked-mnist").network == PRESETS["mnist"].recipe.network
-    assert denoiser_beside("digits") == PRESETS["digits"].recipe
+        assert compared_denoiser(name).data == preset.recipe.data
+    assert compared_denoiser("stacked-mnist").network == PRESETS["mnist"].recipe.network
+    assert compared_denoiser("digits") == PRESETS["digits"].recipe
 
 
 def test_ways_of_sampling_take_turns_and_calls_are_counted(tiny_run):

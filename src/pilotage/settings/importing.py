@@ -7,7 +7,7 @@ import tyro
 from pydantic import Field
 
 from pilotage.settings.architectures import NCSNppOptions
-from pilotage.settings.base import Positive, Settings
+from pilotage.settings.base import MaybeSize, Positive, Settings
 
 
 class ForeignCheckpoint(Settings):
@@ -25,7 +25,7 @@ class ImportSettings(ForeignCheckpoint):
     preset: str | None = Field(
         None, description="A published file's name, such as 256x256_diffusion: answers all below."
     )
-    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
+    size: MaybeSize = Field(None, description="Height and width of images.")
     head_channels: Positive | None = Field(None, description="Channels per attention head.")
     heads: Positive | None = Field(None, description="Attention heads, instead of head_channels.")
     heads_up: Positive | None = Field(None, description="Heads on the way up, if others.")
@@ -60,7 +60,7 @@ class ImportDdganSettings(ForeignCheckpoint):
     preset: str | None = Field(
         None, description="The published script's --dataset: cifar10, celeba_256, lsun; tells all."
     )
-    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
+    size: MaybeSize = Field(None, description="Height and width of images.")
     steps_T: Positive | None = Field(
         None, description="Network calls per image (num_timesteps; that script's default is 4)."
     )
@@ -83,8 +83,8 @@ class ImportGlideSettings(ForeignCheckpoint):
         description="A published network: base, upsample, base-inpaint or upsample-inpaint; "
         "answers all below.",
     )
-    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
-    low_res: tuple[Positive, Positive] | None = Field(
+    size: MaybeSize = Field(None, description="Height and width of images.")
+    low_res: MaybeSize = Field(
         None, description="Of a network that enlarges: height and width of what it is given."
     )
     head_channels: Positive | None = Field(None, description="Channels per attention head.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 from pydantic import Field, model_validator
 
 from pilotage.errors import PilotageError
-from pilotage.settings.base import AS_TEXT, Fraction, Positive, Settings
+from pilotage.settings.base import AS_TEXT, DeviceSettings, Fraction, MaybeRun, Positive, Settings
 from pilotage.settings.rules import CFG, Rule, RuleField
 from pilotage.settings.samplers import Ancestral, Sampler, SamplerField, with_short_forms
 
@@ -178,10 +178,10 @@ def parse_seeds(words: Iterable[str]) -> list[int]:
     return seeds
 
 
-class PromptSettings(SamplingSpec):
+class PromptSettings(DeviceSettings, SamplingSpec):
     """What captions ask of a run that reads them."""
 
-    run_folder: Path | None = Field(None, description="The run folder.")
+    run_folder: MaybeRun = Field(None, description="The run folder.")
     cascade: tuple[Path, ...] = Field(
         (), description="Instead of one run: a base, and runs that enlarge what it makes."
     )

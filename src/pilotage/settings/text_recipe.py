@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pilotage.settings.architectures import TextUNetSettings
-from pilotage.settings.base import Positive
+from pilotage.settings.base import MaybeSize, Positive
 from pilotage.settings.recipe import FixedNoiseLevels, Predicts, TrainingRecipe, VlbWeight
 
 
@@ -14,8 +14,6 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
 
     task: ClassVar[str] = "captioned"
     marks: ClassVar[dict[str, str]] = {"condition": "text"}
-    command: ClassVar[str] = "train-text"
-    command_help: ClassVar[str] = "Train a denoiser on captioned images; the same command goes on."
 
     condition: Literal["text"] = Field("text", description="What images are asked for by.")
     caption_column: str | None = Field(
@@ -33,7 +31,7 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
     )
     vocabulary: Positive = Field(1024, description="Tokens of a trained tokenizer, at most.")
     context: Positive = Field(64, description="Tokens of a caption; longer ones are cut.")
-    low_res: tuple[Positive, Positive] | None = Field(
+    low_res: MaybeSize = Field(
         None, description="Super-resolution: height and width of the images to be enlarged."
     )
     augment: float = Field(

@@ -1,4 +1,4 @@
-"""Training into a run folder: start or go on, log, checkpoint, show samples."""
+"""Training into a run folder: start or resume, log, checkpoint, show samples."""
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
+import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
@@ -115,6 +116,33 @@ def fit(
                 break
         accelerator.wait_for_everyone()
         accelerator.end_training()
+
+
+def plan(recipe: TrainingRecipe, out: Path | None) -> str:
+    """What :func:`fit` would train: the recipe as YAML, with sizes in comments; writes nothing.
+
+    Args:
+        recipe: all settings.
+        out: the run folder, if it is to be checked too.
+
+    Raises:
+        PilotageError: for bad input, as :func:`fit` does.
+    """
+    make_accelerator(recipe, out or Path())
+    run = _opened(recipe, out or Path(), Own(), _silent)
+    steps = 0
+    if out is not None:
+        _check_folder(run)
+        steps = max((step for step, _ in checkpoints(out)), default=0)
+    models = task_of(run.card).models(run.card)
+    sizes = [
+        f"{name}: {sum(p.numel() for p in model.network.parameters()):,} parameters"
+        for name, model in models.items()
+    ]
+    goal = "nothing was written" if out is None else f"would write {out}; nothing was written"
+    lines = [*sizes, _data_text(run), f"from step {steps} to {recipe.steps}; {goal}"]
+    settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return "\n".join([*(f"# {line}" for line in lines), settings.rstrip()])
 
 
 def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
@@ -317,15 +345,19 @@ def _batches(run: Run, accelerator: Accelerator) -> Batches:
     )
 
 
-def _headline(run: Run, training: Training) -> str:
-    data, recipe = run.card.data, run.card.recipe
-    size = sum(p.numel() for p in training.network.parameters()) / 1e6
-    where = f"from step {training.step}" if training.step else "from the start"
+def _data_text(run: Run) -> str:
+    data = run.card.data
     what = f"{'points' if data.points else 'images'} of {shape_text(data.shape)}"
     classes = f" in {len(data.classes)} classes" if data.classes else ""
+    return f"{data.train} {what}{classes} ({data.held_out} held out)"
+
+
+def _headline(run: Run, training: Training) -> str:
+    size = sum(p.numel() for p in training.network.parameters()) / 1e6
+    where = f"from step {training.step}" if training.step else "from the start"
     return (
-        f"{data.train} {what}{classes} ({data.held_out} held out); {size:.1f}M weights; "
-        f"training {where} to step {recipe.steps} into {run.out}"
+        f"{_data_text(run)}; {size:.1f}M weights; "
+        f"training {where} to step {run.card.recipe.steps} into {run.out}"
     )
 
 
