@@ -70,7 +70,10 @@ def test_our_own_run_there_and_back_gives_the_same_images(tiny_run, tmp_path):
 
 def test_a_classifier_there_and_back_guides_the_same(tiny_run, tmp_path):
     clf = str(tmp_path / "clf")
-    assert main(["train-classifier", "digits", "--out", clf, "--steps", "3", *TINY]) == 0
+    assert (
+        main(["train", "digits", "--objective", "classifier", "--out", clf, "--steps", "3", *TINY])
+        == 0
+    )
     assert main(["export", "adm", clf, str(tmp_path / "c.safetensors")]) == 0
     back = str(tmp_path / "back")
     assert run_import("adm", tmp_path / "c.safetensors", back) == 0

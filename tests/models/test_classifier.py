@@ -25,7 +25,18 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "steer_by_brightness.py"
 
 def train_classifier(out, *flags, preset="digits", steps=12):
     return main(
-        ["train-classifier", preset, "--out", str(out), "--steps", str(steps), *TINY, *flags]
+        [
+            "train",
+            preset,
+            "--objective",
+            "classifier",
+            "--out",
+            str(out),
+            "--steps",
+            str(steps),
+            *TINY,
+            *flags,
+        ]
     )
 
 

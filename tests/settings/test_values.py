@@ -51,7 +51,7 @@ def test_looser_forms_are_read(text):
         ("", "sampler is ''"),
         (3, "sampler is 3"),
         ("ddim(", "must be one of"),
-        ("ddim(eta=2)", "eta is 2: it should be less than or equal to 1"),
+        ("ddim(eta=2)", "eta is 2: it must be less than or equal to 1"),
         ("ddim(zeta=1)", "zeta is not a setting"),
         ("ddim(1, 2)", "the parameters are eta=..."),
         ("ddim(eta=)", "the parameters are eta=..."),

@@ -50,7 +50,8 @@ class Command(NamedTuple):
     @property
     def about(self) -> str:
         """What it does, with examples."""
-        return (self.run.__doc__ or "").replace("\n    ", "\n").strip()
+        about = (self.run.__doc__ or "").replace("\n    pilotage", "\n      pilotage")
+        return about.replace("\n    ", "\n").strip()
 
 
 # --- training and studies -----------------------------------------------------------------------
@@ -278,7 +279,7 @@ def presets(settings: Settings) -> None:
     """List the presets: what they train, for how many steps, what was measured, and the command."""
     for task, found in PRESETS_OF.items():
         for name, preset in found.items():
-            recipe = preset.recipe
+            recipe: Any = preset.recipe
             flag = "" if recipe is RECIPES[name][0] else f" --objective {recipe.objective}"
             command = f"pilotage train {name}{flag} --out runs/{name}"
             print(f"{name} ({task}): {preset.about}; {recipe.steps} steps of {recipe.batch_size}")

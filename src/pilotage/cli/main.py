@@ -19,7 +19,7 @@ from pilotage.cli.parser import HELP, form, settings_of, value_of
 from pilotage.cli.parser import parse as parse_settings
 from pilotage.errors import PilotageError, did_you_mean
 from pilotage.recipes import PRESETS_OF
-from pilotage.settings import TrainingRecipe
+from pilotage.settings import Recipe, Settings, TrainingRecipe
 from pilotage.settings.base import DeviceSettings
 from pilotage.utils.signals import INTERRUPTED
 from pilotage.version import __version__
@@ -129,8 +129,8 @@ def _train(command: Command, prog: str, words: list[str]) -> Parsed:
     sources = {flag: given for flag in _SOURCES if (given := value_of(flag, words))}
     begins = bool(words) and not words[0].startswith("-")
     if len(sources) + begins > 1:
-        given = [*words[:begins], *(" ".join(pair) for pair in sources.items())]
-        raise PilotageError(f"{' and '.join(given)} are given: a recipe comes from one of these.")
+        twice = [*words[:begins], *(" ".join(pair) for pair in sources.items())]
+        raise PilotageError(f"{' and '.join(twice)} are given: a recipe comes from one of these.")
     if sources:
         recipe = _recipe_of(*next(iter(sources.items())))
     else:
@@ -142,7 +142,8 @@ def _train(command: Command, prog: str, words: list[str]) -> Parsed:
         preset, words = _preset(prog, command, words)
         prog = f"{prog} {preset}"
         recipe = _of_objective(preset, value_of("--objective", words))
-    kind = TrainSettings[type(recipe)]  # type: ignore[misc]
+    generic: Any = TrainSettings
+    kind: type[Settings] = generic[type(recipe)]
     about = f"{_about(recipe)}; pilotage train --help explains where recipes come from."
     return Parsed(command, parse_settings(kind, prog, words, about, {"recipe": recipe}))
 
@@ -191,8 +192,7 @@ def _completion(words: Sequence[str]) -> None:
     """Print what makes a shell complete the command line, and exit."""
     shell = "".join(words[:1])
     _one_of("shell", shell, dict.fromkeys(("bash", "zsh", "fish")), "pilotage completion")
-    how = {"prog": "pilotage", "args": ["--tyro-print-completion", shell]}
-    tyro.cli(_union(COMMANDS, True), **how)
+    tyro.cli(_union(COMMANDS, True), prog="pilotage", args=["--tyro-print-completion", shell])
 
 
 def _union(known: Mapping[str, Any], whole: bool) -> Any:
@@ -202,6 +202,8 @@ def _union(known: Mapping[str, Any], whole: bool) -> Any:
 
 def _subcommand(name: str, found: Any, whole: bool) -> Any:
     about, kind = "", make_dataclass(name, ())
+    if whole and isinstance(found, dict) and len(found) == 1:  # tyro needs two for a choice
+        (found,) = found.values()
     if isinstance(found, str):
         about = found
     elif isinstance(found, Command):

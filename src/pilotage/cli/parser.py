@@ -177,10 +177,10 @@ def value_of(flag: str, words: Sequence[str]) -> str | None:
     return None
 
 
-def _words(annotation: Any) -> Any:
+def _words(annotation: Any) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
     """Tyro's own reading of a type, which keeps words that it cannot read."""
     info = tyro.constructors.PrimitiveTypeInfo.make(annotation, set())
-    spec = tyro.constructors.ConstructorRegistry.get_primitive_spec(info)
+    spec: Any = tyro.constructors.ConstructorRegistry.get_primitive_spec(info)
 
     def read(words: list[str]) -> Any:
         try:
@@ -188,7 +188,7 @@ def _words(annotation: Any) -> Any:
         except ValueError:
             return words[0] if spec.nargs == 1 else words
 
-    return replace(
+    found: tyro.constructors.PrimitiveConstructorSpec[Any] = replace(
         spec,
         metavar=_metavar(spec),
         instance_from_str=read,
@@ -196,6 +196,7 @@ def _words(annotation: Any) -> Any:
         str_from_instance=lambda _: [""],
         choices=None,
     )
+    return found
 
 
 def _metavar(spec: Any) -> str:
@@ -277,9 +278,7 @@ def _unknown(word: str, words: Sequence[str], settings: Sequence[Setting], prog:
     count = setting.words.nargs if not setting.is_flag else 0
     several = f"{prog} takes {count or 'no'} value{'s' * (count != 1)} of it"
     if prog == "pilotage sample" and setting.path[-1] in ("w", "steps", "sampler"):
-        several = (
-            f"it takes one value; `pilotage sweep RUN {' '.join([before[-1], *values])}` measures several"
-        )
+        several = f"it takes one value; `pilotage sweep RUN {' '.join([before[-1], *values])}` measures several"
     return f"{setting.path[-1]} is {' '.join(values)!r}: {several}."
 
 

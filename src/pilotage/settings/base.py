@@ -105,11 +105,11 @@ def _sentence(kind: type[Settings], error: ValidationError) -> str:
     if first["type"] == "value_error":  # of settings inside others, the sentence begins with a name
         return f"{name}.{cause}" if name else str(cause)
     if first["type"] == "extra_forbidden":
-        return f"{name} is not a setting.{did_you_mean(first['loc'][-1], kind.model_fields)}"
+        return f"{name} is not a setting.{did_you_mean(str(first['loc'][-1]), kind.model_fields)}"
     if first["type"] == "missing" and not isinstance(first["loc"][-1], int):
         return f"{name} is missing: it must be given."
     if first["type"] == "missing":  # of a tuple, as are those after it
-        count = first["loc"][-1] + 1 + len(others)
+        count = int(first["loc"][-1]) + 1 + len(others)
         return f"{name} is {first['input']!r}: it must be {count} values."
     inside = len(first["loc"]) > place and isinstance(first["loc"][place], int)
     place += inside  # a value among several; errors at the same place are of other types

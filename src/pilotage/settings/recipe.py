@@ -274,7 +274,9 @@ def conflict(old: TrainingRecipe, new: TrainingRecipe) -> str | None:
     for name, was, given in _differences(before, now):
         if name not in allowed:
             known = ", ".join(allowed)
-            return f"{name} is {given!r}: it must be {was!r}, as in the run; only {known} may change."
+            return (
+                f"{name} is {given!r}: it must be {was!r}, as in the run; only {known} may change."
+            )
     return None
 
 

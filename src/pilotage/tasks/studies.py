@@ -9,7 +9,6 @@ from pilotage.settings import (
     ClassifierStudy,
     GridSettings,
     PUncondStudy,
-    Recipe,
     SweepSettings,
     TrainingRecipe,
 )
