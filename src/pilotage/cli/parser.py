@@ -278,7 +278,8 @@ def _unknown(word: str, words: Sequence[str], settings: Sequence[Setting], prog:
     count = setting.words.nargs if not setting.is_flag else 0
     several = f"{prog} takes {count or 'no'} value{'s' * (count != 1)} of it"
     if prog == "pilotage sample" and setting.path[-1] in ("w", "steps", "sampler"):
-        several = f"it takes one value; `pilotage sweep RUN {' '.join([before[-1], *values])}` measures several"
+        flags = " ".join([before[-1], *values])
+        several = f"it takes one value; `pilotage sweep RUN {flags}` measures several"
     return f"{setting.path[-1]} is {' '.join(values)!r}: {several}."
 
 

@@ -273,9 +273,9 @@ def conflict(old: TrainingRecipe, new: TrainingRecipe) -> str | None:
     allowed = [name for name in MAY_CHANGE if name != "steps" or old.decay == "none"]
     for name, was, given in _differences(before, now):
         if name not in allowed:
-            known = ", ".join(allowed)
             return (
-                f"{name} is {given!r}: it must be {was!r}, as in the run; only {known} may change."
+                f"{name} is {given!r}: it must be {was!r}, as in the run; only "
+                f"{', '.join(allowed)} may change."
             )
     return None
 
