@@ -88,7 +88,7 @@ def test_a_preset_and_an_objective_decide_the_recipe(words, kind):
         (["sample", "r", "--device", "tpu", "--steps", "0"], "steps is 0"),
         (["train", "digits", "--resume", "r"], "digits and --resume r are given"),
         (["train", "digits", "--network.channels", "a"], "network.channels is 'a': it must be a w"),
-        (["train", "digits", "--size", "1", "2", "3"], "size is '1 2 3'"),
+        (["train", "digits", "--size", "1", "2", "3"], "it must have at most 2 items"),
         (["study", "p-uncond", "digits"], "out is missing: it must be given."),
         (["train", "--config", "none.yaml"], "config is none.yaml: it must be a file"),
     ],
