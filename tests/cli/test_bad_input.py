@@ -104,7 +104,7 @@ def test_out_that_holds_something_else(tmp_path, capsys):
         (["--w", "nan"], "w is nan"),
         (["--w", "inf"], "w is inf"),
         (["--w", "two"], "w is 'two': it must be a number"),
-        (["--eta", "0.5"], "eta is 0.5: it is of the ddim sampler"),
+        (["--eta", "0.5"], "eta is 0.5: it must go with the ddim sampler"),
         (["--v", "0.5", "--sampler", "ddim"], "v is 0.5"),
         (["--up-steps", "5"], "up_steps is 5: it needs a cascade"),
         (["--guidance-scale", "nan"], "guidance_scale is nan"),

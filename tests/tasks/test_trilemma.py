@@ -144,7 +144,7 @@ def test_a_study_that_is_stopped_in_training_writes_no_comparison(tmp_path):
     small = {"channels": 8, "channel_mult": (1,), "num_res_blocks": 1, "latent_dim": 4}
     recipe = recipe.replace(network=recipe.network.replace(**small), batch_size=8)
     series = SeriesSettings(samples=4, force=True)
-    study = AblationsStudy(**dict(recipe), out=tmp_path / "a", sweep=series)
+    study = AblationsStudy(recipe=recipe, out=tmp_path / "a", sweep=series)
     assert trilemma.study_ablations(study, lambda: next(asked)) == []
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["full"]
 

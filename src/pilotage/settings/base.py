@@ -107,7 +107,7 @@ def _sentence(kind: type[Settings], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting.{did_you_mean(str(first['loc'][-1]), kind.model_fields)}"
     if first["type"] == "missing" and not isinstance(first["loc"][-1], int):
-        return f"{name} is missing: it must be given."
+        return f"{name or first['loc'][-1]} is missing: it must be given."
     if first["type"] == "missing":  # of a tuple, as are those after it
         count = int(first["loc"][-1]) + 1 + len(others)
         return f"{name} is {first['input']!r}: it must be {count} values."

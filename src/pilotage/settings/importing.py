@@ -1,4 +1,4 @@
-"""What is told about a published checkpoint that its tensors do not tell."""
+"""Options of published checkpoints that their tensors do not determine."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ class ForeignCheckpoint(Settings):
 
 
 class ImportSettings(ForeignCheckpoint):
-    """A checkpoint of guided-diffusion, and what its tensors do not tell."""
+    """A checkpoint of guided-diffusion, and options that its tensors do not determine."""
 
     preset: str | None = Field(
         None, description="A published file's name, such as 256x256_diffusion: answers all below."
@@ -52,13 +52,14 @@ class ImportSettings(ForeignCheckpoint):
 
 
 class ImportDdganSettings(ForeignCheckpoint):
-    """A generator of a denoising diffusion GAN, and what its tensors do not tell."""
+    """A generator of a denoising diffusion GAN, and options that its tensors do not determine."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
         description="A .pth, .pt or .safetensors file of tensors."
     )
     preset: str | None = Field(
-        None, description="The published script's --dataset: cifar10, celeba_256, lsun; tells all."
+        None,
+        description="The published script's --dataset: cifar10, celeba_256, lsun; sets all below.",
     )
     size: MaybeSize = Field(None, description="Height and width of images.")
     steps_T: Positive | None = Field(
@@ -74,7 +75,7 @@ class ImportDdganSettings(ForeignCheckpoint):
 
 
 class ImportGlideSettings(ForeignCheckpoint):
-    """A network of GLIDE, its tokenizer, and what its tensors do not tell."""
+    """A network of GLIDE, its tokenizer, and options that its tensors do not determine."""
 
     vocabulary: Path = Field(description="The tokenizer's ids, encoder.json or encoder.json.gz.")
     merges: Path = Field(description="The tokenizer's merges, vocab.bpe or vocab.bpe.gz.")

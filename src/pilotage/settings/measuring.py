@@ -1,4 +1,4 @@
-"""What measurements are asked of trained runs, and of images of any origin."""
+"""Requests for measurements of trained runs, and of images of any origin."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -58,7 +58,7 @@ class SpeedSettings(Settings):
 
     images: Positive = Field(100, description="Images in the one batch that is timed.")
     rounds: Positive = Field(
-        3, description="Times that each is timed, in turns; the median is told."
+        3, description="Times that each is timed, in turns; the median counts."
     )
 
 
@@ -125,7 +125,7 @@ class LikelihoodSettings(DeviceSettings):
         "the levels are a truncated cosine's.",
     )
     images: Positive | None = Field(None, description="The first so many images; all by default.")
-    unconditional: bool = Field(False, description="Code without telling the class.")
+    unconditional: bool = Field(False, description="Code without the class.")
     v: Fraction | None = Field(
         None, description="With a beta schedule: variance fraction, as learned or 0 by default."
     )

@@ -75,9 +75,7 @@ class TrainingRecipe(Settings):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's two decay rates.")
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="Decay of the weight average, reached from below."
-    )
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="EMA decay, with warm-up.")
     precision: Literal["no", "bf16"] = Field("no", description="Mixed precision of the network.")
     seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order, noise and dropping.")
     # cadence
@@ -124,7 +122,7 @@ class TrainingRecipe(Settings):
 
     @property
     def knows_labels(self) -> bool:
-        """Whether the network is told the data's labels, where it has any."""
+        """Whether the network is conditioned on the data's labels, where it has any."""
         return True
 
     @property

@@ -1,4 +1,4 @@
-"""The recipe of a denoiser that reads captions, and may see an image beside x (2112.10741)."""
+"""The recipe of a denoiser that reads captions, and on concatenated conditioning channels (2112.10741)."""
 
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,7 +15,7 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
     task: ClassVar[str] = "captioned"
     marks: ClassVar[dict[str, str]] = {"condition": "text"}
 
-    condition: Literal["text"] = Field("text", description="What images are asked for by.")
+    condition: Literal["text"] = Field("text", description="What images are conditioned on.")
     caption_column: str | None = Field(
         None, description="Column of the captions; found if not given."
     )
@@ -41,7 +41,7 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
         False, description="In-painting: complete images of which random parts are erased."
     )
     p_uncond_image: float = Field(
-        0.1, ge=0, le=1, description="Probability of dropping the image beside x, on its own."
+        0.1, ge=0, le=1, description="Probability of dropping the conditioning image, on its own."
     )
     objective: Literal["simple", "hybrid"] = Field(
         "simple",
