@@ -73,7 +73,7 @@ def test_rows_of_two_rules_share_no_curve_and_no_best_w(tmp_path, toys):
     [
         ({"sampler": "zigzag"}, "sampler is 'zigzag': it must be one of ancestral, ddim,"),
         ({"rule": "push"}, "rule is 'push': it must be one of cfg,"),
-        ({"sampler": "ddim"}, "v is 0.3: it is of the ancestral sampler, not of ddim."),
+        ({"sampler": "ddim"}, "v is 0.3: it must go with the ancestral sampler, not ddim."),
     ],
 )
 def test_what_is_not_known_is_named_with_file_and_line(tmp_path, change, said):

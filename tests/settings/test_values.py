@@ -79,9 +79,7 @@ def test_short_forms():
     assert SamplingSpec(eta=0.0).step_sampler == Ancestral(), "what changes nothing is not refused"
     both = GridSettings(sampler=("ancestral", "ddim"), eta=0.5, v="learned")
     assert both.samplers == [Ancestral(v="learned"), DDIM(eta=0.5)]
-    with pytest.raises(
-        PilotageError, match=r"eta is 0\.5: it must go with the ddim sampler, not a"
-    ):
+    with pytest.raises(PilotageError, match=r"eta is 0\.5: it must go with the ddim sampler"):
         SamplingSpec(eta=0.5)
     with pytest.raises(PilotageError, match=r"the sampler is ddim\(eta=0\.3\), so it must not"):
         SamplingSpec(sampler="ddim(eta=0.3)", eta=0.5)

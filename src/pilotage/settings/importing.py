@@ -59,7 +59,7 @@ class ImportDdganSettings(ForeignCheckpoint):
     )
     preset: str | None = Field(
         None,
-        description="The published script's --dataset: cifar10, celeba_256, lsun; sets all below.",
+        description="The script's --dataset: cifar10, celeba_256 or lsun; sets all below.",
     )
     size: MaybeSize = Field(None, description="Height and width of images.")
     steps_T: Positive | None = Field(

@@ -1,4 +1,4 @@
-"""The recipe of a denoiser that reads captions, and on concatenated conditioning channels (2112.10741)."""
+"""The recipe of a denoiser on captions, and concatenated conditioning channels (2112.10741)."""
 
 from typing import Any, ClassVar, Literal, Self
 
@@ -65,10 +65,10 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
-        beside = self.low_res is not None or self.inpaint
+        concatenated = self.low_res is not None or self.inpaint
         for name, used, needed in (
             ("augment", self.low_res is not None, "low_res"),
-            ("p_uncond_image", beside, "low_res or inpaint"),
+            ("p_uncond_image", concatenated, "low_res or inpaint"),
             ("vlb_weight", self.objective == "hybrid", "objective hybrid"),
         ):
             value = getattr(self, name)
