@@ -38,9 +38,9 @@ def save_images(folder, classes=("a", "b"), count=3, side=8):
         (["--data", "/nowhere/at/all"], "/nowhere/at/all"),
         (["--steps", "0"], "steps is 0"),
         (["--steps", "many"], "steps is 'many': it must be a whole number"),
-        (["--size", "28"], "size is '28': it must be 2 whole numbers"),
+        (["--size", "28"], "size is ['28']: it must be 2 values"),
         (["--clip-norm", "x"], "clip_norm is 'x': it must be a number"),
-        (["--betas", "1", "x"], "betas is '1 x'"),
+        (["--betas", "1", "x"], "betas has 'x': it must be a number"),
         (["--lam-min", "3", "--lam-max", "3"], "lam_min is 3.0 and lam_max is 3.0"),
         (["--lam-min", "30"], "lam_min is 30.0 and lam_max is 20.0"),
         (["--p-uncond", "1.5"], "p_uncond is 1.5"),
@@ -64,9 +64,11 @@ def test_train_settings(tmp_path, capsys, flags, said):
 def test_unknown_preset_and_command(capsys):
     assert "preset is 'digitz': it must be one of digits" in refused(capsys, "train", "digitz")
     assert "command is 'trian'" in refused(capsys, "trian")
-    assert "--out" in refused(capsys, "train", "digits")
-    assert "train needs a preset, one of digits" in refused(capsys, "train", "--out", "x")
-    refused(capsys)
+    assert "out is missing: it must be the run folder" in refused(capsys, "train", "digits")
+    assert "preset is missing: `pilotage train` needs one of digits, mnist" in refused(
+        capsys, "train", "--out", "x"
+    )
+    assert "command is missing: `pilotage` needs one of train, sample" in refused(capsys)
 
 
 def test_empty_folder(tmp_path, capsys):
@@ -102,7 +104,7 @@ def test_out_that_holds_something_else(tmp_path, capsys):
         (["--w", "nan"], "w is nan"),
         (["--w", "inf"], "w is inf"),
         (["--w", "two"], "w is 'two': it must be a number"),
-        (["--eta", "0.5"], "eta is 0.5: it is of the ddim sampler"),
+        (["--eta", "0.5"], "eta is 0.5: it must go with the ddim sampler"),
         (["--v", "0.5", "--sampler", "ddim"], "v is 0.5"),
         (["--up-steps", "5"], "up_steps is 5: it needs a cascade"),
         (["--guidance-scale", "nan"], "guidance_scale is nan"),
@@ -247,5 +249,5 @@ def test_damaged_card(broken_run, capsys, text):
 def test_exit_status_reaches_the_shell(tmp_path):
     answer = pilotage("train", "digits", "--out", tmp_path / "run", "--steps", "0")
     assert answer.returncode == 2
-    assert answer.stderr == ("error: steps is 0: it should be greater than or equal to 1.\n")
+    assert answer.stderr == ("error: steps is 0: it must be greater than or equal to 1.\n")
     assert answer.stdout == ""

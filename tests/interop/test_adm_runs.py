@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import pilotage
-from helpers import TINY, contents, train
+from helpers import contents, train
 from interop.foreign import import_refused, refused, run_import
 from pilotage.cli.main import main
 from pilotage.interop import export_classifier, export_unet
@@ -70,7 +70,7 @@ def test_our_own_run_there_and_back_gives_the_same_images(tiny_run, tmp_path):
 
 def test_a_classifier_there_and_back_guides_the_same(tiny_run, tmp_path):
     clf = str(tmp_path / "clf")
-    assert main(["train-classifier", "digits", "--out", clf, "--steps", "3", *TINY]) == 0
+    assert train(clf, "--objective", "classifier", steps=3) == 0
     assert main(["export", "adm", clf, str(tmp_path / "c.safetensors")]) == 0
     back = str(tmp_path / "back")
     assert run_import("adm", tmp_path / "c.safetensors", back) == 0

@@ -24,9 +24,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "steer_by_brightness.py"
 
 
 def train_classifier(out, *flags, preset="digits", steps=12):
-    return main(
-        ["train-classifier", preset, "--out", str(out), "--steps", str(steps), *TINY, *flags]
-    )
+    return train(out, "--objective", "classifier", *flags, preset=preset, steps=steps)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +231,7 @@ def test_a_run_of_the_other_kind_is_not_trained_on(tiny_classifier, tiny_run, ca
     assert "objective" in refused(
         capsys, "train", "digits", "--out", tiny_classifier, "--steps", "13", *TINY
     )
-    assert "holds a classifier" in refused(
+    assert "start_from is" in refused(
         capsys, "train", "--from", tiny_classifier, "--out", tiny_classifier
     )
 

@@ -51,7 +51,7 @@ def test_looser_forms_are_read(text):
         ("", "sampler is ''"),
         (3, "sampler is 3"),
         ("ddim(", "must be one of"),
-        ("ddim(eta=2)", "eta is 2: it should be less than or equal to 1"),
+        ("ddim(eta=2)", "eta is 2: it must be less than or equal to 1"),
         ("ddim(zeta=1)", "zeta is not a setting"),
         ("ddim(1, 2)", "the parameters are eta=..."),
         ("ddim(eta=)", "the parameters are eta=..."),
@@ -79,7 +79,7 @@ def test_short_forms():
     assert SamplingSpec(eta=0.0).step_sampler == Ancestral(), "what changes nothing is not refused"
     both = GridSettings(sampler=("ancestral", "ddim"), eta=0.5, v="learned")
     assert both.samplers == [Ancestral(v="learned"), DDIM(eta=0.5)]
-    with pytest.raises(PilotageError, match=r"eta is 0\.5: it is of the ddim sampler, not of a"):
+    with pytest.raises(PilotageError, match=r"eta is 0\.5: it must go with the ddim sampler"):
         SamplingSpec(eta=0.5)
     with pytest.raises(PilotageError, match=r"the sampler is ddim\(eta=0\.3\), so it must not"):
         SamplingSpec(sampler="ddim(eta=0.3)", eta=0.5)

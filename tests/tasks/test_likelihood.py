@@ -203,7 +203,7 @@ def test_settings_of_training(tmp_path, capsys, flags, words):
 
 def test_a_likelihood_of_a_classifier(tmp_path, capsys):
     out = tmp_path / "c"
-    assert main(["train-classifier", "digits", "--out", str(out), "--steps", "1", *TINY]) == 0
+    assert train(out, "--objective", "classifier", steps=1) == 0
     assert "holds a classifier" in refused(capsys, "likelihood", out)
 
 

@@ -27,7 +27,7 @@ ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processe
     [
         (["train", "digits"], 2e-3, TWO_PROCESSES),
         (["train", "digits"], 2e-3, ACCELERATE),
-        (["train-classifier", "digits"], 1e-3, TWO_PROCESSES),
+        (["train", "digits", "--objective", "classifier"], 1e-3, TWO_PROCESSES),
     ],
 )
 def test_training_on_two_processes_is_the_same_training(tmp_path, how, rate, two_processes):

@@ -10,7 +10,7 @@ from pilotage.cli.main import main
 from pilotage.data import sources
 from pilotage.models.model import load_run
 from pilotage.models.run_folder import read_card
-from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, denoiser_beside
+from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, compared_denoiser
 from pilotage.report.manifest import gather
 from pilotage.report.read import read_sources
 from pilotage.report.write import markdown
@@ -145,7 +145,7 @@ def test_a_study_that_is_stopped_in_training_writes_no_comparison(tmp_path):
     small = {"channels": 8, "channel_mult": (1,), "num_res_blocks": 1, "latent_dim": 4}
     recipe = recipe.replace(network=recipe.network.replace(**small), batch_size=8)
     series = SeriesSettings(samples=4, force=True)
-    study = AblationsStudy(**dict(recipe), out=tmp_path / "a", sweep=series)
+    study = AblationsStudy(recipe=recipe, out=tmp_path / "a", sweep=series)
     assert trilemma.study_ablations(study, lambda: next(stops)) == []
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["full"]
 
@@ -181,9 +181,9 @@ def test_bad_settings_are_refused_before_training(kind, preset, flags, said, tmp
 
 def test_every_gan_preset_has_a_denoiser_on_its_data():
     for name, preset in ADVERSARIAL_PRESETS.items():
-        assert denoiser_beside(name).data == preset.recipe.data
-    assert denoiser_beside("stacked-mnist").network == PRESETS["mnist"].recipe.network
-    assert denoiser_beside("digits") == PRESETS["digits"].recipe
+        assert compared_denoiser(name).data == preset.recipe.data
+    assert compared_denoiser("stacked-mnist").network == PRESETS["mnist"].recipe.network
+    assert compared_denoiser("digits") == PRESETS["digits"].recipe
 
 
 def test_ways_of_sampling_take_turns_and_calls_are_counted(tiny_run):

@@ -128,7 +128,7 @@ def test_two_processes_train_as_one(tmp_path):
 @pytest.mark.slow
 def test_images_train_on_two_processes(tmp_path):
     flags = [*TINY_GAN, "--steps", "4", "--out", tmp_path / "run"]
-    answer = pilotage("train-ddgan", "digits", *flags, launcher=TWO_PROCESSES)
+    answer = pilotage("train", "digits", "--objective", "ddgan", *flags, launcher=TWO_PROCESSES)
     assert answer.returncode == 0, answer.stderr
     assert len(log(tmp_path / "run")) == 4
 

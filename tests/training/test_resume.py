@@ -123,7 +123,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "The same command goes on from there" in said
+    assert "Rerun to resume." in said
     ((step, _),) = checkpoints(out)
     assert json.loads(log.read_text().splitlines()[-1])["step"] == step
     assert train(out, "--checkpoint-every", "100000", steps=step + 2) == 0

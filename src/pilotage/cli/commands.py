@@ -1,17 +1,17 @@
-"""The commands: settings with a ``run`` that calls one function and prints what it says.
+"""The commands: functions of settings, by name; each calls one function and prints what it made.
 
 What they call is imported when they run, so that help is quick.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import new_class
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import tyro
 from pydantic import Field
 
-from pilotage.recipes import PRESETS, denoiser_beside
+from pilotage.errors import PilotageError
+from pilotage.recipes import ADVERSARIAL_PRESETS, PRESETS, PRESETS_OF, compared_denoiser
 from pilotage.settings import (
     AblationsStudy,
     ClassifierStudy,
@@ -24,309 +24,307 @@ from pilotage.settings import (
     PUncondStudy,
     SampleSettings,
     Settings,
-    StudySettings,
     SweepSettings,
     TrainingRecipe,
     TrilemmaStudy,
 )
+from pilotage.settings.base import UNNAMED, DeviceSettings, OneRun, Runs
 from pilotage.utils.signals import INTERRUPTED, Interrupts
 
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
-MaybeRunFolder = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(name="run")]
-RunFolders = Annotated[tuple[Path, ...], tyro.conf.Positional]
+R = TypeVar("R", bound=TrainingRecipe)
+
+
+class Command(NamedTuple):
+    """What a name of the command line stands for.
+
+    Attributes:
+        run: does it; the exit status, if that is not 0.
+        takes: its settings.
+        presets: of a command that begins with a preset: some of its settings, by the preset's name.
+    """
+
+    run: Callable[[Any], int | None]
+    takes: type[Settings]
+    presets: Mapping[str, Mapping[str, Any]] = {}
+
+    @property
+    def about(self) -> str:
+        """What it does, with examples."""
+        about = (self.run.__doc__ or "").replace("\n    pilotage", "\n      pilotage")
+        return about.replace("\n    ", "\n").strip()
 
 
 # --- training and studies -----------------------------------------------------------------------
 
 
-class PresetCommand(Settings):
-    """What every command has that begins with a preset's recipe.
+class TrainSettings(DeviceSettings, Generic[R]):
+    """A recipe, where it comes from, and the run folder."""
 
-    Attributes:
-        task: of the recipe.
-    """
-
-    task: ClassVar[str]
-
-    @classmethod
-    def beside(cls, preset: str) -> dict[str, Any]:
-        """What else a preset decides."""
-        return {}
-
-
-class TrainCommand(PresetCommand):
-    """What a command that trains has beside the recipe.
-
-    Attributes:
-        trains: the recipe's class.
-    """
-
-    trains: ClassVar[type[TrainingRecipe]]
-
-    out: Path = Field(description="The run folder.")
-
-    def run(self) -> int:
-        """Train with a progress bar; Ctrl-C saves first."""
-        from pilotage.tasks.studies import train_run
-        from pilotage.utils.distributed import process_state
-
-        with Interrupts() as stop:
-            finished = train_run(self.part(self.trains), self.out, stop)
-        if process_state().is_main_process:
-            goes_on = f"interrupted; saved in {self.out}. The same command goes on from there."
-            print(f"done: {self.out}" if finished else goes_on)
-        return 0 if finished else INTERRUPTED
-
-
-def _train_command(recipe: type[TrainingRecipe]) -> type[TrainCommand]:
-    """The command that trains recipes of a class."""
-    body = {"__doc__": recipe.command_help, "__module__": __name__, "trains": recipe}
-    command: Any = new_class(
-        f"Train{recipe.__name__}", (TrainCommand, recipe), exec_body=lambda own: own.update(body)
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = Field(
+        None, description="The run folder to make, or to resume with the same settings"
     )
-    made: type[TrainCommand] = command
-    return made
+    source: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN")] = Field(
+        None, description="In place of a preset: a run's recipe and averaged weights to start from"
+    )
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = Field(
+        None, description="In place of a preset: the interrupted run to resume, as its card says"
+    )
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.yaml")] = Field(
+        None, description="In place of a preset: a recipe file, as --dry-run prints; flags win"
+    )
+    dry_run: bool = Field(False, description="Print the whole recipe and sizes; write nothing")
+    recipe: Annotated[R, UNNAMED]
 
 
-class StudyCommand(PresetCommand, StudySettings):
-    """What every command that studies has."""
+def train(settings: TrainSettings[Any]) -> int:
+    """Train a preset, a run's recipe or a recipe file into a run folder; rerun to resume.
 
-    def study(self, stop: Callable[[], bool]) -> list[Path]:
-        """Do what is not done yet; the files of the report."""
-        raise NotImplementedError
+      pilotage train digits --out runs/digits            train; Ctrl-C saves, the same line resumes
+      pilotage train --resume runs/digits --steps 2000   resume; of a recipe, only --data, --steps,
+                                                         --log-every, --checkpoint-every and
+                                                         --sample-every may change
+      pilotage train --from runs/digits --out runs/tuned start from a run's weights and recipe
+      pilotage train digits --dry-run > my.yaml          the recipe as a file, and its sizes
+      pilotage train --config my.yaml --out runs/mine    train a recipe file; flags win
 
-    def run(self) -> int:
-        """The whole study; what is there already is not done again."""
-        with Interrupts() as stop:
-            written = self.study(stop)
-        if stop():
-            print(f"interrupted; saved in {self.out}. The same command goes on from there.")
-            return INTERRUPTED
-        for path in written:
-            print(path)
+    --objective says what is minimised: simple, hybrid or vdm by denoisers; ddgan trains a denoising
+    diffusion GAN and classifier a classifier of noisy images, where the preset has one.
+    """
+    from pilotage.tasks.studies import train_run
+    from pilotage.training.fit import plan
+    from pilotage.utils.distributed import process_state
+
+    out = settings.resume or settings.out
+    if settings.resume is not None and settings.out is not None:
+        raise PilotageError(f"out is {settings.out}: with --resume, the run is {settings.resume}.")
+    if settings.dry_run:
+        print(plan(settings.recipe, out))
         return 0
+    if out is None:
+        raise PilotageError("out is missing: it must be the run folder to make.")
+    with Interrupts() as stop:
+        finished = train_run(settings.recipe, out, stop)
+    if process_state().is_main_process:
+        print(f"done: {out}" if finished else f"interrupted; saved in {out}. Rerun to resume.")
+    return 0 if finished else INTERRUPTED
 
 
-class StudyPUncondCommand(PUncondStudy, StudyCommand):
+def _studied(study: Callable[[Any, Any], list[Path]], settings: Any) -> int:
+    """Run a study until it is done or interrupted; print its files."""
+    with Interrupts() as stop:
+        written = study(settings, stop)
+    if stop():
+        print(f"interrupted; saved in {settings.out}. Rerun to resume.")
+        return INTERRUPTED
+    for path in written:
+        print(path)
+    return 0
+
+
+def study_p_uncond(settings: PUncondStudy) -> int:
     """Train one model per dropping rate, sweep w over all of them, and report: one table."""
+    from pilotage.tasks import studies
 
-    def study(self, stop: Callable[[], bool]) -> list[Path]:
-        """See :func:`pilotage.tasks.studies.study_p_uncond`."""
-        from pilotage.tasks.studies import study_p_uncond
-
-        return study_p_uncond(self, stop)
+    return _studied(studies.study_p_uncond, settings)
 
 
-class StudyClassifierCommand(ClassifierStudy, StudyCommand):
+def study_classifier(settings: ClassifierStudy) -> int:
     """Train a conditional, an unconditional model and a classifier; compare how they are guided."""
+    from pilotage.tasks import studies
 
-    @classmethod
-    def beside(cls, preset: str) -> dict[str, Any]:
-        """The preset's classifier."""
-        return {"classifier": PRESETS[preset].classifier}
-
-    def study(self, stop: Callable[[], bool]) -> list[Path]:
-        """See :func:`pilotage.tasks.studies.study_classifier`."""
-        from pilotage.tasks.studies import study_classifier
-
-        return study_classifier(self, stop)
+    return _studied(studies.study_classifier, settings)
 
 
-class StudyTrilemmaCommand(TrilemmaStudy, StudyCommand):
+def study_trilemma(settings: TrilemmaStudy) -> int:
     """Train GANs of several numbers of steps and a denoiser; compare quality, diversity, speed."""
+    from pilotage.tasks import trilemma
 
-    @classmethod
-    def beside(cls, preset: str) -> dict[str, Any]:
-        """The denoiser that goes with the preset."""
-        return {"denoiser": denoiser_beside(preset)}
-
-    def study(self, stop: Callable[[], bool]) -> list[Path]:
-        """See :func:`pilotage.tasks.trilemma.study_trilemma`."""
-        from pilotage.tasks.trilemma import study_trilemma
-
-        return study_trilemma(self, stop)
+    return _studied(trilemma.study_trilemma, settings)
 
 
-class StudyAblationsCommand(AblationsStudy, StudyCommand):
+def study_ablations(settings: AblationsStudy) -> int:
     """Train a GAN whole and without each of its parts; compare quality and diversity: one table."""
+    from pilotage.tasks import trilemma
 
-    def study(self, stop: Callable[[], bool]) -> list[Path]:
-        """See :func:`pilotage.tasks.trilemma.study_ablations`."""
-        from pilotage.tasks.trilemma import study_ablations
-
-        return study_ablations(self, stop)
+    return _studied(trilemma.study_ablations, settings)
 
 
 # --- runs, images and foreign checkpoints -------------------------------------------------------
 
 
-class SampleCommand(SampleSettings):
-    """Sample guided images from a run, or from a cascade of runs on captions."""
+def sample(settings: SampleSettings) -> None:
+    """Sample guided images from a run, or from a cascade of runs on captions.
 
-    run_folder: MaybeRunFolder = Field(None, description="The run folder.")
+    pilotage sample runs/digits --labels 3 7 --w 1 --out grid.png
+    pilotage sample runs/shapes --prompt "a red circle" --seeds 0:8 --out images.npz
+    """
+    from pilotage.tasks.sample import sample_images
 
-    def run(self) -> None:
-        """Sample on all processes; the first one writes."""
-        from pilotage.tasks.sample import sample_images
-
-        sample_images(self)
-
-
-class InpaintCommand(InpaintSettings):
-    """Complete an image where a mask is white, as a caption says, with a run trained to."""
-
-    run_folder: MaybeRunFolder = Field(None, description="The run folder.")
-
-    def run(self) -> None:
-        """Sample on all processes; the first one writes."""
-        from pilotage.tasks.inpaint import inpaint
-
-        inpaint(self)
+    sample_images(settings)
 
 
-class SweepCommand(SweepSettings):
-    """Measure runs over guidance strengths, step counts and samplers; what is there is skipped."""
+def inpaint(settings: InpaintSettings) -> None:
+    """Complete an image where a mask is white, with a run trained with --inpaint."""
+    from pilotage.tasks import inpaint
 
-    runs: RunFolders = Field(min_length=1, description="The run folders.")
-
-    def run(self) -> None:
-        """Sweep with one progress bar over the whole grid."""
-        from pilotage.tasks.studies import sweep_runs
-
-        sweep_runs(self.runs, self)
+    inpaint.inpaint(settings)
 
 
-class EvaluateCommand(EvaluateSettings):
+def sweep(settings: SweepSettings) -> None:
+    """Measure runs over guidance strengths, step counts and samplers; rerun to resume.
+
+    pilotage sweep runs/digits --w 0 0.5 1 2 --steps 16 64 --sampler ancestral ddim
+    """
+    from pilotage.tasks.studies import sweep_runs
+
+    sweep_runs(settings.runs, settings)
+
+
+def evaluate(settings: EvaluateSettings) -> None:
     """Measure images of any origin against a data set."""
+    from pilotage.tasks import evaluate
 
-    images: Annotated[str, tyro.conf.Positional] = Field(
-        description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
+    print(evaluate.format_row(evaluate.evaluate(settings)))
+
+
+def likelihood(settings: LikelihoodSettings) -> None:
+    """Bits per dimension of held-out images under a run's model, with their standard error."""
+    from pilotage.tasks import likelihood
+    from pilotage.utils.distributed import process_state
+
+    found = likelihood.likelihood(settings)
+    if process_state().is_main_process:
+        print(likelihood.format_row(found.row))
+
+
+def import_adm(settings: ImportSettings) -> None:
+    """Make a run folder of a checkpoint of guided-diffusion (OpenAI's ADM) or its classifier."""
+    from pilotage.interop.adm import runs
+
+    card = runs.import_adm(settings)
+    what = f"a {card.recipe.noun} of {len(card.data.classes)} classes"
+    print(f"{settings.out}: {what}, {card.data.shape}")
+
+
+def import_ddgan(settings: ImportDdganSettings) -> None:
+    """Make a run folder of a published denoising diffusion GAN (NVIDIA's netG_*.pth)."""
+    from pilotage.interop.ddgan import runs
+
+    card = runs.import_ddgan(settings)
+    print(f"{settings.out}: a generator of {card.recipe.steps_T} steps, {card.data.shape}")
+
+
+def import_glide(settings: ImportGlideSettings) -> None:
+    """Make a run folder on captions of one of OpenAI's GLIDE networks."""
+    from pilotage.interop.glide import runs
+
+    card = runs.import_glide(settings)
+    does = ["enlarges"] * bool(card.recipe.low_res) + ["completes"] * card.recipe.inpaint
+    what = f" that {' and '.join(does)}" if does else ""
+    print(f"{settings.out}: a denoiser{what}, on captions, {card.data.shape}")
+
+
+class ExportSettings(Settings):
+    """A run, and a file for its weights."""
+
+    run_folder: OneRun = Field(description="The run folder.")
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = Field(
+        description="A .safetensors file."
     )
 
-    def run(self) -> None:
-        """Measure and print."""
-        from pilotage.tasks.evaluate import evaluate, format_row
 
-        print(format_row(evaluate(self)))
-
-
-class LikelihoodCommand(LikelihoodSettings):
-    """Bits per dimension of held-out images under a run's model, with their standard error."""
-
-    run_folder: RunFolder = Field(description="The run folder.")
-
-    def run(self) -> None:
-        """Measure and print."""
-        from pilotage.tasks.likelihood import format_row, likelihood
-        from pilotage.utils.distributed import process_state
-
-        found = likelihood(self)
-        if process_state().is_main_process:
-            print(format_row(found.row))
-
-
-class ImportAdmCommand(ImportSettings):
-    """Make a run folder of a checkpoint of guided-diffusion (OpenAI's ADM) or its classifier."""
-
-    def run(self) -> None:
-        """Import, and say what it is."""
-        from pilotage.interop.adm.runs import import_adm
-
-        card = import_adm(self)
-        what = f"a {card.recipe.noun} of {len(card.data.classes)} classes"
-        print(f"{self.out}: {what}, {card.data.shape}")
-
-
-class ImportDdganCommand(ImportDdganSettings):
-    """Make a run folder of a published denoising diffusion GAN (NVIDIA's netG_*.pth)."""
-
-    def run(self) -> None:
-        """Import, and say what it is."""
-        from pilotage.interop.ddgan.runs import import_ddgan
-
-        card = import_ddgan(self)
-        print(f"{self.out}: a generator of {card.recipe.steps_T} steps, {card.data.shape}")
-
-
-class ImportGlideCommand(ImportGlideSettings):
-    """Make a run folder on captions of one of OpenAI's GLIDE networks."""
-
-    def run(self) -> None:
-        """Import, and say what it is."""
-        from pilotage.interop.glide.runs import import_glide
-
-        card = import_glide(self)
-        does = ["enlarges"] * bool(card.recipe.low_res) + ["completes"] * card.recipe.inpaint
-        what = f" that {' and '.join(does)}" if does else ""
-        print(f"{self.out}: a denoiser{what}, on captions, {card.data.shape}")
-
-
-class ExportAdmCommand(Settings):
+def export_adm(settings: ExportSettings) -> None:
     """Write a run's weights in guided-diffusion's layout, with the options to import them again."""
+    from pilotage.interop.adm import runs
 
-    run_folder: RunFolder = Field(description="The run folder.")
-    out: Annotated[Path, tyro.conf.Positional] = Field(description="A .safetensors file.")
-
-    def run(self) -> None:
-        """Export."""
-        from pilotage.interop.adm.runs import export_adm
-
-        export_adm(self.run_folder, self.out)
-        print(f"{self.out}, and its options in {self.out}.json")
+    runs.export_adm(settings.run_folder, settings.out)
+    print(f"{settings.out}, and its options in {settings.out}.json")
 
 
-class ReportCommand(Settings):
+class ReportSettings(Settings):
+    """Runs, and where their report goes."""
+
+    runs: Runs = Field(min_length=1, description="The run folders.")
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = Field(
+        None, description="The report; report.html of the first run if not given."
+    )
+
+
+def report(settings: ReportSettings) -> None:
     """Write what training and sweeps of runs measured as one HTML page, Markdown, CSV and PNGs."""
+    from pilotage.report import write_report
 
-    runs: RunFolders = Field(min_length=1, description="The run folders.")
-    out: Path | None = Field(None, description="The HTML file; report.html of the first run.")
-
-    def run(self) -> None:
-        """Write the report."""
-        from pilotage.report import write_report
-
-        for path in write_report(self.runs, self.out or self.runs[0] / "report.html"):
-            print(path)
+    for path in write_report(settings.runs, settings.out or settings.runs[0] / "report.html"):
+        print(path)
 
 
-class DemoCommand(Settings):
-    """Train the digits, sample them at rising w, and show what guidance does: minutes on a CPU."""
+class DemoSettings(DeviceSettings):
+    """How long the demo trains, and where it goes."""
 
-    out: Path = Field(Path("demo"), description="Where everything goes.")
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Field(
+        Path("demo"), description="For the run, pictures, table and report."
+    )
     steps: int = Field(PRESETS["digits"].recipe.steps, ge=1, description="Training steps.")
     seed: int = Field(0, ge=0, description="Decides everything random.")
 
-    def run(self) -> None:
-        """The whole demo."""
-        from pilotage.tasks.demo import demo
 
-        demo(self.out, self.steps, self.seed)
+def demo(settings: DemoSettings) -> None:
+    """Train the digits, sample them at rising w, and show what guidance does: minutes on a CPU."""
+    from pilotage.tasks.demo import demo as run_demo
+
+    run_demo(settings.out, settings.steps, settings.seed)
+
+
+def presets(settings: Settings) -> None:
+    """List the presets: what they train, for how many steps, what was measured, and the command."""
+    for task, found in PRESETS_OF.items():
+        for name, preset in found.items():
+            recipe: Any = preset.recipe
+            flag = "" if recipe is RECIPES[name][0] else f" --objective {recipe.objective}"
+            command = f"pilotage train {name}{flag} --out runs/{name}"
+            print(f"{name} ({task}): {preset.about}; {recipe.steps} steps of {recipe.batch_size}")
+            print(f"    {preset.score or 'not measured yet'}\n    {command}")
 
 
 # --- by name ------------------------------------------------------------------------------------
 
-# those of runs that make images come first
-_RECIPES = sorted(
-    (recipe for recipe in TrainingRecipe.known if "command" in recipe.__dict__),
-    key=lambda recipe: recipe.noun != "denoiser",
-)
-TRAIN = {recipe.command: _train_command(recipe) for recipe in _RECIPES}
-STUDIES: dict[str, type[StudyCommand]] = {
-    "study-p-uncond": StudyPUncondCommand,
-    "study-classifier": StudyClassifierCommand,
-    "study-trilemma": StudyTrilemmaCommand,
-    "study-ablations": StudyAblationsCommand,
-}
-PLAIN: dict[str, type[Settings]] = {
-    "sample": SampleCommand,
-    "inpaint": InpaintCommand,
-    "sweep": SweepCommand,
-    "report": ReportCommand,
-    "evaluate": EvaluateCommand,
-    "likelihood": LikelihoodCommand,
-    "import-adm": ImportAdmCommand,
-    "import-ddgan": ImportDdganCommand,
-    "import-glide": ImportGlideCommand,
-    "export-adm": ExportAdmCommand,
-    "demo": DemoCommand,
+# by a preset's name and its objective; the first is taken where no objective is given
+RECIPES: dict[str, list[TrainingRecipe]] = {}
+for _presets in PRESETS_OF.values():
+    for _name, _preset in _presets.items():
+        RECIPES.setdefault(_name, []).append(_preset.recipe)
+_DENOISERS = {name: {"recipe": preset.recipe} for name, preset in PRESETS.items()}
+_GANS = {name: {"recipe": preset.recipe} for name, preset in ADVERSARIAL_PRESETS.items()}
+COMMANDS: dict[str, Command | dict[str, Command]] = {
+    "train": Command(
+        train, TrainSettings, {name: {"recipe": found[0]} for name, found in RECIPES.items()}
+    ),
+    "sample": Command(sample, SampleSettings),
+    "inpaint": Command(inpaint, InpaintSettings),
+    "sweep": Command(sweep, SweepSettings),
+    "report": Command(report, ReportSettings),
+    "evaluate": Command(evaluate, EvaluateSettings),
+    "likelihood": Command(likelihood, LikelihoodSettings),
+    "study": {
+        "p-uncond": Command(study_p_uncond, PUncondStudy, _DENOISERS),
+        "classifier": Command(
+            study_classifier,
+            ClassifierStudy,
+            {k: {**v, "classifier": PRESETS[k].classifier} for k, v in _DENOISERS.items()},
+        ),
+        "trilemma": Command(
+            study_trilemma,
+            TrilemmaStudy,
+            {k: {**v, "denoiser": compared_denoiser(k)} for k, v in _GANS.items()},
+        ),
+        "ablations": Command(study_ablations, AblationsStudy, _GANS),
+    },
+    "import": {
+        "adm": Command(import_adm, ImportSettings),
+        "ddgan": Command(import_ddgan, ImportDdganSettings),
+        "glide": Command(import_glide, ImportGlideSettings),
+    },
+    "export": {"adm": Command(export_adm, ExportSettings)},
+    "demo": Command(demo, DemoSettings),
+    "presets": Command(presets, Settings),
 }

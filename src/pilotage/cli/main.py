@@ -1,224 +1,223 @@
-"""The command line: which command is asked for, with which settings; run it.
+"""The command line: which command, with which settings; run it.
 
 Only pydantic and tyro are imported before the command is known, so that help is quick.
 """
 
-import contextlib
-import io
-import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import make_dataclass
 from functools import reduce
-from itertools import pairwise
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TextIO
+from typing import Annotated, Any, NamedTuple, TextIO, get_args
 
 import tyro
 
-from pilotage.cli.commands import PLAIN, STUDIES, TRAIN, PresetCommand
-from pilotage.cli.parse_errors import one_sentence
-from pilotage.errors import PilotageError
+from pilotage.cli.commands import COMMANDS, RECIPES, Command, TrainSettings
+from pilotage.cli.parser import HELP, form, settings_of, value_of
+from pilotage.cli.parser import parse as parse_settings
+from pilotage.errors import PilotageError, did_you_mean
 from pilotage.recipes import PRESETS_OF
+from pilotage.settings import Recipe, Settings, TrainingRecipe
+from pilotage.settings.base import DeviceSettings
 from pilotage.utils.signals import INTERRUPTED
 from pilotage.version import __version__
 
+_ABOUT = """Train, steer and measure guided diffusion models.
 
-class Command(Protocol):
-    """What a parsed command line can do."""
+  pilotage COMMAND --help explains a command; pilotage presets lists what can be trained at once;
+  pilotage completion bash (or zsh) prints what lets the shell complete commands and flags:
+    eval "$(pilotage completion bash)"
+"""
+_SOURCES = ("--from", "--resume", "--config")  # of a recipe, in place of a preset
+
+
+class Parsed(NamedTuple):
+    """A command with its settings."""
+
+    command: Command
+    settings: Any
 
     def run(self) -> int | None:
         """Do it; the exit status, if it is not 0."""
-        ...
+        if isinstance(self.settings, DeviceSettings):
+            from pilotage.utils.distributed import use_device
+
+            use_device(self.settings.device)
+        return self.command.run(self.settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 2 bad input, 1 diverged, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _one_line_warning
-    if arguments == ["--version"]:
-        print(f"pilotage {__version__}")
-        return 0
     try:
         return parse(arguments).run() or 0
     except (PilotageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return getattr(error, "exit_code", PilotageError.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except RuntimeError as error:
-        if type(error).__name__ != "TrainingDivergedError":
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 1
 
 
-def parse(arguments: Sequence[str]) -> Command:
-    """The command that the arguments ask for.
+def parse(arguments: Sequence[str]) -> Parsed:
+    """The command that the arguments give, with its settings.
 
     Raises:
         PilotageError: one sentence about the first mistake.
+        SystemExit: after the help, the version or a completion script was printed.
     """
-    if arguments[:1] in (["study"], ["import"], ["export"]) and len(arguments) > 1:
-        arguments = [f"{arguments[0]}-{arguments[1]}", *arguments[2:]]  # study NAME is study-NAME
-    arguments = _of_kind(list(arguments))
-    if {*arguments[:1]} & _TAKE_RUNS and "--from" in arguments:
-        return _parse_from(arguments)
-    _check_kind(arguments)
-    _check_names(arguments)
-    return _parse_named(arguments)
+    words = list(arguments)
+    if words == ["--version"]:
+        print(f"pilotage {__version__}")
+        raise SystemExit(0)
+    if words[:1] == ["completion"]:
+        _completion(words[1:])
+    found, name, rest = _command(words)
+    prog = f"pilotage {name}"
+    if found.takes is TrainSettings:
+        return _train(found, prog, rest)
+    if not found.presets:
+        return Parsed(found, parse_settings(found.takes, prog, rest, found.about))
+    preset, rest = _preset(prog, found, rest)
+    about = f"{found.about} Preset {preset}: {_about(found.presets[preset]['recipe'])}."
+    settings = parse_settings(found.takes, f"{prog} {preset}", rest, about, found.presets[preset])
+    return Parsed(found, settings)
 
 
-def _parse_named(arguments: Sequence[str]) -> Command:
-    """The command with its own parser alone, which is quicker than that of all commands."""
-    name, preset = (*arguments[:2], "", "")[:2]
-    if name in PLAIN:
-        command = PLAIN[name]
-        return _parsed(command, f"pilotage {name}", arguments[1:], description=command.__doc__)
-    if name in _OF_PRESETS and preset in PRESETS_OF[_OF_PRESETS[name].task]:
-        about, default = _preset(name, preset)
-        prog = f"pilotage {name} {preset}"
-        return _parsed(_OF_PRESETS[name], prog, arguments[2:], description=about, default=default)
-    return _parsed(_command_type(), "pilotage", arguments, description=_ABOUT)
+def _command(words: list[str]) -> tuple[Command, str, list[str]]:
+    """The command that words begin with, its name, and the other words."""
+    known: Any = COMMANDS
+    for length in range(3):
+        if isinstance(known, Command):
+            return known, " ".join(words[:length]), words[length:]
+        prog = " ".join(["pilotage", *words[:length]])
+        if HELP & set(words[length : length + 1]) or not words:
+            _print_help(known, prog)
+        word = "".join(words[length : length + 1])
+        known = _one_of("command", word, known, prog)
+    raise AssertionError("commands have two words at most")
 
 
-def _of_kind(arguments: list[str]) -> list[str]:
-    """``train`` as the command whose recipes have the objective, or the preset, that follows."""
-    if arguments[:1] != ["train"] or "--from" in arguments:
-        return arguments
-    asked = {word.partition("=")[2] for word in arguments if word.startswith("--objective=")}
-    asked |= {value for flag, value in pairwise(arguments) if flag == "--objective"}
-    marked = [name for name, kind in _LED_TO.items() if kind.marks.get("objective") in asked]
-    preset = "".join(arguments[1:2])
-    known = [name for name, kind in _LED_TO.items() if preset in PRESETS_OF[kind.task]]
-    return [(marked or known or ["train"])[0], *arguments[1:]]
+def _one_of(kind: str, word: str, known: Any, prog: str) -> Any:
+    """What a word stands for."""
+    if not word or word.startswith("-"):
+        raise PilotageError(f"{kind} is missing: `{prog}` needs one of {', '.join(known)}.")
+    if word not in known:
+        guess = did_you_mean(word.replace("-", " "), known) or did_you_mean(word, known)
+        raise PilotageError(f"{kind} is {word!r}: it must be one of {', '.join(known)}.{guess}")
+    return known[word]
 
 
-def _parse_from(arguments: list[str]) -> Command:
-    """``train --from RUN``: the run's own recipe stands where a preset's would.
-
-    Raises:
-        PilotageError: if there is no such run, or it holds something else.
-    """
-    from pilotage.models.run_folder import read_card
-
-    name, place = arguments[0], arguments.index("--from")
-    source, rest = arguments[place + 1 : place + 2], arguments[1:place] + arguments[place + 2 :]
-    if not source:
-        raise PilotageError("--from needs the folder of a run.")
-    recipe = read_card(Path(source[0])).recipe
-    if recipe.noun != TRAIN[name].trains.noun:
-        raise PilotageError(
-            f"--from is {source[0]}: it holds a {recipe.noun}, which {name} does not train."
-        )
-    command = next(command for command in TRAIN.values() if command.trains is type(recipe))
-    default = _with_defaults(command, {**dict(recipe), "start_from": source[0]})
-    return _parsed(command, f"pilotage {name} --from {source[0]}", rest, default=default)
+def _preset(prog: str, command: Command, words: list[str]) -> tuple[str, list[str]]:
+    """The preset that words begin with, and the other words."""
+    if HELP & set(words[:1]):
+        abouts = {name: _about(found["recipe"]) for name, found in command.presets.items()}
+        _print_help(abouts, prog, command.about)
+    word = "".join(words[:1])
+    _one_of("preset", word, command.presets, prog)
+    return word, words[1:]
 
 
-def _parsed(kind: Any, prog: str, arguments: Sequence[str], **how: Any) -> Command:
-    """What tyro parses, or one sentence about the first mistake; help is as tyro writes it."""
-    how |= {"prog": prog, "args": arguments}
-    if _HELP & set(arguments):
-        helped: Command = tyro.cli(kind, **how)
-        return helped
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said), _wide_terminal():
-            command: Command = tyro.cli(kind, **how)
-    except SystemExit:
-        raise PilotageError(one_sentence(said.getvalue(), prog)) from None
-    return command
+# --- train --------------------------------------------------------------------------------------
 
 
-_ABOUT = "Train, steer and measure guided diffusion models."
-_HELP = {"-h", "--help"}
-_TAKE_RUNS = {"train", "train-classifier"}  # these have --from
-# the recipes that ``train`` finds by their presets and objectives: all that are of its own noun
-_LED_TO = {k: v.trains for k, v in TRAIN.items() if v.trains.noun == TRAIN["train"].trains.noun}
-_OF_PRESETS: dict[str, type[PresetCommand]] = {**TRAIN, **STUDIES}
-_COMMANDS = (*_OF_PRESETS, *PLAIN)
+def _train(command: Command, prog: str, words: list[str]) -> Parsed:
+    """``train``, whose recipe comes from a preset, a run or a file."""
+    sources = {flag: given for flag in _SOURCES if (given := value_of(flag, words))}
+    begins = bool(words) and not words[0].startswith("-")
+    if len(sources) + begins > 1:
+        twice = [*words[:begins], *(" ".join(pair) for pair in sources.items())]
+        raise PilotageError(f"{' and '.join(twice)} are given: a recipe comes from one of these.")
+    if sources:
+        recipe = _recipe_of(*next(iter(sources.items())))
+    else:
+        if not begins and not HELP & set(words):
+            raise PilotageError(
+                f"preset is missing: `{prog}` needs one of {', '.join(RECIPES)}, or "
+                f"{', '.join(_SOURCES)}."
+            )
+        preset, words = _preset(prog, command, words)
+        prog = f"{prog} {preset}"
+        recipe = _of_objective(preset, value_of("--objective", words))
+    generic: Any = TrainSettings
+    kind: type[Settings] = generic[type(recipe)]
+    about = f"{_about(recipe)}; pilotage train --help explains where recipes come from."
+    return Parsed(command, parse_settings(kind, prog, words, about, {"recipe": recipe}))
 
 
-def _command_type() -> Any:
-    """What tyro parses: a union of the commands; those of presets are unions of these in turn."""
-    of_presets = [_named(_presets(name), name, kind.__doc__) for name, kind in _OF_PRESETS.items()]
-    plain = [_named(kind, name, kind.__doc__) for name, kind in PLAIN.items()]
-    without_prefixes: Any = tyro.conf.OmitSubcommandPrefixes
-    return without_prefixes[reduce(or_, [*of_presets, *plain])]
+def _of_objective(preset: str, objective: str | None) -> TrainingRecipe:
+    """A preset's recipe that has an objective."""
+    known = {
+        name: recipe
+        for recipe in reversed(RECIPES[preset])
+        for name in get_args(type(recipe).model_fields["objective"].annotation)
+    }
+    if objective is None:
+        return RECIPES[preset][0]
+    found: TrainingRecipe = _one_of("objective", objective, known, f"preset {preset}")
+    return found
 
 
-def _named(kind: Any, name: str, about: str | None, **more: Any) -> Any:
-    """A subcommand for tyro."""
+def _recipe_of(flag: str, given: str) -> TrainingRecipe:
+    """The recipe of a run or a file."""
+    from pilotage.models.run_folder import read_card, read_recipe
+
+    if flag == "--config":
+        return read_recipe(Path(given))
+    recipe: TrainingRecipe = read_card(Path(given)).recipe
+    return recipe.replace(start_from=given) if flag == "--from" else recipe
+
+
+def _about(recipe: TrainingRecipe) -> str:
+    """What a preset's recipe is about."""
+    for presets in PRESETS_OF.values():
+        for preset in presets.values():
+            if preset.recipe is recipe:
+                return preset.about
+    return "A recipe of its own"
+
+
+# --- help of several commands, and completion -----------------------------------------------------
+
+
+def _print_help(known: Mapping[str, Any], prog: str, about: str = _ABOUT) -> None:
+    """Print what may follow a command's first words, and exit."""
+    tyro.cli(_union(known, False), prog=prog, description=about, args=["--help"])
+
+
+def _completion(words: Sequence[str]) -> None:
+    """Print what makes a shell complete the command line, and exit."""
+    shell = "".join(words[:1])
+    _one_of("shell", shell, dict.fromkeys(("bash", "zsh", "fish")), "pilotage completion")
+    tyro.cli(_union(COMMANDS, True), prog="pilotage", args=["--tyro-print-completion", shell])
+
+
+def _union(known: Mapping[str, Any], whole: bool) -> Any:
+    """Commands as a union of tyro's subcommands, with their flags or only what they are about."""
+    return reduce(or_, [_subcommand(name, found, whole) for name, found in known.items()])
+
+
+def _subcommand(name: str, found: Any, whole: bool) -> Any:
+    about, kind = "", make_dataclass(name, ())
+    if whole and isinstance(found, dict) and len(found) == 1:  # tyro needs two for a choice
+        (found,) = found.values()
+    if isinstance(found, str):
+        about = found
+    elif isinstance(found, Command):
+        about = found.about.partition("\n")[0]
+        if whole and found.presets:
+            kind = _union({preset: found._replace(presets={}) for preset in found.presets}, whole)
+        elif whole:
+            takes = TrainSettings[Recipe] if found.takes is TrainSettings else found.takes
+            kind = form(name, list(settings_of(takes, {})))
+    else:
+        about = f"{', '.join(found)}: see pilotage {name} --help"
+        kind = _union(found, whole) if whole else kind
     annotated: Any = Annotated
-    return annotated[kind, tyro.conf.subcommand(name, description=about, **more)]
-
-
-def _presets(name: str) -> Any:
-    """A command with each preset's recipe as defaults, as a union of subcommands."""
-    command, choices = _OF_PRESETS[name], []
-    for preset in PRESETS_OF[command.task]:
-        about, default = _preset(name, preset)
-        choices.append(_named(command, preset, about, default=default))
-    return reduce(or_, choices)
-
-
-def _preset(name: str, preset: str) -> tuple[str, PresetCommand]:
-    """What a preset of a command is about, and the command with its recipe as defaults."""
-    command = _OF_PRESETS[name]
-    found = PRESETS_OF[command.task][preset]
-    values = {**dict(found.recipe), **command.beside(preset)}
-    return f"{found.about}. {found.score}".strip(), _with_defaults(command, values)
-
-
-def _with_defaults(command: type[PresetCommand], values: dict[str, Any]) -> PresetCommand:
-    """A command with settings that stand where none are given; out has to be."""
-    return command.model_construct(**{**values, "out": tyro.MISSING})
-
-
-def _check_kind(arguments: Sequence[str]) -> None:
-    """Refuse ``study``, ``import`` and ``export`` without saying which."""
-    word = arguments[0].partition("-")[0] if arguments else ""
-    kinds = [name.removeprefix(f"{word}-") for name in _COMMANDS if name.startswith(f"{word}-")]
-    if word in ("study", "import", "export") and arguments[0] not in _COMMANDS:
-        raise PilotageError(f"{word} needs one of: {', '.join(kinds)}.")
-
-
-def _check_names(arguments: Sequence[str]) -> None:
-    """Refuse an unknown command or preset by name."""
-    words = [word for word in arguments[:2] if not word.startswith("-")]
-    if words and words[0] not in _COMMANDS:
-        raise PilotageError(f"command is {words[0]!r}: it must be one of {', '.join(_COMMANDS)}.")
-    if not words or words[0] not in _OF_PRESETS or _HELP & set(arguments):
-        return
-    known = _all_presets(words[0])
-    if len(words) == 1:
-        other = " or --from and a run" if words[0] in _TAKE_RUNS else ""
-        raise PilotageError(f"{words[0]} needs a preset, one of {', '.join(known)}{other}.")
-    if words[1] not in known:
-        raise PilotageError(f"preset is {words[1]!r}: it must be one of {', '.join(known)}.")
-
-
-def _all_presets(command: str) -> list[str]:
-    """Names that may follow a command; ``train`` leads to other commands by the name."""
-    tasks = [kind.task for kind in _LED_TO.values()]
-    found = tasks if command == "train" else [_OF_PRESETS[command].task]
-    return list(dict.fromkeys(name for task in found for name in PRESETS_OF[task]))
-
-
-@contextlib.contextmanager
-def _wide_terminal() -> Iterator[None]:
-    """Keep the parser from breaking its lines."""
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "10000"
-    try:
-        yield
-    finally:
-        os.environ.pop("COLUMNS")
-        if before is not None:
-            os.environ["COLUMNS"] = before
+    return annotated[kind, tyro.conf.subcommand(name, description=about)]
 
 
 def _one_line_warning(

@@ -112,6 +112,24 @@ def read_card(folder: Path) -> Card:
         raise PilotageError(f"{path}: {error}") from None
 
 
+def read_recipe(path: Path) -> TrainingRecipe:
+    """The recipe of a file, YAML or JSON, of a run's card or alone.
+
+    Raises:
+        PilotageError: if there is no such file, a setting does not exist or its value is not
+            allowed.
+    """
+    if not path.is_file():
+        raise PilotageError(f"config is {path}: it must be a file of settings.")
+    content = _parse(path)
+    try:
+        return TrainingRecipe.from_file(content.get("recipe", content))
+    except (TypeError, AttributeError):
+        raise PilotageError(f"config is {path}: its recipe must be settings by name.") from None
+    except PilotageError as error:
+        raise PilotageError(f"config is {path}: {error}") from None
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pilotage.recipes.presets import (
     PRESETS_OF,
     TEXT_PRESETS,
     Preset,
-    denoiser_beside,
+    compared_denoiser,
 )
 
 __all__ = [
@@ -17,5 +17,5 @@ __all__ = [
     "PRESETS_OF",
     "TEXT_PRESETS",
     "Preset",
-    "denoiser_beside",
+    "compared_denoiser",
 ]

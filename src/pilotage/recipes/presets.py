@@ -211,7 +211,7 @@ ADVERSARIAL_PRESETS: dict[str, Preset[AdversarialRecipe]] = {
 }
 
 
-def denoiser_beside(name: str) -> Recipe:
+def compared_denoiser(name: str) -> Recipe:
     """The denoiser that a GAN's preset is compared with.
 
     It is that of the same name, or of what is stacked; else the digits' one on the same data.

@@ -1,8 +1,8 @@
 """Every setting, as validated pydantic models: the command line, files and Python read this list.
 
 ``base`` is what all share, ``architectures`` and the recipes say how a run is trained, ``sampling``
-and ``measuring`` what is asked of it then, ``studies`` put these together, and ``importing`` is
-what a foreign checkpoint does not tell.
+and ``measuring`` are requests to it, ``studies`` put these together, and ``importing`` is
+what foreign checkpoints leave open.
 """
 
 from pilotage.settings.architectures import (

@@ -76,7 +76,7 @@ class NCSNppOptions(Settings):
     """What only NCSN++ has, and its tensors leave open; the defaults are the paper's."""
 
     block: Literal["biggan", "biggan_one", "ddpm"] = Field(
-        "biggan", description="Residual blocks; biggan_one tells the latent to their first norms."
+        "biggan", description="Residual blocks; biggan_one gives the latent to their first norms."
     )
     fir: bool = Field(True, description="Resample with a filter instead of means and copies.")
     fir_kernel: tuple[float, ...] = Field((1, 3, 3, 1), min_length=1, description="That filter.")
@@ -86,7 +86,7 @@ class NCSNppOptions(Settings):
         "none", description="How the result is gathered on the way up."
     )
     progressive_input: Literal["none", "input_skip", "residual"] = Field(
-        "residual", description="How the image goes down beside the features."
+        "residual", description="How the image joins the features on the way down."
     )
     progressive_combine: Literal["sum", "cat"] = Field("sum", description="With input_skip.")
     centered: bool = Field(True, description="Images are in [-1, 1] inside the network too.")
@@ -97,7 +97,7 @@ class NCSNppSettings(NCSNppOptions):
     """What only NCSN++ has."""
 
     time_features: Literal["sinusoidal", "fourier", "none"] = Field(
-        "sinusoidal", description="How the level is told; fourier is of its logarithm."
+        "sinusoidal", description="Embedding of the noise level; fourier is of its logarithm."
     )
     fourier_scale: float = Field(16.0, gt=0, description="Of the frequencies of fourier.")
 

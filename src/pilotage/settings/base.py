@@ -8,29 +8,45 @@ which records, labels and titles print, so that a parameter is listed once: as a
 import ast
 import re
 from collections.abc import Container
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import core_schema
 
-from pilotage.errors import PilotageError
+from pilotage.errors import PilotageError, did_you_mean
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+MaybeSize = Annotated[tuple[Positive, Positive] | None, tyro.conf.arg(metavar="H W")]
+_RUN = tyro.conf.arg(name="run", metavar="RUN")
+OneRun = Annotated[Path, tyro.conf.Positional, _RUN]
+MaybeRun = Annotated[Path | None, tyro.conf.Positional, _RUN]
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
+Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+UNNAMED = tyro.conf.arg(name="")  # on a field of settings: its own name is no part of theirs
 S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseModel):
-    """Frozen, strict about names, and with one-sentence errors."""
+    """Frozen, strict about names, and with one-sentence errors.
+
+    Attributes:
+        groups: titles in the help, by the first setting under each.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    groups: ClassVar[dict[str, str]] = {}
 
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise PilotageError(_sentence(error)) from None
+            raise PilotageError(_sentence(type(self), error)) from None
+
+    # pydantic then validates settings inside others itself, so that errors have the whole path
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some settings changed, validated like any other.
@@ -44,40 +60,85 @@ class Settings(BaseModel):
         """Those of the settings that another kind has, as that."""
         return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Tell each setting's bounds in its help."""
-        for field in cls.model_fields.values():
-            bounds = _bounds(field.metadata)
-            if field.description and bounds and not field.description.endswith(bounds):
-                field.description += bounds
+
+class DeviceSettings(Settings):
+    """Where networks run."""
+
+    device: str = Field("auto", description="auto (a GPU if there is one), cpu, cuda or cuda:N.")
 
 
-def _bounds(metadata: list[Any]) -> str:
-    """The limits of a number, as in " [>= 0, < 1]"."""
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    found = [
-        f"{sign} {getattr(limit, name):g}"
-        for limit in metadata
-        for name, sign in signs.items()
-        if getattr(limit, name, None) is not None
-    ]
-    return f" [{', '.join(found)}]" if found else ""
+def settings_in(field: Any) -> type[Settings] | None:
+    """The kind of settings that a field holds, if it holds some."""
+    kind = field.annotation
+    is_settings = isinstance(kind, type) and issubclass(kind, Settings)
+    return kind if is_settings and not issubclass(kind, Choice) else None
 
 
-def _sentence(error: ValidationError) -> str:
+def own_name(field: Any) -> str | None:
+    """The name that a setting is given by, if that is not its field's."""
+    return next((note.name for note in field.metadata if getattr(note, "name", None)), None)
+
+
+class _UnfitError(PilotageError):
+    """What is wrong with a value, without the setting's name."""
+
+
+# what a value must be, by pydantic's type of error
+_KINDS = {
+    "int": "be a whole number",
+    "float": "be a number",
+    "finite": "be a finite number",
+    "bool": "be True or False",
+    "tuple": "be several values",
+    "string": "be text",
+    "path": "be a path",
+}
+
+
+def _sentence(kind: type[Settings], error: ValidationError) -> str:
     """The first mistake of a validation: the setting, the value and what is allowed."""
-    mistake = error.errors()[0]
-    # of a setting with several types the place also names the type that was tried last
-    name = ".".join(str(part) for part in mistake["loc"] if re.fullmatch(r"\w+", str(part)))
-    if mistake["type"] == "value_error":
-        return str(mistake["ctx"]["error"])
-    if mistake["type"] == "missing":
-        return f"{name} is missing."
-    if mistake["type"] == "extra_forbidden":
-        return f"{name} is not a setting."
-    reason = re.sub(r"^(Input|Tuple|List|String|Value) ", "", mistake["msg"]).rstrip(".")
-    return f"{name} is {mistake['input']!r}: it {reason}."
+    first, *others = error.errors()
+    name, place = _name(kind, first["loc"])
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, _UnfitError):
+        return f"{name} is {first['input']!r}: {cause}"
+    if first["type"] == "value_error":  # of settings inside others, the sentence begins with a name
+        return f"{name}.{cause}" if name else str(cause)
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a setting.{did_you_mean(str(first['loc'][-1]), kind.model_fields)}"
+    if first["type"] == "missing" and not isinstance(first["loc"][-1], int):
+        return f"{name or first['loc'][-1]} is missing: it must be given."
+    if first["type"] == "missing":  # of a tuple, as are those after it
+        count = int(first["loc"][-1]) + 1 + len(others)
+        return f"{name} is {first['input']!r}: it must be {count} values."
+    inside = len(first["loc"]) > place and isinstance(first["loc"][place], int)
+    place += inside  # a value among several; errors at the same place are of other types
+    musts = dict.fromkeys(_must(x) for x in (first, *others) if _at(x, place) == _at(first, place))
+    return f"{name} {'has' if inside else 'is'} {first['input']!r}: it must {' or '.join(musts)}."
+
+
+def _at(mistake: Any, length: int) -> Any:
+    return mistake["loc"][:length] if len(mistake["loc"]) >= length else None
+
+
+def _name(kind: type[Settings] | None, place: tuple[int | str, ...]) -> tuple[str, int]:
+    """A setting's name as it is given, and how much of pydantic's place that is."""
+    parts: list[str] = []
+    for length, part in enumerate(place):
+        if kind is None:
+            return ".".join(parts), length
+        field = kind.model_fields.get(str(part))
+        if field is None or UNNAMED not in field.metadata:
+            parts.append(str(part) if field is None else own_name(field) or str(part))
+        kind = None if field is None else settings_in(field)
+    return ".".join(parts), len(place)
+
+
+def _must(mistake: Any) -> str:
+    """What pydantic says that a value should be."""
+    known = _KINDS.get(mistake["type"].partition("_")[0])
+    said: str = mistake["msg"].partition(" should ")[2].partition(" after validation")[0]
+    return known or said
 
 
 _FORM = re.compile(r"([A-Za-z0-9_-]+)\s*(?:\((.*)\))?", re.DOTALL)
@@ -115,20 +176,25 @@ class Choice(Settings):
         Raises:
             PilotageError: if the name or a parameter is unknown, or a value is not allowed.
         """
+        try:
+            return cls._read(given)
+        except PilotageError as error:
+            raise PilotageError(f"{cls.family} is {given!r}: {error}") from None
+
+    @classmethod
+    def _read(cls, given: Any) -> Self:
+        """A choice from its text form, with errors that do not name the setting."""
         if isinstance(given, cls):
             return given
         form = _FORM.fullmatch(given.strip()) if isinstance(given, str) else None
         if form is None or form[1] not in cls.known:
-            raise PilotageError(
-                f"{cls.family} is {given!r}: it must be one of {', '.join(cls.known)}, with its "
-                "parameters in brackets."
-            )
+            known = ", ".join(cls.known)
+            raise _UnfitError(f"it must be one of {known}, with its parameters in brackets.")
         choice: type[Self] = cls.known[form[1]]
         try:
-            found: Self = choice(**_parameters(form[2] or "", list(choice.model_fields)))
+            return choice(**_parameters(form[2] or "", list(choice.model_fields)))
         except PilotageError as error:
-            raise PilotageError(f"{cls.family} is {given!r}: {error}") from None
-        return found
+            raise _UnfitError(str(error)) from None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -137,9 +203,9 @@ class Choice(Settings):
         return {key: value for key, value in self if value != fields[key].default}
 
     def text(self, without: Container[str] = ()) -> str:
-        """The text form, without what is at its default or named here."""
-        told = [f"{key}={x}" for key, x in self.parameters.items() if key not in without]
-        return f"{self.name}({', '.join(told)})" if told else self.name
+        """The text form, without what is at its default or named in ``without``."""
+        shown = [f"{key}={x}" for key, x in self.parameters.items() if key not in without]
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
 
     def __str__(self) -> str:
         """The text form."""
@@ -153,7 +219,7 @@ class Choice(Settings):
         if "name" in cls.__dict__:
             return handler(source)
         return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
+            cls._read, serialization=core_schema.to_string_ser_schema()
         )
 
 
@@ -178,7 +244,7 @@ def _value(node: ast.expr) -> Any:
     return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
-# beside the type of a field: the command line takes one word, which the field then reads
+# of a field: the command line takes one word, which the field then reads
 AS_TEXT = tyro.constructors.PrimitiveConstructorSpec[Any](
     nargs=1,
     metavar="NAME",

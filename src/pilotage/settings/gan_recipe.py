@@ -14,10 +14,6 @@ class AdversarialRecipe(TrainingRecipe):
 
     task: ClassVar[str] = "gan"
     marks: ClassVar[dict[str, str]] = {"objective": "ddgan"}
-    command: ClassVar[str] = "train-ddgan"
-    command_help: ClassVar[str] = (
-        "Train a denoising diffusion GAN, which needs few steps; the same command goes on."
-    )
 
     objective: Literal["ddgan"] = Field("ddgan", description="The non-saturating GAN loss.")
     steps_T: Positive = Field(4, description="Network calls per image; 1 is an ordinary GAN.")

@@ -1,4 +1,4 @@
-"""What is told about a published checkpoint that its tensors do not tell."""
+"""Options of published checkpoints that their tensors do not determine."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ import tyro
 from pydantic import Field
 
 from pilotage.settings.architectures import NCSNppOptions
-from pilotage.settings.base import Positive, Settings
+from pilotage.settings.base import MaybeSize, Positive, Settings
 
 
 class ForeignCheckpoint(Settings):
@@ -20,12 +20,12 @@ class ForeignCheckpoint(Settings):
 
 
 class ImportSettings(ForeignCheckpoint):
-    """A checkpoint of guided-diffusion, and what its tensors do not tell."""
+    """A checkpoint of guided-diffusion, and options that its tensors do not determine."""
 
     preset: str | None = Field(
         None, description="A published file's name, such as 256x256_diffusion: answers all below."
     )
-    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
+    size: MaybeSize = Field(None, description="Height and width of images.")
     head_channels: Positive | None = Field(None, description="Channels per attention head.")
     heads: Positive | None = Field(None, description="Attention heads, instead of head_channels.")
     heads_up: Positive | None = Field(None, description="Heads on the way up, if others.")
@@ -52,15 +52,16 @@ class ImportSettings(ForeignCheckpoint):
 
 
 class ImportDdganSettings(ForeignCheckpoint):
-    """A generator of a denoising diffusion GAN, and what its tensors do not tell."""
+    """A generator of a denoising diffusion GAN, and options that its tensors do not determine."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional] = Field(
         description="A .pth, .pt or .safetensors file of tensors."
     )
     preset: str | None = Field(
-        None, description="The published script's --dataset: cifar10, celeba_256, lsun; tells all."
+        None,
+        description="The script's --dataset: cifar10, celeba_256 or lsun; sets all below.",
     )
-    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
+    size: MaybeSize = Field(None, description="Height and width of images.")
     steps_T: Positive | None = Field(
         None, description="Network calls per image (num_timesteps; that script's default is 4)."
     )
@@ -74,7 +75,7 @@ class ImportDdganSettings(ForeignCheckpoint):
 
 
 class ImportGlideSettings(ForeignCheckpoint):
-    """A network of GLIDE, its tokenizer, and what its tensors do not tell."""
+    """A network of GLIDE, its tokenizer, and options that its tensors do not determine."""
 
     vocabulary: Path = Field(description="The tokenizer's ids, encoder.json or encoder.json.gz.")
     merges: Path = Field(description="The tokenizer's merges, vocab.bpe or vocab.bpe.gz.")
@@ -83,8 +84,8 @@ class ImportGlideSettings(ForeignCheckpoint):
         description="A published network: base, upsample, base-inpaint or upsample-inpaint; "
         "answers all below.",
     )
-    size: tuple[Positive, Positive] | None = Field(None, description="Height and width of images.")
-    low_res: tuple[Positive, Positive] | None = Field(
+    size: MaybeSize = Field(None, description="Height and width of images.")
+    low_res: MaybeSize = Field(
         None, description="Of a network that enlarges: height and width of what it is given."
     )
     head_channels: Positive | None = Field(None, description="Channels per attention head.")

@@ -1,11 +1,20 @@
-"""What measurements are asked of trained runs, and of images of any origin."""
+"""Requests for measurements of trained runs, and of images of any origin."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import tyro
 from pydantic import Field, model_validator
 
-from pilotage.settings.base import Fraction, Positive, Settings
+from pilotage.settings.base import (
+    DeviceSettings,
+    Fraction,
+    MaybeSize,
+    OneRun,
+    Positive,
+    Runs,
+    Settings,
+)
 from pilotage.settings.samplers import Ancestral, Sampler, SamplerField, with_short_forms
 from pilotage.settings.sampling import PromptSteering, SteeringSettings
 
@@ -24,13 +33,13 @@ class MeasureSettings(Settings):
     )
 
 
-class EvaluateSettings(MeasureSettings):
+class EvaluateSettings(DeviceSettings, MeasureSettings):
     """Images of any origin, and the data that they are compared with."""
 
-    images: str = Field(
+    images: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")] = Field(
         description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
     )
-    size: tuple[Positive, Positive] | None = Field(
+    size: MaybeSize = Field(
         None, description="Height and width to resize both to; the images' own if not given."
     )
     out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
@@ -49,7 +58,7 @@ class SpeedSettings(Settings):
 
     images: Positive = Field(100, description="Images in the one batch that is timed.")
     rounds: Positive = Field(
-        3, description="Times that each is timed, in turns; the median is told."
+        3, description="Times that each is timed, in turns; the median counts."
     )
 
 
@@ -89,10 +98,10 @@ class GridSettings(SeriesSettings, SteeringSettings):
         return self
 
 
-class SweepSettings(PromptSteering, GridSettings):
+class SweepSettings(DeviceSettings, PromptSteering, GridSettings):
     """The same grid for each of some runs."""
 
-    runs: tuple[Path, ...] = Field(min_length=1, description="The run folders.")
+    runs: Runs = Field(min_length=1, description="The run folders.")
     per_caption: Positive = Field(
         1,
         description="Of runs on captions: images of each caption in a row; from two on their "
@@ -100,10 +109,10 @@ class SweepSettings(PromptSteering, GridSettings):
     )
 
 
-class LikelihoodSettings(Settings):
+class LikelihoodSettings(DeviceSettings):
     """How much a run's model needs to code images, in bits per dimension."""
 
-    run_folder: Path = Field(description="The run folder.")
+    run_folder: OneRun = Field(description="The run folder.")
     data: str | None = Field(
         None, description="Data whose held-out images are coded; the run's own if not given."
     )
@@ -116,7 +125,7 @@ class LikelihoodSettings(Settings):
         "the levels are a truncated cosine's.",
     )
     images: Positive | None = Field(None, description="The first so many images; all by default.")
-    unconditional: bool = Field(False, description="Code without telling the class.")
+    unconditional: bool = Field(False, description="Code without the class.")
     v: Fraction | None = Field(
         None, description="With a beta schedule: variance fraction, as learned or 0 by default."
     )

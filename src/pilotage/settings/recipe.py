@@ -12,7 +12,7 @@ from pilotage.settings.architectures import (
     NetworkSettings,
     UNetSettings,
 )
-from pilotage.settings.base import Positive, Settings
+from pilotage.settings.base import MaybeSize, Positive, Settings
 
 Predicts = Annotated[Literal["eps", "x", "v"], Field(description="What the network outputs.")]
 VlbWeight = Annotated[
@@ -23,30 +23,32 @@ VlbWeight = Annotated[
 class TrainingRecipe(Settings):
     """What every training run has: data, optimisation and cadence.
 
-    A subclass that has ``marks`` is known by them in files, and one that has a ``command`` is
-    trained by that.
+    A subclass that has ``marks`` is known by them in files.
 
     Attributes:
         task: the kind of training and of model, under which both are registered.
-        marks: settings whose values tell the class, in a file and beside ``--objective``.
-        command: the command that trains it, and
-        command_help: what that says of itself.
+        marks: settings whose values in a file decide the class.
         noun: what is trained, in messages.
         known: all subclasses that have marks.
     """
 
     task: ClassVar[str]
     marks: ClassVar[dict[str, str]]
-    command: ClassVar[str]
-    command_help: ClassVar[str]
     noun: ClassVar[str] = "denoiser"
     known: ClassVar[list[type["TrainingRecipe"]]] = []
+    groups: ClassVar[dict[str, str]] = {
+        "data": "data",
+        "steps": "optimisation",
+        "log_every": "cadence",
+        "schedule": "noise",
+        "objective": "objective",
+    }
 
     # data
     data: str = Field(
         "digits", description="digits, a folder of class folders, parquet files, or a hub id."
     )
-    size: tuple[Positive, Positive] | None = Field(
+    size: MaybeSize = Field(
         None, description="Height and width to resize and crop to; the images' own if not given."
     )
     image_column: str | None = Field(None, description="Column of the images; found if not given.")
@@ -73,9 +75,7 @@ class TrainingRecipe(Settings):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW's two decay rates.")
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="Decay of the weight average, reached from below."
-    )
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="EMA decay, with warm-up.")
     precision: Literal["no", "bf16"] = Field("no", description="Mixed precision of the network.")
     seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order, noise and dropping.")
     # cadence
@@ -122,7 +122,7 @@ class TrainingRecipe(Settings):
 
     @property
     def knows_labels(self) -> bool:
-        """Whether the network is told the data's labels, where it has any."""
+        """Whether the network is conditioned on the data's labels, where it has any."""
         return True
 
     @property
@@ -199,10 +199,6 @@ class Recipe(NoiseLevelSettings, TrainingRecipe):
 
     task: ClassVar[str] = "denoiser"
     marks: ClassVar[dict[str, str]] = {}
-    command: ClassVar[str] = "train"
-    command_help: ClassVar[str] = (
-        "Train a preset, or from a run (--from RUN), into a run folder; the same command goes on."
-    )
 
     objective: Literal["simple", "hybrid", "vdm"] = Field(
         "simple",
@@ -255,31 +251,30 @@ class ClassifierRecipe(FixedNoiseLevels, TrainingRecipe):
 
     task: ClassVar[str] = "classifier"
     marks: ClassVar[dict[str, str]] = {"objective": "classifier"}
-    command: ClassVar[str] = "train-classifier"
-    command_help: ClassVar[str] = (
-        "Train a classifier of noisy images, to guide by; the same command goes on."
-    )
     noun: ClassVar[str] = "classifier"
 
     objective: Literal["classifier"] = Field("classifier", description="Cross-entropy.")
     network: EncoderSettings = EncoderSettings()
 
 
-# Settings that a run may change when it goes on: none of them alters what a given step computes.
+# Settings that a run may change when it is resumed: none alters what a given step computes.
 # (Where the data lies may change; that it is the same is seen from its fingerprint.)
-MAY_CHANGE = frozenset({"data", "steps", "log_every", "checkpoint_every", "sample_every"})
+MAY_CHANGE = ("data", "steps", "log_every", "checkpoint_every", "sample_every")
 
 
 def conflict(old: TrainingRecipe, new: TrainingRecipe) -> str | None:
     """The first setting in which a resumed run may not differ but does, as a sentence; or None."""
     before, now = old.model_dump(), new.model_dump()
     if type(old) is not type(new):
-        was, asked = (found.get("objective", "another") for found in (before, now))
-        return f"the run's objective is {was} and {asked} was asked for."
-    may_change = MAY_CHANGE if old.decay == "none" else MAY_CHANGE - {"steps"}
-    for name, was, asked in _differences(before, now):
-        if name not in may_change:
-            return f"{name} is {was!r} in the run and {asked!r} was asked for."
+        was, given = (found.get("objective", "another") for found in (before, now))
+        return f"objective is {given!r}: it must be {was!r}, as in the run."
+    allowed = [name for name in MAY_CHANGE if name != "steps" or old.decay == "none"]
+    for name, was, given in _differences(before, now):
+        if name not in allowed:
+            return (
+                f"{name} is {given!r}: it must be {was!r}, as in the run; only "
+                f"{', '.join(allowed)} may change."
+            )
     return None
 
 

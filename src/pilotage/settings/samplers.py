@@ -125,7 +125,7 @@ def with_short_forms(samplers: Sequence[Sampler], given: Mapping[str, Any]) -> l
         if not any(name in type(s).model_fields for s in found):
             names, others = (", ".join(s.name for s in kind) for kind in (owners, found))
             raise PilotageError(
-                f"{name} is {value}: it is of the {names} sampler, not of {others}."
+                f"{name} is {value}: it must go with the {names} sampler, not {others}."
             )
         found = [_with(s, name, value) if name in type(s).model_fields else s for s in found]
     return found

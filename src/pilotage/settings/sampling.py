@@ -1,20 +1,20 @@
-"""What images are asked of trained runs."""
+"""Sampling requests: guidance, levels, sampler, and which images."""
 
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 
 from pydantic import Field, model_validator
 
 from pilotage.errors import PilotageError
-from pilotage.settings.base import AS_TEXT, Fraction, Positive, Settings
+from pilotage.settings.base import AS_TEXT, DeviceSettings, Fraction, MaybeRun, Positive, Settings
 from pilotage.settings.rules import CFG, Rule, RuleField
 from pilotage.settings.samplers import Ancestral, Sampler, SamplerField, with_short_forms
 
 
 class SteeringSettings(Settings):
-    """What every image of a call or a sweep shares: the guidance but for w, and short forms."""
+    """Guidance options that all images of a call or sweep share; strengths apart."""
 
     rule: RuleField = Field(CFG(), description="How predictions are combined.")
     guidance_interval: tuple[float, float] | None = Field(
@@ -28,8 +28,7 @@ class SteeringSettings(Settings):
     )
     classifier_free_w: float | None = Field(
         None,
-        description="Classifier-free strength beside a classifier's: 0, or -1 where no label was "
-        "learned.",
+        description="Classifier-free strength added to a classifier's: 0, or -1 without labels.",
     )
     classifier_shift: Literal["eps", "mean"] = Field(
         "eps",
@@ -63,20 +62,18 @@ class SteeringSettings(Settings):
 
 
 class PromptSteering(Settings):
-    """How models of captions are guided, beside w."""
+    """Guidance options of models on captions."""
 
-    negative: str | None = Field(
-        None, description="For a run on captions: the negative prompt, in place of the empty one."
-    )
+    negative: str | None = Field(None, description="Negative prompt, in place of the empty one.")
     image_w: float | None = Field(
-        None, description="A strength of its own for the image beside x; w is then the text's."
+        None, description="Guidance scale of the conditioning image; w is then the text's."
     )
 
 
 def check_steps(name: str, steps: int | str | None) -> None:
     """Refuse a number of network levels below 1."""
     if isinstance(steps, int) and steps < 1:
-        raise ValueError(f"{name} is {steps}: it should be greater than or equal to 1.")
+        raise ValueError(f"{name} is {steps}: it must be greater than or equal to 1.")
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -178,10 +175,22 @@ def parse_seeds(words: Iterable[str]) -> list[int]:
     return seeds
 
 
-class PromptSettings(SamplingSpec):
-    """What captions ask of a run that reads them."""
+class PromptSettings(DeviceSettings, SamplingSpec):
+    """Validated sampling request, of one run or of a cascade of runs on captions."""
 
-    run_folder: Path | None = Field(None, description="The run folder.")
+    groups: ClassVar[dict[str, str]] = {
+        "rule": "guidance",
+        "v": "sampling",
+        "negative": "captions",
+        "w": "guidance",
+        "compose": "captions",
+        "steps": "sampling",
+        "device": "",
+        "cascade": "captions",
+        "seeds": "images",
+    }
+
+    run_folder: MaybeRun = Field(None, description="The run folder.")
     cascade: tuple[Path, ...] = Field(
         (), description="Instead of one run: a base, and runs that enlarge what it makes."
     )
@@ -228,7 +237,7 @@ class PromptSettings(SamplingSpec):
 
     @property
     def for_captions(self) -> bool:
-        """Whether something is asked that only a run on captions understands."""
+        """Whether any setting is given that only a run on captions understands."""
         words = (self.cascade, self.prompt, self.prompts, self.negative, self.compose, self.image_w)
         return any(word not in (None, ()) for word in words)
 
@@ -244,9 +253,9 @@ class PromptSettings(SamplingSpec):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.run_folder is None) == (not self.cascade):
-            raise ValueError("run is missing or given beside a cascade: give one of the two.")
+            raise ValueError("run or cascade must be given, and not both.")
         if self.prompt and self.prompts is not None:
-            raise ValueError(f"prompts is {self.prompts}: give it or prompt, not both.")
+            raise ValueError(f"prompts is {self.prompts}: prompt must not be given too.")
         return self
 
 
@@ -268,7 +277,7 @@ class InpaintSettings(PromptSettings):
 
 
 class SampleSettings(PromptSettings):
-    """Images from a run, and where they go."""
+    """Validated sampling request, of labels or captions."""
 
     labels: tuple[str, ...] = Field(
         (),

@@ -1,11 +1,11 @@
-"""The recipe of a denoiser that reads captions, and may see an image beside x (2112.10741)."""
+"""The recipe of a denoiser on captions, and concatenated conditioning channels (2112.10741)."""
 
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pilotage.settings.architectures import TextUNetSettings
-from pilotage.settings.base import Positive
+from pilotage.settings.base import MaybeSize, Positive
 from pilotage.settings.recipe import FixedNoiseLevels, Predicts, TrainingRecipe, VlbWeight
 
 
@@ -14,10 +14,8 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
 
     task: ClassVar[str] = "captioned"
     marks: ClassVar[dict[str, str]] = {"condition": "text"}
-    command: ClassVar[str] = "train-text"
-    command_help: ClassVar[str] = "Train a denoiser on captioned images; the same command goes on."
 
-    condition: Literal["text"] = Field("text", description="What images are asked for by.")
+    condition: Literal["text"] = Field("text", description="What images are conditioned on.")
     caption_column: str | None = Field(
         None, description="Column of the captions; found if not given."
     )
@@ -33,7 +31,7 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
     )
     vocabulary: Positive = Field(1024, description="Tokens of a trained tokenizer, at most.")
     context: Positive = Field(64, description="Tokens of a caption; longer ones are cut.")
-    low_res: tuple[Positive, Positive] | None = Field(
+    low_res: MaybeSize = Field(
         None, description="Super-resolution: height and width of the images to be enlarged."
     )
     augment: float = Field(
@@ -43,7 +41,7 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
         False, description="In-painting: complete images of which random parts are erased."
     )
     p_uncond_image: float = Field(
-        0.1, ge=0, le=1, description="Probability of dropping the image beside x, on its own."
+        0.1, ge=0, le=1, description="Probability of dropping the conditioning image, on its own."
     )
     objective: Literal["simple", "hybrid"] = Field(
         "simple",
@@ -67,10 +65,10 @@ class TextRecipe(FixedNoiseLevels, TrainingRecipe):
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
-        beside = self.low_res is not None or self.inpaint
+        concatenated = self.low_res is not None or self.inpaint
         for name, used, needed in (
             ("augment", self.low_res is not None, "low_res"),
-            ("p_uncond_image", beside, "low_res or inpaint"),
+            ("p_uncond_image", concatenated, "low_res or inpaint"),
             ("vlb_weight", self.objective == "hybrid", "objective hybrid"),
         ):
             value = getattr(self, name)

@@ -9,7 +9,6 @@ from pilotage.settings import (
     ClassifierStudy,
     GridSettings,
     PUncondStudy,
-    Recipe,
     SweepSettings,
     TrainingRecipe,
 )
@@ -38,7 +37,7 @@ def study_p_uncond(study: PUncondStudy, stop: Stop = lambda: False) -> list[Path
     Returns:
         The files of the report; none if it was stopped.
     """
-    recipe = study.part(Recipe)
+    recipe = study.recipe
     trainings = {f"p_uncond-{rate:g}": recipe.replace(p_uncond=rate) for rate in study.rates}
     if not train_all(trainings, study.out, stop):
         return []
@@ -61,7 +60,7 @@ def study_classifier(study: ClassifierStudy, stop: Stop = lambda: False) -> list
     Returns:
         The files of the report; none if it was stopped.
     """
-    recipe = study.part(Recipe)
+    recipe = study.recipe
     trainings: dict[str, TrainingRecipe] = {
         "conditional": recipe,
         "unconditional": recipe.replace(p_uncond=1.0),

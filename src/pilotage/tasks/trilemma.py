@@ -57,7 +57,7 @@ def study_trilemma(study: TrilemmaStudy, stop: Stop = lambda: False) -> list[Pat
         PilotageError: for bad settings, before anything is trained.
         KeyboardInterrupt: if ``stop`` was true during sampling.
     """
-    recipe, out = study.part(AdversarialRecipe), study.out
+    recipe, out = study.recipe, study.out
     gans = {f"ddgan-T{T}": recipe.replace(steps_T=T) for T in study.T}
     denoiser = study.denoiser.replace(**shared(recipe, *DATA, "p_uncond"))
     grids = _denoiser_grids(study)
@@ -89,7 +89,7 @@ def study_ablations(study: AblationsStudy, stop: Stop = lambda: False) -> list[P
             comparison ``ablations.md`` and ``.csv``, and the report.
         stop: as for :func:`study_trilemma`, as are returns and errors.
     """
-    recipe, out = study.part(AdversarialRecipe), study.out
+    recipe, out = study.recipe, study.out
     _check_full(recipe)
     trainings = {name: recipe.replace(**change) for name, change in ABLATIONS.items()}
     if not train_all(trainings, out, stop):
@@ -111,7 +111,7 @@ def _check_trilemma(
     study: TrilemmaStudy, gans: Iterable[AdversarialRecipe], grids: Sequence[GridSettings]
 ) -> None:
     """Refuse settings that could not be measured in the end."""
-    _check_images(study)
+    _check_images(study.recipe)
     if len(set(study.T)) < len(study.T):
         raise PilotageError(f"T is {study.T}: it must have every number once.")
     for recipe in gans:
@@ -159,7 +159,7 @@ def _denoiser_grids(study: TrilemmaStudy) -> list[GridSettings]:
 
 def _denoiser_w(study: TrilemmaStudy) -> float:
     """Return the w without guidance: 0, or -1 where no label was learned."""
-    return -1.0 if study.p_uncond == 1 else 0.0
+    return -1.0 if study.recipe.p_uncond == 1 else 0.0
 
 
 def _measured(folders: Sequence[Path], grid: GridSettings, stop: Stop) -> list[Row]:
@@ -195,7 +195,7 @@ def _compared(row: Row, run: Model) -> Compared:
 
 def _lead(study: TrilemmaStudy) -> str:
     return (
-        f"GANs trained for {study.steps} steps, the denoiser for {study.denoiser.steps}, on "
+        f"GANs trained for {study.recipe.steps} steps, the denoiser for {study.denoiser.steps}, on "
         f"the same data; images are not guided (w = 0 of the GANs, {_denoiser_w(study):g} of the "
         "denoiser). In the picture points are labelled with "
         "their steps T; bars are one standard error, and the fastest and slowest round."

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
+import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
@@ -128,13 +129,40 @@ def fit(
 
 
 def _within_memory(records: Iterator[StepRecord]) -> Iterator[StepRecord]:
-    """The same records, and one sentence if memory runs out in a step."""
+    """Yield the same records; raise one sentence if memory runs out in a step."""
     while True:
         with bounded_memory("training", TRAINING_REMEDY):
             record = next(records, None)
         if record is None:
             return
         yield record
+
+
+def plan(recipe: TrainingRecipe, out: Path | None) -> str:
+    """Return what :func:`fit` would train: the recipe as YAML, sizes as comments; write nothing.
+
+    Args:
+        recipe: all settings.
+        out: the run folder, if it is to be checked too.
+
+    Raises:
+        PilotageError: for bad input, as :func:`fit` does.
+    """
+    make_accelerator(recipe, out or Path())
+    run = _opened(recipe, out or Path(), Own(), _silent)
+    steps = 0
+    if out is not None:
+        _check_folder(run)
+        steps = max((step for step, _ in checkpoints(out)), default=0)
+    models = task_of(run.card).models(run.card)
+    sizes = [
+        f"{name}: {sum(p.numel() for p in model.network.parameters()):,} parameters"
+        for name, model in models.items()
+    ]
+    goal = "nothing was written" if out is None else f"would write {out}; nothing was written"
+    lines = [*sizes, _data_text(run), f"from step {steps} to {recipe.steps}; {goal}"]
+    settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return "\n".join([*(f"# {line}" for line in lines), settings.rstrip()])
 
 
 def make_accelerator(recipe: TrainingRecipe, out: Path) -> Accelerator:
@@ -348,15 +376,19 @@ def _batches(run: Run, accelerator: Accelerator) -> Batches:
     )
 
 
-def _headline(run: Run, training: Training) -> str:
-    data, recipe = run.card.data, run.card.recipe
-    size = sum(p.numel() for p in training.network.parameters()) / 1e6
-    where = f"from step {training.step}" if training.step else "from the start"
+def _data_text(run: Run) -> str:
+    data = run.card.data
     what = f"{'points' if data.points else 'images'} of {shape_text(data.shape)}"
     classes = f" in {len(data.classes)} classes" if data.classes else ""
+    return f"{data.train} {what}{classes} ({data.held_out} held out)"
+
+
+def _headline(run: Run, training: Training) -> str:
+    size = sum(p.numel() for p in training.network.parameters()) / 1e6
+    where = f"from step {training.step}" if training.step else "from the start"
     return (
-        f"{data.train} {what}{classes} ({data.held_out} held out); {size:.1f}M weights; "
-        f"training {where} to step {recipe.steps} into {run.out}"
+        f"{_data_text(run)}; {size:.1f}M weights; "
+        f"training {where} to step {run.card.recipe.steps} into {run.out}"
     )
 
 

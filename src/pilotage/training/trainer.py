@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from pilotage.diffusion import batching
+from pilotage.errors import PilotageError
 from pilotage.settings import TrainingRecipe
 from pilotage.training.batches import Batches
 from pilotage.training.learner import Learner
@@ -63,8 +64,10 @@ class StepRecord(NamedTuple):
     terms: dict[str, float]
 
 
-class TrainingDivergedError(RuntimeError):
+class TrainingDivergedError(PilotageError, RuntimeError):
     """Raised when a loss or gradient is not finite, or a term is beyond its threshold."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class Training:
