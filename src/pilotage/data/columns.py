@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pilotage.data.decode import Row
 from pilotage.data.image_data import EncodedImages
 from pilotage.errors import PilotageError
 
@@ -57,8 +58,14 @@ class Table:
         return Table(self.images.select(rows), self.classes, self.codes[rows], captions)
 
 
-def read_table(split: str, dataset: Dataset, column: str) -> Table:
+def read_table(split: str, dataset: Dataset, column: str, fetch: Callable[[Row], Row]) -> Table:
     """The images of one split, still encoded and unlabelled.
+
+    Args:
+        split: Its name.
+        dataset: The split.
+        column: Its column of images.
+        fetch: Turns a row into one that can be read.
 
     Raises:
         PilotageError: There is no such column.
@@ -76,7 +83,7 @@ def read_table(split: str, dataset: Dataset, column: str) -> Table:
     if column != "image":
         images = images.rename_column(column, "image")
     rows = np.arange(len(dataset))
-    return Table(EncodedImages(images, rows, split), (), np.full_like(rows, UNLABELLED))
+    return Table(EncodedImages(images, rows, split, fetch), (), np.full_like(rows, UNLABELLED))
 
 
 def add_labels(table: Table, dataset: Dataset, column: str) -> Table:

@@ -9,7 +9,7 @@ import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from io import TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pilotage.errors import PilotageError
-
 
 MARK = "pilotage-tmp"  # what no other program puts into the name of a file
 TEMPORARY = re.compile(rf"\..+\.{MARK}-(\d+)", re.DOTALL)
@@ -111,7 +110,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (as fast for str as for Path)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return open(path, "rb")  # noqa: PTH123, SIM115
+    return open(path, "rb")  # noqa: PTH123
 
 
 def file_hash(path: Path) -> str:
@@ -137,12 +136,18 @@ def read_text(path: str | Path, what: str) -> str:
         PilotageError: It cannot be read, or is not UTF-8.
     """
     try:
-        with TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise PilotageError(f"{what} {str(path)!r} is not UTF-8 text") from error
+        with open_regular(path) as file:
+            return text_of(file.read(), what, path)
     except OSError as error:
         raise PilotageError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def text_of(content: bytes, what: str, path: str | Path) -> str:
+    """The text that a file holds, as `read_text` gives it and with what it raises."""
+    try:
+        return TextIOWrapper(BytesIO(content), encoding="utf-8-sig").read()
+    except UnicodeDecodeError as error:
+        raise PilotageError(f"{what} {str(path)!r} is not UTF-8 text") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) -> None:
@@ -260,7 +265,7 @@ def usable_folder(folder: str | Path) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or a folder is on disk; systems that cannot do so for folders are warned of.
+    """Wait until a file or a folder is on disk; where folders cannot be waited for, that is said.
 
     Raises:
         OSError: if a file cannot be written.

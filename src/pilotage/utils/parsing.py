@@ -25,7 +25,7 @@ def parse_yaml(text: str) -> Any:
     """
     _check_length(text)
     try:
-        return yaml.load(text, _PlainLoader)  # noqa: S506 (it is a safe one)
+        return yaml.load(text, _PlainLoader)
     except (yaml.YAMLError, RecursionError, TypeError, AttributeError, LookupError) as error:
         raise ValueError(_first_line(error)) from None
 
