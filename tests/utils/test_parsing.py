@@ -26,7 +26,7 @@ from pilotage.utils.parsing import parse_json, parse_yaml, plain_cell
         "!!timestamp x",
         "!!int x",
         "<<: 3",
-        "x" * (2**24 + 1),
+        "x" * (2**20 + 1),
     ],
 )
 def test_bad_yaml_is_a_value_error(text):

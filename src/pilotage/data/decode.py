@@ -30,7 +30,19 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 exchange height and width
 # Pillow knows more, of which some start other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+FORMATS: tuple[str, ...] = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "BMP",
+    "DIB",
+    "GIF",
+    "TIFF",
+    "WEBP",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+)
 FORMATS += ("TGA", "ICO", "PCX")
 MAX_PIXELS = 2**26
 LARGE = 2**22  # pixels beyond which images are not taken at their own size

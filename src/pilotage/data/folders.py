@@ -21,6 +21,7 @@ from pilotage.data.caption_files import (
     label_in,
 )
 from pilotage.data.captions import CAPTION_OF_FILE
+from pilotage.data.columns import some_of
 from pilotage.data.metadata import (
     LABEL_TABLES,
     METADATA,
@@ -250,7 +251,7 @@ def read_label_file(tree: Tree, file: str, request: Request) -> dict[str, Datase
     labels = as_numbers(labels_of(table, request, {}))
     if not labels and not request.captions:
         raise PilotageError(
-            f"data: {file!r} has no column of labels; its columns are {', '.join(table.columns)}; "
+            f"data: {file!r} has no column of labels; its columns are {some_of(table.columns)}; "
             "set label_column to one of them"
         )
     given = Given(tree, request, captions if request.captions else None, labels or None)

@@ -189,7 +189,7 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, numbers: np.ndarray) -> dict[str, Sequence[Row]]:
+    def __getitem__(self, numbers: Sequence[int] | np.ndarray) -> dict[str, Sequence[Row]]:
         """The images in rows by their numbers."""
 
 
@@ -227,8 +227,12 @@ class EncodedImages:
 
     def name(self, index: int) -> str:
         """What an image is called in messages."""
-        number = self.rows[index]
-        return name_of(self.dataset[[number]]["image"][0], int(number), self.split)
+        (row,) = self.raw([index])
+        return name_of(row, int(self.rows[index]), self.split)
+
+    def raw(self, indices: Sequence[int] | np.ndarray | None = None) -> Sequence[Row]:
+        """Some of these rows as the table has them, or all."""
+        return self.dataset[self.rows if indices is None else self.rows[indices]]["image"]
 
     def survey(self, whole: bool = False) -> list[Header | BadImageError]:
         """The header of every image, or why it cannot be read.

@@ -22,7 +22,7 @@ from pilotage.data.captions import (
     first_captions,
     say_several,
 )
-from pilotage.data.columns import LABEL_NAMES, only_one
+from pilotage.data.columns import LABEL_NAMES, only_one, some_of
 from pilotage.data.request import Request, Say
 from pilotage.data.trees import Tree
 from pilotage.errors import PilotageError
@@ -197,8 +197,7 @@ def check_column(setting: str, name: str | None, file: str, columns: list[str]) 
     """Raise a PilotageError unless a column, if any is named, is there."""
     if name is not None and name not in columns:
         raise PilotageError(
-            f"data: {setting}{name!r} is no column of {file!r}; its columns are "
-            f"{', '.join(columns) or 'none'}"
+            f"data: {setting}{name!r} is no column of {file!r}; its columns are {some_of(columns)}"
         )
 
 

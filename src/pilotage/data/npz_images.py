@@ -35,7 +35,7 @@ class ArrayRows:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, numbers: np.ndarray) -> dict[str, Sequence[Row]]:
+    def __getitem__(self, numbers: Sequence[int] | np.ndarray) -> dict[str, Sequence[Row]]:
         return {"image": list(self.images[numbers])}
 
 

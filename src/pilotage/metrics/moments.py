@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats, matrix, same_dims, write_npz
+from pilotage.utils.npz import read_npz
 
 _ROWS = 4096  # a chunk is widened to float64 and centred this many rows at a time
 
@@ -111,6 +111,8 @@ class Moments:
         if missing:
             raise PilotageError(f"moments without {missing[0]}: count, mean, scatter are needed.")
         count, mean, scatter = (np.asarray(arrays[key]) for key in ("count", "mean", "scatter"))
+        if any(array.dtype.kind not in "iuf" for array in (count, mean, scatter)):
+            raise PilotageError("moments have count, mean, scatter that are no numbers.")
         if count.ndim or mean.ndim != 1 or scatter.shape != mean.shape * 2:
             raise PilotageError(
                 f"moments have count, mean, scatter of shapes {count.shape}, {mean.shape}, "
@@ -135,9 +137,7 @@ class Moments:
             PilotageError: if the file is absent or is not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls.from_arrays(dict(file))
-        except (OSError, EOFError, ValueError, TypeError, BadZipFile) as error:
-            if isinstance(error, PilotageError):
-                raise
-            raise PilotageError(f"{path} is not a file of moments (.npz): {error}.") from error
+            arrays = read_npz(path, "moments")
+        except PilotageError as error:
+            raise PilotageError(f"{path} is not a file of moments (.npz): {error}") from error
+        return cls.from_arrays(arrays)

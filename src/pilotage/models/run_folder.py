@@ -18,6 +18,7 @@ from pydantic import Field
 from pilotage.errors import PilotageError
 from pilotage.settings import Settings, TrainingRecipe
 from pilotage.utils.files import write_text
+from pilotage.utils.parsing import parse_yaml
 from pilotage.version import __version__
 
 FORMAT = 2
@@ -111,9 +112,9 @@ def read_card(folder: Path) -> Card:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        content = None
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the encoding too
+        raise PilotageError(f"{path} is not readable as YAML settings ({error}).") from error
     if not isinstance(content, dict):
         raise PilotageError(f"{path} is not readable as YAML settings.")
     return content

@@ -15,6 +15,7 @@ from pilotage.report.likelihood_section import Coded
 from pilotage.report.markdown import markdown
 from pilotage.report.page import page
 from pilotage.report.read import Bound, Level, Source, read_sources
+from pilotage.utils.parsing import plain_cell
 
 
 def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
@@ -118,7 +119,7 @@ def csv_text(columns: list[str], rows: list[dict[str, Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(columns)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 

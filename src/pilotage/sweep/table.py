@@ -9,8 +9,11 @@ from typing import Any, BinaryIO
 
 from pilotage.errors import PilotageError
 from pilotage.metrics import Number
+from pilotage.utils.files import open_regular
+from pilotage.utils.parsing import parse_json
 
 Row = dict[str, Any]
+BEGINNING = b'{"id": "'  # of every row
 
 
 def table_path(folder: Path) -> Path:
@@ -40,16 +43,25 @@ def read_rows(path: Path) -> list[Row]:
     """All complete rows; a last line that a killed writer left half written is passed over.
 
     Raises:
-        PilotageError: naming file and line, if another line is no row.
+        PilotageError: naming file and line, if another line is no row, or what is half written.
     """
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")
-    return [_parse(line, path, k) for k, line in enumerate(lines[:-1], 1) if line]
+    with open_regular(path) as file:
+        lines = file.read().split(b"\n")
+    half = lines.pop()
+    if half[: len(BEGINNING)] != BEGINNING[: len(half)]:
+        raise PilotageError(f"{path}, line {len(lines) + 1} is not a row of a sweep.")
+    return [_parse(line, path, k) for k, line in enumerate(lines, 1) if line]
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Add a row: after this returns it is on disk; a half-written line before it is cut off."""
+    """Add a row: after this returns it is on disk; a half-written line before it is cut off.
+
+    Raises:
+        PilotageError: if the file is no table of rows, which then stays as it is.
+    """
+    read_rows(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         _cut_half_line(file)
@@ -66,7 +78,7 @@ def _cut_half_line(file: BinaryIO) -> None:
 
 def _parse(line: bytes, path: Path, number: int) -> Row:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         row = None
     if not isinstance(row, dict) or "id" not in row:

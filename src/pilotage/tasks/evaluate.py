@@ -15,8 +15,10 @@ from pilotage.metrics.features import Array, PerSample
 from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
 from pilotage.sweep.per_sample import attribute_scores, judged_by_pixels
-from pilotage.sweep.table import Row, append_row, new_row
+from pilotage.sweep.table import Row, append_row, new_row, read_rows
+from pilotage.utils.files import check_writable
 from pilotage.utils.images import shape_text
+from pilotage.utils.npz import read_npz
 
 BATCH = 256
 
@@ -27,6 +29,9 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     Raises:
         PilotageError: for bad input, before anything is measured.
     """
+    if settings.out is not None:
+        read_rows(settings.out)  # is it a table of ours, or not there?
+        check_writable(settings.out.parent)
     train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
     if isinstance(train, PointData) and isinstance(held_out, PointData):
         return _evaluate_points(settings, train, held_out)
@@ -126,17 +131,19 @@ def _read_npz(
     Raises:
         PilotageError: if it is not there, or of another type or shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError) as error:
-        raise PilotageError(f"images is {path}: it is not a readable .npz ({error}).") from None
+    arrays = read_npz(path, "images")
     found = arrays.get(name, arrays.get("arr_0"))
     if found is None or found.dtype != dtype or found.ndim != dimensions:
         shape = "(N, H, W, C)" if dimensions == 4 else "(N, D)"
         raise PilotageError(
             f"images is {path}: it needs an array {name!r} (or 'arr_0') of "
             f"{np.dtype(dtype).name} {shape}."
+        )
+    labels = arrays.get("labels")
+    if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != found.shape[:1]):
+        raise PilotageError(
+            f"images is {path}: its labels are {labels.dtype} {labels.shape}; they must be whole "
+            f"numbers ({len(found)},)."
         )
     return found, arrays
 

@@ -15,7 +15,15 @@ from pilotage.models.weights import fill, fill_from
 from pilotage.training.learner import Learner, Trainable, average
 from pilotage.training.tasks import task_of
 from pilotage.training.trainer import Training
-from pilotage.utils.files import read_tensors, whole_file, whole_folder, write_tensors, write_text
+from pilotage.utils.files import (
+    read_tensors,
+    sync,
+    whole_file,
+    whole_folder,
+    write_tensors,
+    write_text,
+)
+from pilotage.utils.parsing import parse_json
 
 KEPT_CHECKPOINTS = 2
 DISCRIMINATOR = "discriminator.safetensors"
@@ -91,7 +99,7 @@ def restore(training: Training, checkpoint: Path) -> None:
         PilotageError: naming the file that is damaged.
     """
     try:
-        state = json.loads((checkpoint / "state.json").read_text())
+        state = parse_json((checkpoint / "state.json").read_bytes())
         step, updates = int(state["step"]), int(state["ema_updates"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PilotageError(f"{checkpoint / 'state.json'} is damaged ({error!r}).") from None
@@ -115,6 +123,8 @@ def save(training: Training, out: Path) -> None:
     if training.accelerator.is_main_process:
         checkpoint = state_folder(out, training.step)
         if not checkpoint.exists():
+            for log in out.glob("*.jsonl"):
+                sync(log)  # what it says of the steps so far lasts as long as the checkpoint
             with whole_folder(checkpoint) as folder:
                 _write(training, folder)
         publish(checkpoint, out)

@@ -53,7 +53,7 @@ def read_npz(path: str | Path, what: str) -> dict[str, np.ndarray]:
 def _arrays(archive: ZipFile) -> Iterator[tuple[str, np.ndarray]]:
     for name in archive.namelist():
         with archive.open(name) as member:
-            yield name.removesuffix(".npy"), np.lib.format.read_array(member, allow_pickle=False)  # type: ignore[arg-type]
+            yield name.removesuffix(".npy"), np.lib.format.read_array(member, allow_pickle=False)
 
 
 def _check_sizes(archive: ZipFile, stored: int) -> None:
@@ -61,7 +61,7 @@ def _check_sizes(archive: ZipFile, stored: int) -> None:
     total = 0
     for member in archive.infolist():
         with archive.open(member) as file:
-            described = _describe(file)  # type: ignore[arg-type]
+            described = _describe(file)
         if described.dtype.kind not in PLAIN:
             raise ValueError(f"{member.filename} holds {described.dtype}, no numbers")
         if described.start + described.size != member.file_size:

@@ -44,7 +44,7 @@ def import_adm(settings: ImportSettings) -> Card:
     """
     settings = _with_exported_options(with_preset(settings, PUBLISHED, _known))
     check_free(settings.out)
-    tensors = read_weights(settings.checkpoint)
+    tensors = read_weights(settings.checkpoint, settings.key)
     required("schedule", settings.schedule, "the noise levels, linear or cosine")
     flags = {name: getattr(settings, name) for name in _FLAGS}
     load = load_classifier if is_classifier(tensors) else load_unet
