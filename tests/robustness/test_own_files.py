@@ -2,6 +2,7 @@
 
 import pytest
 
+from data.making import class_folders, noise, save
 from helpers import contents, pilotage, train
 from pilotage.cli.main import main
 from pilotage.errors import PilotageError
@@ -37,7 +38,7 @@ def test_half_written_rows_of_ours_are_cut_off(tmp_path, half):
 
 def test_evaluate_finds_foreign_tables_before_measuring(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("years of work")
-    command = ["evaluate", "--images", "real", "--data", "/nowhere", "--out"]
+    command = ["evaluate", "real", "--data", "/nowhere", "--out"]
     assert main([*command, str(tmp_path / "thesis.txt")]) == 2
     assert "thesis.txt, line 1 is not a row" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
@@ -51,8 +52,6 @@ def test_a_run_finds_its_data_from_everywhere(tmp_path, monkeypatch):
 
     from pilotage.models.data import load_recipe_data
     from pilotage.models.run_folder import read_card
-
-    from ..data.making import class_folders, noise, save
 
     class_folders(tmp_path / "here" / "d", ("a", "b"), 6, (8, 8))
     class_folders(tmp_path / "there" / "d", ("a", "b"), 6, (8, 8))
@@ -78,7 +77,6 @@ def test_a_run_finds_its_data_from_everywhere(tmp_path, monkeypatch):
 
 
 def test_skip_bad_is_a_flag_and_may_change(tmp_path, capsys):
-    from ..data.making import class_folders
 
     class_folders(tmp_path / "d", ("a", "b"), 6, (8, 8))
     (tmp_path / "d" / "a" / "bad.png").write_bytes(b"no image")
