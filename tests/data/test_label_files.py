@@ -88,7 +88,7 @@ def test_labels_and_captions_of_one_table(tmp_path):
             r"line 3 .* the label 'b', after 'a'",
         ),
         ("labels.csv", "file_name,label\n9.png,a\n", r"line 2 .*'9\.png', which does not exist"),
-        ("labels.csv", "file,label\n0.png,a\n", r"'file_name' is no column of .*labels\.csv"),
+        ("labels.csv", "id,label\n0.png,a\n", r"'file_name' is no column of .*labels\.csv"),
         ("labels.csv", "file_name,label\n0.png,a,b\n", r"line 2 of .* more fields"),
         ("labels.csv", "file_name,label\n,a\n", r"names the file ''"),
         ("labels.csv", "file_name,label,category\n0.png,a,b\n", r"set label_column to one of"),
@@ -114,6 +114,21 @@ def test_bad_tables_are_named(tmp_path, name, content, message):
             load_data(source)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("column", ["filename", "file", "image", "path", "image_path"])
+def test_usual_names_of_the_column_of_files(tmp_path, column):
+    draw_all(tmp_path)
+    write_csv(tmp_path / "labels.csv", (column, "label"), *PAIRS.items())
+    assert load_data(tmp_path, held_out=0)[0].classes == ("cat", "dog", "owl")
+
+
+def test_metadata_about_other_things_is_passed_over(tmp_path):
+    for name in ("cat", "dog"):
+        draw(tmp_path / name / "0.png", 0)
+    write_csv(tmp_path / "metadata.csv", ("author", "label"), ("me", "MIT"))
+    write_csv(tmp_path / "cat" / "metadata.csv", ("file_name", "width"), ("gone.png", 8))
+    assert load_data(tmp_path, held_out=0)[0].classes == ("cat", "dog")
 
 
 def test_a_table_without_labels_or_of_no_images(tmp_path):

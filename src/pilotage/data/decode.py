@@ -48,6 +48,7 @@ MAX_PIXELS = 2**26
 LARGE = 2**22  # pixels beyond which images are not taken at their own size
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners write into two bytes
 TOP = 2**16 - 1
+LINES = 256  # of an image that are scaled at once
 
 
 class Header(NamedTuple):
@@ -292,10 +293,13 @@ def eight_bits(values: np.ndarray, top: int) -> NDArray[np.uint8]:
     limit = top if whole else 1 if values.max() <= 1 else 255
     if not (values.min() >= 0 and values.max() <= limit):
         raise ValueError(f"its values are from {values.min()} to {values.max()}, not 0 to {limit}")
-    if whole:  # by a table: the numbers take a fraction of the memory
-        table = np.floor(np.arange(top + 1) * (255.0 / top) + 0.5).astype(np.uint8)
-        return np.asarray(table[values])
-    return np.floor(values * (255.0 / limit) + 0.5).astype(np.uint8)
+    pixels = np.empty(values.shape, np.uint8)
+    table = np.floor(np.arange(top + 1) * (255.0 / top) + 0.5).astype(np.uint8)
+    for start in range(0, len(values), LINES):  # the numbers in between take several times as much
+        part = values[start : start + LINES]
+        scaled = table[part] if whole else np.floor(part * (255.0 / limit) + 0.5)
+        pixels[start : start + LINES] = scaled
+    return pixels
 
 
 def name_of(row: Row, number: int, split: str) -> str:

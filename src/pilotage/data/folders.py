@@ -29,10 +29,11 @@ from pilotage.data.metadata import (
     as_numbers,
     captions_of,
     check_column,
+    image_table,
     labels_of,
     read_captions,
-    read_image_table,
     read_label_tables,
+    read_rows_of,
 )
 from pilotage.data.request import FILE_NAME, Request
 from pilotage.data.trees import Folder, Tree
@@ -245,7 +246,7 @@ def read_label_file(tree: Tree, file: str, request: Request) -> dict[str, Datase
             not allowed.
     """
     known = {os.path.normpath(path) for path in tree.root.walk()}
-    table = read_image_table(tree, file, known, request)
+    table = image_table(tree, file, read_rows_of(tree, file), known, request)
     check_column("label_column=", request.label_column, file, table.columns)
     captions = dict(captions_of(table, request.caption_column, request.say))
     labels = as_numbers(labels_of(table, request, {}))

@@ -34,6 +34,7 @@ Label = str | int
 METADATA = ("metadata.csv", "metadata.jsonl")
 LABEL_TABLES = (*METADATA, "labels.csv", "labels.jsonl")
 FILE_COLUMN = "file_name"
+FILE_COLUMNS = (FILE_COLUMN, "filename", "file", "image", "path", "filepath", "image_path")
 WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
@@ -60,6 +61,8 @@ class ImageTable(NamedTuple):
 def tables_in(tree: Tree, names: tuple[str, ...], request: Request) -> Iterator[ImageTable]:
     """The tables of these names in a tree.
 
+    Where captions are not wanted, metadata without labels is passed over.
+
     Raises:
         PilotageError: One cannot be read, has no column of files, or names a file that is not
             there, or is outside of the tree and is not allowed to be.
@@ -67,16 +70,33 @@ def tables_in(tree: Tree, names: tuple[str, ...], request: Request) -> Iterator[
     files = [path for path in tree.root.walk() if PurePosixPath(path).name in names]
     known = {os.path.normpath(path) for path in tree.root.walk()} if files else set()
     for file in files:
-        yield read_image_table(tree, file, known, request)
+        table = read_rows_of(tree, file)
+        wanted = names == METADATA or PurePosixPath(file).name not in METADATA
+        if wanted or (has_labels(table[0], request) and not set(FILE_COLUMNS).isdisjoint(table[0])):
+            yield image_table(tree, file, table, known, request)
 
 
-def read_image_table(tree: Tree, file: str, known: set[str], request: Request) -> ImageTable:
+def has_labels(columns: list[str], request: Request) -> bool:
+    """Whether a table has a column of labels."""
+    asked = request.label_column
+    return not set(LABEL_NAMES).isdisjoint(columns) if asked is None else asked in columns
+
+
+def read_rows_of(tree: Tree, file: str) -> tuple[list[str], Rows]:
+    """Columns and rows of a table."""
+    return read_csv(tree, file) if file.endswith(".csv") else read_jsonl(tree, file)
+
+
+def image_table(
+    tree: Tree, file: str, table: tuple[list[str], Rows], known: set[str], request: Request
+) -> ImageTable:
     """A table about images in a tree, whose paths are `known`."""
-    columns, rows = read_csv(tree, file) if file.endswith(".csv") else read_jsonl(tree, file)
-    check_column("", FILE_COLUMN, file, columns)
+    columns, rows = table
+    column = next((name for name in FILE_COLUMNS if name in columns), FILE_COLUMN)
+    check_column("", column, file, columns)
 
     def image_of(row: Mapping[str, Any], line: int) -> str:
-        name = row.get(FILE_COLUMN)
+        name = row.get(column)
         if isinstance(name, str) and name and "\0" not in name:
             # Accents in names take another form on some systems.
             for spelling in (name, normalize("NFC", name), normalize("NFD", name)):
@@ -126,7 +146,7 @@ def captions_of(table: ImageTable, asked: str | None, say: Say) -> list[tuple[st
     """The image file and the caption of every row; none if no column holds captions."""
     check_column("caption_column=", asked, table.file, table.columns)
     kinds = {name: kind_of(name, table.column(name)) for name in table.columns}
-    column = asked or choose_column({**kinds, FILE_COLUMN: None}, say)
+    column = asked or choose_column({**kinds, **dict.fromkeys(FILE_COLUMNS)}, say)
     if column is None:
         say(f"data: {table.file!r} has no column of captions and is passed over")
         return []
@@ -153,13 +173,10 @@ def labels_of(
     table: ImageTable, request: Request, known: Mapping[str, Label | None]
 ) -> dict[str, Label | None]:
     """The labels in a table by the path of the image, together with the `known` ones."""
-    asked = request.label_column
+    if not has_labels(table.columns, request):
+        return {}
     found = [name for name in table.columns if name in LABEL_NAMES]
-    if asked is None and not found:
-        return {}
-    if asked is not None and asked not in table.columns:
-        return {}
-    column = asked or only_one("label_column", found)
+    column = request.label_column or only_one("label_column", found)
     labels = dict(known)
     for image, (line, row) in zip(table.images, table.rows, strict=True):
         label = check_label(row.get(column), column, line, table.file)

@@ -99,7 +99,11 @@ def is_visible(name: str) -> bool:
 
 
 def folder_tree(root: Path) -> Tree:
-    """A folder of the file system; of names that are not UTF-8, the odd bytes are written out."""
+    """A folder of the file system; of names that are not UTF-8, the odd bytes are written out.
+
+    Raises:
+        PilotageError: A folder cannot be listed, or folders are nested too deeply.
+    """
     odd: dict[str, str] = {}
 
     def scan(place: str, path: str, depth: int) -> Folder:
@@ -129,7 +133,12 @@ def folder_tree(root: Path) -> Tree:
         known = content is None and path in odd
         return {"bytes": None, "path": odd[str(path)]} if known else row
 
-    return Tree(scan(str(root), str(root), 0), opened, fetch)
+    try:
+        return Tree(scan(str(root), str(root), 0), opened, fetch)
+    except OSError as error:
+        raise PilotageError(
+            f"data: {error.filename or str(root)!r} cannot be listed: {error.strerror}"
+        ) from error
 
 
 def contains(link: str, place: str) -> bool:
