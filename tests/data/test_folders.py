@@ -89,6 +89,28 @@ def test_splits_are_never_taken_for_classes(tmp_path, folders):
 
 
 @pytest.mark.parametrize(
+    ("training", "held"),
+    [
+        ("train2017", "val2017"),
+        ("train_set", "test_set"),
+        ("Train-Images", "dev"),
+        ("train", "eval"),
+    ],
+)
+def test_usual_names_of_splits(tmp_path, training, held):
+    class_folders(tmp_path, (training, held), count=3)
+    parts = load_data(tmp_path)
+    assert [len(part) for part in parts] == [3, 3]
+    assert parts[0].classes == (tmp_path.name,)
+
+
+@pytest.mark.parametrize("classes", [("train1", "train2"), ("testament", "validity"), ("trains",)])
+def test_names_that_only_begin_like_splits_are_classes(tmp_path, classes):
+    class_folders(tmp_path, classes, count=3)
+    assert load_data(tmp_path)[0].classes == classes
+
+
+@pytest.mark.parametrize(
     "name",
     ["@eaDir", "__MACOSX", "lost+found", ".Trash-1000", "$RECYCLE.BIN", "@EADIR", "#recycle"],
 )

@@ -123,6 +123,31 @@ def test_usual_names_of_the_column_of_files(tmp_path, column):
     assert load_data(tmp_path, held_out=0)[0].classes == ("cat", "dog", "owl")
 
 
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "head", [("file_name", "label"), ("Filename", "Label"), ("image", "CLASS")]
+)
+def test_separators_and_capitals(tmp_path, between, head):
+    draw_all(tmp_path)
+    rows = [head, *PAIRS.items()]
+    write(tmp_path / "labels.csv", "".join(f"{a}{between}{b}\n" for a, b in rows))
+    assert load_data(tmp_path, held_out=0)[0].classes == ("cat", "dog", "owl")
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_names_of_files_in_other_folders(tmp_path, suffix):
+    draw_all(tmp_path / "images" / "raw")
+    rows = [(name.removesuffix(".png") + suffix, label) for name, label in PAIRS.items()]
+    write_csv(tmp_path / "labels.csv", ("file_name", "label"), *rows)
+    train, _ = load_data(tmp_path, held_out=0)
+    assert shades_by_class(train) == {"cat": [0, 2], "dog": [1], "owl": [3]}
+    draw(tmp_path / "images" / "more" / "0.png", 9)
+    with pytest.raises(
+        PilotageError, match=r"line 2 .* names the file '0.*', which does not exist"
+    ):
+        load_data(tmp_path)
+
+
 def test_metadata_about_other_things_is_passed_over(tmp_path):
     for name in ("cat", "dog"):
         draw(tmp_path / name / "0.png", 0)

@@ -8,6 +8,7 @@ in its cache. Here the listing is fresh every time, and image bytes are read fro
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from pilotage.data.caption_files import (
     label_in,
 )
 from pilotage.data.captions import CAPTION_OF_FILE
-from pilotage.data.columns import some_of
 from pilotage.data.metadata import (
     LABEL_TABLES,
     METADATA,
@@ -30,6 +30,7 @@ from pilotage.data.metadata import (
     captions_of,
     check_column,
     image_table,
+    label_columns,
     labels_of,
     read_captions,
     read_label_tables,
@@ -54,7 +55,11 @@ SPLIT_NAMES = {
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
 }
+# as in train2017, test_set, val-images
+SPLIT = re.compile(r"([a-z]+?)([-_ ]?(set|data|images?|imgs?|split|\d+))*")
 NAMED_AT_MOST = 5
 
 
@@ -248,14 +253,12 @@ def read_label_file(tree: Tree, file: str, request: Request) -> dict[str, Datase
     known = {os.path.normpath(path) for path in tree.root.walk()}
     table = image_table(tree, file, read_rows_of(tree, file), known, request)
     check_column("label_column=", request.label_column, file, table.columns)
-    captions = dict(captions_of(table, request.caption_column, request.say))
-    labels = as_numbers(labels_of(table, request, {}))
-    if not labels and not request.captions:
-        raise PilotageError(
-            f"data: {file!r} has no column of labels; its columns are {some_of(table.columns)}; "
-            "set label_column to one of them"
-        )
-    given = Given(tree, request, captions if request.captions else None, labels or None)
+    captions = None
+    if request.captions:
+        captions = dict(captions_of(table, request.caption_column, request.say))
+    wanted = not request.captions or label_columns(table.columns, request)
+    labels = as_numbers(labels_of(table, request, {})) if wanted else {}
+    given = Given(tree, request, captions, labels or None)
     listing = given.describe(list(dict.fromkeys(table.images)), [], [])
     listing = labelled(listing, request) if labels else listing.of_class(tree.root.name)
     return {"train": as_dataset(listing, given)}
@@ -292,7 +295,7 @@ def is_split_layout(root: Folder, captioned: bool) -> bool:
 
     Raises:
         PilotageError: If only some folders are splits and one for training has class folders or
-            another is held out, or two are the same split: training on splits as if they were
+            another is held out: training on splits as if they were
             classes is never what is meant.
     """
     folders = subfolders(root)
@@ -302,7 +305,7 @@ def is_split_layout(root: Folder, captioned: bool) -> bool:
         return bool(splits)
     training = [folder for folder in folders if split_name(folder) == "train"]
     nested = any(subfolders(folder) for folder in training)
-    if training and (nested or len(set(splits)) > 1 or len(splits) == len(kinds)):
+    if training and (nested or len(set(splits)) > 1):
         what = "class folders" if nested else "images"
         raise PilotageError(
             f"data: {training[0].path!r} has {what}, but not all folders beside it are "
@@ -313,7 +316,8 @@ def is_split_layout(root: Folder, captioned: bool) -> bool:
 
 def split_name(folder: Folder) -> str | None:
     """The split that a folder's name stands for."""
-    return SPLIT_NAMES.get(folder.name.lower())
+    name = SPLIT.fullmatch(folder.name.lower())
+    return SPLIT_NAMES.get(name[1]) if name else None
 
 
 def read_splits(root: Folder, name: str, given: Given) -> dict[str, Listing]:

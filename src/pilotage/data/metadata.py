@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -35,6 +35,7 @@ METADATA = ("metadata.csv", "metadata.jsonl")
 LABEL_TABLES = (*METADATA, "labels.csv", "labels.jsonl")
 FILE_COLUMN = "file_name"
 FILE_COLUMNS = (FILE_COLUMN, "filename", "file", "image", "path", "filepath", "image_path")
+TABLE_SUFFIXES = (".csv", ".jsonl")
 WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
@@ -72,14 +73,19 @@ def tables_in(tree: Tree, names: tuple[str, ...], request: Request) -> Iterator[
     for file in files:
         table = read_rows_of(tree, file)
         wanted = names == METADATA or PurePosixPath(file).name not in METADATA
-        if wanted or (has_labels(table[0], request) and not set(FILE_COLUMNS).isdisjoint(table[0])):
+        if wanted or (label_columns(table[0], request) and called(table[0], FILE_COLUMNS)):
             yield image_table(tree, file, table, known, request)
 
 
-def has_labels(columns: list[str], request: Request) -> bool:
-    """Whether a table has a column of labels."""
+def called(columns: list[str], names: Collection[str]) -> list[str]:
+    """The columns with one of some names, in any case."""
+    return [column for column in columns if column.strip().lower() in names]
+
+
+def label_columns(columns: list[str], request: Request) -> list[str]:
+    """The columns that may hold the labels: the one asked for, or those named for it."""
     asked = request.label_column
-    return not set(LABEL_NAMES).isdisjoint(columns) if asked is None else asked in columns
+    return called(columns, LABEL_NAMES) if asked is None else [asked] * (asked in columns)
 
 
 def read_rows_of(tree: Tree, file: str) -> tuple[list[str], Rows]:
@@ -92,8 +98,9 @@ def image_table(
 ) -> ImageTable:
     """A table about images in a tree, whose paths are `known`."""
     columns, rows = table
-    column = next((name for name in FILE_COLUMNS if name in columns), FILE_COLUMN)
+    column = next((name for name in called(columns, FILE_COLUMNS)), FILE_COLUMN)
     check_column("", column, file, columns)
+    alone = by_name(known)
 
     def image_of(row: Mapping[str, Any], line: int) -> str:
         name = row.get(column)
@@ -107,11 +114,23 @@ def image_table(
                     check_allowed(path, tree.root.path, f"line {line} of {file!r}", request)
                     if os.path.isfile(path):  # noqa: PTH113 (the name may be any text)
                         return path
+                elif found := alone.get(spelling):
+                    return found
         raise PilotageError(
             f"data: line {line} of {file!r} names the file {name!r}, which does not exist"
         )
 
     return ImageTable(file, columns, rows, [image_of(row, line) for line, row in rows])
+
+
+def by_name(known: set[str]) -> dict[str, str | None]:
+    """Files by their names, with and without a suffix; None for those of several."""
+    found: dict[str, str | None] = {}
+    for path in known:
+        file = PurePosixPath(path)
+        for name in {file.name, file.stem} if file.suffix not in TABLE_SUFFIXES else ():
+            found[name] = None if name in found else path
+    return found
 
 
 def read_captions(tree: Tree, request: Request) -> dict[str, str | None]:
@@ -165,18 +184,25 @@ def read_label_tables(tree: Tree, request: Request) -> dict[str, Label | None]:
     """
     labels: dict[str, Label | None] = {}
     for table in tables_in(tree, LABEL_TABLES, request):
-        labels |= labels_of(table, request, labels)
+        labels = labels_of(table, request, labels)
     return as_numbers(labels)
 
 
 def labels_of(
     table: ImageTable, request: Request, known: Mapping[str, Label | None]
 ) -> dict[str, Label | None]:
-    """The labels in a table by the path of the image, together with the `known` ones."""
-    if not has_labels(table.columns, request):
-        return {}
-    found = [name for name in table.columns if name in LABEL_NAMES]
-    column = request.label_column or only_one("label_column", found)
+    """The labels in a table by the path of the image, together with the `known` ones.
+
+    Raises:
+        PilotageError: It has no column of labels, or a label is none, or an image has two.
+    """
+    columns = label_columns(table.columns, request)
+    if not columns:
+        raise PilotageError(
+            f"data: {table.file!r} has no column of labels; its columns are "
+            f"{some_of(table.columns)}; set label_column to one of them"
+        )
+    column = only_one("label_column", columns)
     labels = dict(known)
     for image, (line, row) in zip(table.images, table.rows, strict=True):
         label = check_label(row.get(column), column, line, table.file)
@@ -268,7 +294,9 @@ def is_unicode(text: str) -> bool:
 
 def read_csv(tree: Tree, file: str) -> tuple[list[str], Rows]:
     """Columns and rows of a CSV file with a header; what a short row lacks is None."""
-    reader = csv.DictReader(io.StringIO(tree.read_text(file, "data: the metadata"), newline=""))
+    text = tree.read_text(file, "data: the metadata")
+    between = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=between)
     rows: Rows = []
     try:
         for row in reader:

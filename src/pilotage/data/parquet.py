@@ -43,8 +43,9 @@ def parquet_files(path: Path) -> list[Path]:
 
 def files_ending(path: Path, suffix: str) -> list[Path]:
     """The file that this is, if it has the suffix; of a folder, the visible ones in it, by name."""
-    found = [path] if path.is_file() else sorted(path.glob(f"*{suffix}"))
-    return [file for file in found if file.suffix.lower() == suffix and file.name[0] != "."]
+    found = [path] if path.is_file() else sorted(path.glob("*"))
+    found = [file for file in found if file.suffix.lower() == suffix and file.name[0] != "."]
+    return [file for file in found if file.is_file()]  # a pipe would be waited for
 
 
 def read_parquet(files: list[Path], say: Callable[[str], None]) -> dict[str, Dataset]:

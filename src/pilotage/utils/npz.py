@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 from zipfile import ZipFile
 
 import numpy as np
@@ -71,7 +71,7 @@ def _check_sizes(archive: ZipFile, stored: int) -> None:
         raise ValueError(f"its arrays would take {total} bytes, and the file has {stored}")
 
 
-def _describe(file: BinaryIO) -> Described:
+def _describe(file: IO[bytes]) -> Described:
     major, _ = np.lib.format.read_magic(file)
     read = (
         np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0

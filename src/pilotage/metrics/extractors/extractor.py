@@ -60,8 +60,8 @@ class Extractor(ABC):
         arrays = _stored(path, (len(data), self.dimensions))
         if arrays is None:
             found = join(self.sample(data.batch(rows)) for rows in batches(len(data)))
-            features = {k: v for k, v in found.features._asdict().items() if v is not None}
-            arrays = {"clipped": found.clipped, **features}
+            made = {k: v for k, v in found.features._asdict().items() if v is not None}
+            arrays = {"clipped": found.clipped, **made}
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 write_npz(file, arrays)
         features = Features(arrays["pooled"], arrays.get("spatial"), arrays.get("logits"))
