@@ -95,3 +95,15 @@ def test_a_bomb_of_aliases_prints_one_short_line(tmp_path):
     answer = pilotage("sample", tmp_path)
     assert answer.returncode == 2
     assert len(answer.stderr) < 500
+
+
+def test_logs_are_on_disk_before_a_checkpoint_is(tmp_path, monkeypatch):
+    from pilotage.training import state
+
+    def sync(path):
+        synced.append((path.name, (out / "state" / "step-000000002").exists()))
+
+    out, synced = tmp_path / "run", []
+    monkeypatch.setattr(state, "sync", sync)
+    assert train(out, steps=2) == 0
+    assert ("metrics.jsonl", False) in synced

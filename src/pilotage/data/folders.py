@@ -157,7 +157,7 @@ def read_tree(tree: Tree, request: Request) -> dict[str, Dataset]:
     captions = read_captions(tree, request) if request.captions else None
     given = Given(tree, request, captions, read_labels(tree, request))
     name, root = tree.root.name, inner_root(tree.root, request)
-    if is_split_layout(root, captioned=given.places):
+    if is_split_layout(root):
         splits = read_splits(root, name, given)
     else:
         splits = {"train": read_classes(root, given)}
@@ -290,13 +290,12 @@ def has_splits(folder: Folder) -> bool:
     return ("train" in kinds and len(kinds) > 1) or (len(inner) == 1 and has_splits(inner[0]))
 
 
-def is_split_layout(root: Folder, captioned: bool) -> bool:
+def is_split_layout(root: Folder) -> bool:
     """Whether the folders of `root` that have images are splits.
 
     Raises:
         PilotageError: If only some folders are splits and one for training has class folders or
-            another is held out: training on splits as if they were
-            classes is never what is meant.
+            another is held out: to train on splits as if they were classes is never what is meant.
     """
     folders = subfolders(root)
     kinds = [split_name(folder) for folder in folders]

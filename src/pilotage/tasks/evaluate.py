@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     if settings.out is not None:
         read_rows(settings.out)  # is it a table of ours, or not there?
         check_writable(settings.out.parent)
-    train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
+    train, held_out = load_data(settings.data or "digits", say=say, **_reading(settings))
     if isinstance(train, PointData) and isinstance(held_out, PointData):
         return _evaluate_points(settings, train, held_out)
     found = _images(settings, held_out)
@@ -82,6 +82,11 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
     return _row(settings, name, len(points), metrics, manifest)
 
 
+def _reading(settings: EvaluateSettings) -> dict[str, Any]:
+    """How files of images are read."""
+    return {name: getattr(settings, name) for name in ("size", "skip_bad", "allow_outside")}
+
+
 class Given(NamedTuple):
     """Images to be measured, uint8 (N, C, H, W), with labels and captions where they are known."""
 
@@ -118,7 +123,7 @@ def _images(settings: EvaluateSettings, held_out: LabelledData) -> Given:
         images = torch.from_numpy(arrays).permute(0, 3, 1, 2)
         return Given(str(path), images, told.get("labels"), captions)
     folder, _ = load_data(
-        path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
+        path, held_out=0, say=lambda _: None, mixed_sizes=False, **_reading(settings)
     )
     return Given(str(path), folder.batch(np.arange(len(folder))))
 
