@@ -205,3 +205,14 @@ def test_imports_take_wrapped_files_and_a_key(tmp_path, capsys):
     x, level = torch.randn(1, 1, 8, 8), torch.zeros(1)
     assert same(export_unet(loaded), state)
     assert loaded(x, level).shape[0] == 1
+
+
+def test_compressed_vocabularies_do_not_swell(tmp_path):
+    import gzip
+
+    from pilotage.interop.glide.tokenizer import glide_tokenizer
+
+    for name, content in (("bomb", bytes(2**27)), ("deep", b"[" * 10**5), ("cut", b"{")):
+        (tmp_path / name).write_bytes(gzip.compress(content))
+        with pytest.raises(PilotageError, match=f"vocabulary is .*{name}"):
+            glide_tokenizer(tmp_path / name, tmp_path / name, 16)

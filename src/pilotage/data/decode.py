@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pilotage.data.request import Say, Size
 from pilotage.errors import PilotageError
-from pilotage.utils.files import open_regular
+from pilotage.utils.regular_files import open_regular
 
 Row = dict[str, Any] | bytes | NDArray[np.uint8] | None
 Shape = tuple[int, int, int]

@@ -14,7 +14,8 @@ from zipfile import ZipFile, ZipInfo
 
 from pilotage.data.decode import Row, bytes_and_path
 from pilotage.errors import PilotageError
-from pilotage.utils.files import open_regular, text_of
+from pilotage.utils.files import text_of
+from pilotage.utils.regular_files import open_regular
 
 ARCHIVES = (".zip", ".tar")
 # what systems and programs put beside images

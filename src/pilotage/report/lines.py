@@ -1,12 +1,12 @@
 """JSON lines, and fields of them, with errors that name the place."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pilotage.errors import PilotageError
+from pilotage.utils.parsing import parse_json
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def read_lines(path: Path) -> list[Line]:
         if not part.strip():
             continue
         try:
-            content = json.loads(part)
+            content = parse_json(part)
         except ValueError:  # of JSON or of UTF-8
             content = None
         if isinstance(content, dict):

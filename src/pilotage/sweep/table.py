@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from pilotage.errors import PilotageError
 from pilotage.metrics import Number
-from pilotage.utils.files import open_regular
 from pilotage.utils.parsing import parse_json
+from pilotage.utils.regular_files import open_regular
 
 Row = dict[str, Any]
 BEGINNING = b'{"id": "'  # of every row

@@ -13,6 +13,7 @@ from accelerate import PartialState
 from pilotage.errors import PilotageError
 from pilotage.utils.files import remove_leftovers, write_text
 from pilotage.utils.images import save_grid, save_npz, save_png, save_scatter
+from pilotage.utils.parsing import parse_json
 
 RECORD = "samples.json"
 
@@ -114,6 +115,14 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
+def _read_record(path: Path) -> Any:
+    """How images were made; None of a record that is damaged, which is then another."""
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError:
+        return None
+
+
 def open_folder(
     folder: Path, names: list[str], record: Mapping[str, Any], state: PartialState
 ) -> list[int]:
@@ -125,7 +134,7 @@ def open_folder(
     beside = folder / RECORD
     told = json.loads(json.dumps(record, default=str))
     if beside.is_file():
-        if json.loads(beside.read_text(encoding="utf-8")) != told:
+        if _read_record(beside) != told:
             raise PilotageError(
                 f"out is {folder}: its images were asked for in another way ({beside}); give "
                 "another folder."

@@ -5,19 +5,18 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pilotage.errors import PilotageError
+from pilotage.utils.regular_files import open_regular
 
 MARK = "pilotage-tmp"  # what no other program puts into the name of a file
 TEMPORARY = re.compile(rf"\..+\.{MARK}-(\d+)", re.DOTALL)
@@ -100,17 +99,6 @@ def check_writable(folder: Path, name: str = "out") -> None:
     finally:
         with suppress(OSError):  # then it was never there
             probe.unlink()
-
-
-def open_regular(path: str | Path) -> BinaryIO:
-    """A file to be read; what is no regular file, such as a pipe, would never end.
-
-    Raises:
-        OSError: if it is not there, or of another kind.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (as fast for str as for Path)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return open(path, "rb")  # noqa: PTH123
 
 
 def file_hash(path: Path) -> str:

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from pilotage.errors import PilotageError
-from pilotage.utils.files import open_regular
+from pilotage.utils.regular_files import open_regular
 
 PLAIN = "biufcUS"  # kinds of numbers and texts; others are objects, which would be unpickled
 SMALL = 2**28  # bytes that arrays may take, however small their file

@@ -30,6 +30,7 @@ from pilotage.settings import (
     UNetSettings,
 )
 from pilotage.utils.files import whole_folder, write_tensors, write_text
+from pilotage.utils.parsing import parse_json
 
 # options of an import that are flags of `infer_config`, by the same name
 _FLAGS = ("head_channels", "heads", "heads_up", "attention_order", "num_res_blocks", "dropout")
@@ -73,7 +74,7 @@ def _with_exported_options(settings: ImportSettings) -> ImportSettings:
     if settings.preset is not None or not path.is_file():
         return settings
     try:
-        exported = dict(json.loads(path.read_text(encoding="utf-8"))["import"])
+        exported = dict(parse_json(path.read_bytes())["import"])
         exported = {k: tuple(v) if isinstance(v, list) else v for k, v in exported.items()}
         ImportSettings(**{**dict(settings), **exported})
     except (ValueError, KeyError, TypeError, PilotageError) as error:
