@@ -1,5 +1,6 @@
 """What is ours to write, and what is not."""
 
+import numpy as np
 import pytest
 
 from data.making import class_folders, noise, save
@@ -107,3 +108,10 @@ def test_logs_are_on_disk_before_a_checkpoint_is(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "sync", sync)
     assert train(out, steps=2) == 0
     assert ("metrics.jsonl", False) in synced
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1, 2], [0, 1], 3, ["a", "b", "c"], [[0], [1], [2]]])
+def test_odd_labels_of_images_that_are_measured(tmp_path, capsys, labels):
+    np.savez(tmp_path / "a.npz", images=np.zeros((3, 8, 8, 1), np.uint8), labels=labels)
+    assert main(["evaluate", str(tmp_path / "a.npz"), "--data", "digits"]) == 2
+    assert "its labels are" in capsys.readouterr().err
