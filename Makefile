@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test check torture bench clean
 
 install: .venv/installed
 
@@ -21,6 +21,9 @@ check: test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+torture: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture --timeout 7200 tests/robustness
 
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'

@@ -206,6 +206,19 @@ def test_parts_that_do_not_fit(wrong, words):
         wrong(Several({"a": Labels(("x",)), "b": Labels(("y",))}, together=False))
 
 
+def test_names_that_are_numbers_of_others_are_refused():
+    labels = Labels(("1", "2", "3", "10"))
+    for wanted in ("1", "2", "3"):
+        with pytest.raises(PilotageError, match=f"name:{wanted} or number:{wanted}"):
+            labels.values(wanted)
+    assert labels.values(["10", "0", "name:2", "number:2", 1]) == [3, 0, 1, 2, 1]
+    assert Labels(("0", "1", "2")).values(["2", "0"]) == [2, 0]
+    assert Labels(("9", "8")).values(["9", "8", "1"]) == [0, 1, 1]
+    for wanted in ("name:4", "number:4", "9" * 5000, "number:x"):
+        with pytest.raises(PilotageError, match="labels has"):
+            labels.values(wanted)
+
+
 def test_labels_as_a_batch():
     labels = Labels(("cat", "dog"))
     assert labels.collate([1, None, 0, 2]).tolist() == [1, 2, 0, 2]

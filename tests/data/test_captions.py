@@ -8,7 +8,15 @@ import pytest
 from pilotage.data import ImageData, image_data, load_data
 from pilotage.errors import PilotageError
 
-from .making import HELD_OUT, by_shade, captioned, captioned_parquet, load_captioned, write
+from .making import (
+    HELD_OUT,
+    by_shade,
+    captioned,
+    captioned_parquet,
+    load_captioned,
+    write,
+    write_csv,
+)
 
 
 def test_parquet_with_captions(tmp_path, notes):
@@ -242,7 +250,7 @@ def test_hold_out_keeps_captions_with_their_images(tmp_path, monkeypatch):
 def test_captions_wait_to_be_wanted(tmp_path, notes):
     captioned(tmp_path, ["a", "b"])
     (tmp_path / "00.txt").write_bytes(b"\xff\xfe broken")
-    write(tmp_path / "metadata.jsonl", "no JSON")
+    write_csv(tmp_path / "metadata.csv", ("file_name", "text"), ("00.png", "c"))
     train, held = load_data(tmp_path, held_out=0, say=notes.append)
     assert train.captions is None
     assert held.captions is None

@@ -1,5 +1,7 @@
 """Folders of images: classes, splits and what is passed over."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,9 @@ def test_nested_folders_belong_to_their_class(tmp_path, notes):
     assert any("1 images beside" in note for note in notes)
 
 
-@pytest.mark.parametrize("classes", [("dog", "test", "train"), ("test", "test_patterns")])
+@pytest.mark.parametrize(
+    "classes", [("dog", "train"), ("dog", "test", "val"), ("test", "test_patterns")]
+)
 def test_classes_called_like_splits_stay_classes(tmp_path, classes):
     expected = class_folders(tmp_path, classes, count=3)
     train, held = load_data(tmp_path, held_out=0)
@@ -57,9 +61,92 @@ def test_classes_called_like_splits_stay_classes(tmp_path, classes):
     assert np.array_equal(all_images(train)[:, 0], expected)
 
 
-def test_train_and_test_without_class_folders_are_classes(tmp_path):
-    class_folders(tmp_path, ("test", "train"), count=3)
-    assert load_data(tmp_path)[0].classes == ("test", "train")
+@pytest.mark.parametrize("above", ["", "images", "data/images"])
+def test_splits_need_no_class_folders(tmp_path, notes, above):
+    root = tmp_path / "photos"
+    expected = class_folders(root / above, ("train", "val"), count=3)
+    (root / "labels" / "train").mkdir(parents=True)
+    (root / "labels" / "train" / "00.txt").write_text("0 0.5 0.5 1 1")
+    train, held = load_data(root, say=notes.append)
+    assert train.classes == held.classes == ("photos",)
+    assert np.array_equal(all_images(train)[:, 0], expected[:3])
+    assert np.array_equal(all_images(held)[:, 0], expected[3:])
+    assert any("split 'validation' is the held-out set" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        *(("train", "test", "dog"), ("train", "val", "validation"), ("Train", "train", "test")),
+        *(("images/train", "images/test", "masks/train", "masks/test"),),
+        *(("cat/train", "cat/test", "dog/train", "dog/test"), ("a/b/train", "a/b/test", "c")),
+    ],
+)
+def test_splits_are_never_taken_for_classes(tmp_path, folders):
+    class_folders(tmp_path, folders, count=1)
+    with pytest.raises(PilotageError, match=r"splits of their own|for training and for testing"):
+        load_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("training", "held"),
+    [
+        ("train2017", "val2017"),
+        ("train_set", "test_set"),
+        ("Train-Images", "dev"),
+        ("train", "eval"),
+    ],
+)
+def test_usual_names_of_splits(tmp_path, training, held):
+    class_folders(tmp_path, (training, held), count=3)
+    parts = load_data(tmp_path)
+    assert [len(part) for part in parts] == [3, 3]
+    assert parts[0].classes == (tmp_path.name,)
+
+
+@pytest.mark.parametrize("classes", [("train1", "train2"), ("testament", "validity"), ("trains",)])
+def test_names_that_only_begin_like_splits_are_classes(tmp_path, classes):
+    class_folders(tmp_path, classes, count=3)
+    assert load_data(tmp_path)[0].classes == classes
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "__MACOSX", "lost+found", ".Trash-1000", "$RECYCLE.BIN", "@EADIR", "#recycle"],
+)
+def test_what_systems_leave_is_no_class(tmp_path, notes, name):
+    class_folders(tmp_path, ("cat", "dog"), count=1)
+    save(tmp_path / name / "thumb.png", noise(5, 20, 28))
+    save(tmp_path / "cat" / name / "thumb.png", noise(5, 20, 28))
+    (tmp_path / "cat" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "cat" / "._00.png").write_bytes(b"x")
+    train, _ = load_data(tmp_path, held_out=0, say=notes.append)
+    assert train.classes == ("cat", "dog")
+    assert len(train) == 2
+    assert notes == []
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    image = save(tmp_path / "dog" / "a.png", noise(1, 20, 28))
+    os.mkdir(folder)  # noqa: PTH102
+    os.replace(tmp_path / "dog" / "a.png", folder + b"/\xff.png")  # noqa: PTH105
+    other = save(tmp_path / "dog" / "b.png", noise(2, 20, 28))
+    train, _ = load_data(tmp_path, held_out=0)
+    assert train.classes == ("caf\\xe9", "dog")
+    assert np.array_equal(all_images(train)[:, 0], [image, other])
+    with pytest.raises(PilotageError, match="not UTF-8"):
+        load_data(os.fsdecode(folder))
+
+
+def test_links_in_a_circle_end(tmp_path):
+    class_folders(tmp_path, ("cat", "dog"), count=1)
+    (tmp_path / "cat" / "again").symlink_to(tmp_path)
+    (tmp_path / "all").symlink_to(tmp_path)
+    (tmp_path / "owl").symlink_to(tmp_path / "dog")
+    train, _ = load_data(tmp_path, held_out=0)
+    assert train.classes == ("cat", "dog", "owl")
+    assert len(train) == 3
 
 
 @pytest.mark.parametrize(

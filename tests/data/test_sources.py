@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pilotage.data import SOURCES, ImageData, Source, load_data, load_splits
+from pilotage.data import SOURCES, ImageData, Source, load_data, load_splits, parquet
+from pilotage.data.sources import absolute
 from pilotage.errors import PilotageError
 
 from .making import all_images, class_folders, image_feature, noise, pixel_rows, png_rows
@@ -127,9 +128,9 @@ def test_a_missing_path_object_is_never_a_hub_id():
 
 
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "a.zip").write_bytes(b"PK")
-    with pytest.raises(PilotageError, match=r"a\.zip' is neither a folder nor a \.parquet file"):
-        load_data(tmp_path / "a.zip")
+    (tmp_path / "a.rar").write_bytes(b"PK")
+    with pytest.raises(PilotageError, match=r"a\.rar' is neither a folder nor a \.parquet, .*file"):
+        load_data(tmp_path / "a.rar")
     (tmp_path / "a.parquet").write_bytes(b"PK")
     with pytest.raises(PilotageError, match=r"a\.parquet' is no readable Parquet file"):
         load_data(tmp_path / "a.parquet")
@@ -152,6 +153,8 @@ def hub(monkeypatch):
         return load_dataset.answer
 
     load_dataset.asked = []
+    monkeypatch.setattr(parquet, "_unknown", {})
+    monkeypatch.setattr(parquet, "reachable", lambda: True)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     return load_dataset
 
@@ -200,6 +203,44 @@ def test_hub_failure_names_the_id(hub):
     with pytest.raises(PilotageError, match=r"'owner/name'.*ConnectionError: no route") as caught:
         load_data("owner/name")
     assert "\n" not in str(caught.value)
+
+
+def test_what_the_hub_does_not_have_is_asked_for_once(hub):
+    hub.answer = ConnectionError("no route")
+    for _ in range(3):
+        with pytest.raises(PilotageError, match=r"'owner/name'.*no route"):
+            load_data("owner/name")
+    assert hub.asked == [("owner/name", None)]
+
+
+def test_offline_only_the_cache_is_asked(hub, monkeypatch):
+    import datasets
+    from huggingface_hub import constants
+
+    def load_dataset(*_):
+        modes.append((datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE))
+        raise ConnectionError("not in the cache")
+
+    modes = []
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    monkeypatch.setattr(parquet, "reachable", lambda: False)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(PilotageError, match="not in the cache"):
+        load_data("owner/name")
+    assert modes == [(True, True)]
+    assert before == (datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE)
+
+
+def test_a_source_means_the_same_from_everywhere(tmp_path, monkeypatch):
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    place = str(tmp_path / "owner" / "name")
+    assert absolute("owner/name") == absolute("./owner/../owner/name/") == place
+    assert absolute("stacked:owner/name") == f"stacked:{place}"
+    assert absolute("./digits") == str(tmp_path / "digits")
+    for name in ("digits", "shapes", "25-gaussians", "stacked:digits", "owner/other", "imported"):
+        assert absolute(name) == name
 
 
 @pytest.mark.parametrize("name", ["./name", "../name", "/name", "a/b/c", "cats.zip", "o/x.parquet"])

@@ -17,6 +17,8 @@ from PIL import Image
 from helpers import TINY, contents, pilotage, train, train_gan
 from pilotage.models.run_folder import checkpoints, state_folder
 
+LEFTOVER = f".step-000000003.pilotage-tmp-{2**22}"  # of no living process
+
 FINAL_FILES = ("model.safetensors", "ema.safetensors", "metrics.jsonl")
 
 
@@ -101,7 +103,7 @@ def test_kills_then_bit_identical(tmp_path, kind, kills):
         child.join()
         assert child.exitcode == 0, errors.read_text()
     assert final_state(killed, steps) == final_state(whole, steps)
-    assert not [name for name in contents(killed) if ".tmp-" in name]
+    assert not [name for name in contents(killed) if "-tmp-" in name]
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
@@ -212,13 +214,13 @@ def test_fewer_steps_than_done_are_refused_and_the_same_command_does_nothing_mor
 def test_half_written_files_of_a_killed_writer_are_swept_away(tmp_path):
     out = tmp_path / "run"
     train(out, steps=2)
-    (out / "state" / ".step-000000003.tmp-1").mkdir()
-    (out / "state" / ".step-000000003.tmp-1" / "model.safetensors").write_bytes(b"half")
-    (out / ".ema.safetensors.tmp-1").write_bytes(b"half")
+    (out / "state" / LEFTOVER).mkdir()
+    (out / "state" / LEFTOVER / "model.safetensors").write_bytes(b"half")
+    (out / f".ema.safetensors.pilotage-tmp-{2**22}").write_bytes(b"half")
     with (out / "metrics.jsonl").open("a") as log:
         log.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
     assert train(out, steps=3) == 0
-    assert not [name for name in contents(out) if ".tmp-" in name]
+    assert not [name for name in contents(out) if "-tmp-" in name]
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3]
 

@@ -47,9 +47,11 @@ class Labels(NamedTuple):
         write_facts(folder, {"kind": "labels", "classes": list(self.classes)})
 
     def values(self, given: Any) -> list[int]:
-        """Return labels as numbers, from class names or numbers (names take precedence).
+        """Return labels as numbers, from class names or numbers.
 
-        None and "all" mean every class; without classes, the null label.
+        A text that is the name of one class and the number of another is refused; ``name:TEXT`` and
+        ``number:TEXT`` say which is meant. None and "all" mean every class; without classes, the
+        null label.
 
         Raises:
             PilotageError: if a label does not exist.
@@ -65,8 +67,19 @@ class Labels(NamedTuple):
 
     def _index(self, label: Any) -> int:
         if isinstance(label, str) and label in self.classes:
-            return self.classes.index(label)
-        number = int(label) if str(label).isdecimal() else -1
+            found = self.classes.index(label)
+            number = _number(label)
+            if 0 <= number < len(self.classes) and number != found:
+                raise PilotageError(
+                    f"labels has {label!r}: it is the name of class {found} and the number of "
+                    f"{self.classes[number]!r}; write name:{label} or number:{label}."
+                )
+            return found
+        kind, _, rest = str(label).partition(":")
+        if kind == "name" and rest in self.classes:
+            return self.classes.index(rest)
+        label = rest if kind == "number" else label
+        number = _number(str(label))
         if not 0 <= number < len(self.classes):
             if not self.classes and number == self.null:
                 return number
@@ -79,6 +92,11 @@ class Labels(NamedTuple):
                 f"or a number in 0..{len(self.classes) - 1}."
             )
         return number
+
+
+def _number(text: str) -> int:
+    """The number that a text is, or −1."""
+    return int(text) if text.isdecimal() and len(text) < 10 else -1
 
 
 def _some(names: tuple[str, ...], most: int = 10) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.errors import PilotageError
+from pilotage.utils.parsing import parse_json
 
 FILE = "condition.json"
 
@@ -27,8 +28,8 @@ def read_facts(folder: str | PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder, FILE)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        facts = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise PilotageError(
             f"{str(path)!r} cannot be read ({error}): it must be the {FILE} of a condition space."
         ) from None

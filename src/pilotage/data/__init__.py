@@ -1,4 +1,4 @@
-"""Images with classes and captions: digits, image folders, Parquet files and hub ids.
+"""Images with classes and captions: digits, folders, archives, tables, arrays and hub ids.
 
 `load_data` turns any of them, and whatever else is put among `SOURCES`, into a training and a
 held-out `ImageData` of uint8 images with any number of rows and columns. Two kinds of data have
@@ -10,7 +10,7 @@ from pilotage.data.caption_files import read_prompts
 from pilotage.data.image_data import ImageData, LabelledData
 from pilotage.data.points import GaussianModes, PointData
 from pilotage.data.request import Request
-from pilotage.data.sources import SOURCES, Source, load_data
+from pilotage.data.sources import SOURCES, Source, absolute, load_data
 from pilotage.data.splits import load_splits
 from pilotage.data.stacked import StackedData
 
@@ -23,6 +23,7 @@ __all__ = [
     "Request",
     "Source",
     "StackedData",
+    "absolute",
     "load_data",
     "load_splits",
     "read_prompts",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pilotage.data.columns import LABEL_NAMES, Table, check_asked, only_one
+from pilotage.data.columns import LABEL_NAMES, Table, check_asked, only_one, some_of
 from pilotage.data.decode import Row, bytes_and_path
 from pilotage.data.request import Request, Say
 from pilotage.errors import PilotageError
@@ -83,7 +83,7 @@ def find_caption_column(features: Features, image: str, request: Request) -> str
             f"data: label_column={label!r} is the only column that caption_column could be; set "
             "label_column to another, or leave it out"
         )
-    raise PilotageError(f"data: no caption column among {', '.join(features)}; {LOOKED_FOR}")
+    raise PilotageError(f"data: no caption column among {some_of(features)}; {LOOKED_FOR}")
 
 
 def choose_column(kinds: Mapping[str, Kind], say: Say) -> str | None:
@@ -157,11 +157,11 @@ def say_gaps(tables: Sequence[Table], say: Say) -> None:
 
 def image_names(tables: Sequence[Table], rows: Sequence[tuple[Table, int]]) -> list[str]:
     """Names for rows: a file's path below the folder that holds all files, or row and split."""
-    files = [file_of(table.images.dataset[row]["image"]) for table, row in rows]
-    names = [f"row {row} of split {table.split!r}" for table, row in rows]
+    files = [file_of(image) for table, row in rows for image in table.images.raw([row])]
+    names = [f"row {table.images.rows[row]} of split {table.split!r}" for table, row in rows]
     if not any(files):
         return names
-    every = (file_of(row) for table in tables for row in table.images.dataset["image"])
+    every = (file_of(row) for table in tables for row in table.images.raw())
     root = os.path.commonpath([Path(file).parent for file in every if file])
     pairs = zip(files, names, strict=True)
     return [os.path.relpath(file, root) if file else name for file, name in pairs]

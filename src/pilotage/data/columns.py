@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pilotage.data.decode import Row
 from pilotage.data.image_data import EncodedImages
 from pilotage.errors import PilotageError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 LABEL_NAMES = ("label", "labels", "class", "class_label", "category", "fine_label", "target")
 UNLABELLED = -1
+NAMED_AT_MOST, NAME_AT_MOST = 30, 60
 
 
 class LabelError(PilotageError):
@@ -57,8 +59,14 @@ class Table:
         return Table(self.images.select(rows), self.classes, self.codes[rows], captions)
 
 
-def read_table(split: str, dataset: Dataset, column: str) -> Table:
+def read_table(split: str, dataset: Dataset, column: str, fetch: Callable[[Row], Row]) -> Table:
     """The images of one split, still encoded and unlabelled.
+
+    Args:
+        split: Its name.
+        dataset: The split.
+        column: Its column of images.
+        fetch: Turns a row into one that can be read.
 
     Raises:
         PilotageError: There is no such column.
@@ -68,7 +76,7 @@ def read_table(split: str, dataset: Dataset, column: str) -> Table:
     if column not in dataset.column_names:
         raise PilotageError(
             f"data: split {split!r} has no image column {column!r}; "
-            f"its columns are {', '.join(dataset.column_names)}"
+            f"its columns are {some_of(dataset.column_names)}"
         )
     images = dataset.with_format(None).select_columns([column])
     if isinstance(images.features[column], Image):
@@ -76,7 +84,7 @@ def read_table(split: str, dataset: Dataset, column: str) -> Table:
     if column != "image":
         images = images.rename_column(column, "image")
     rows = np.arange(len(dataset))
-    return Table(EncodedImages(images, rows, split), (), np.full_like(rows, UNLABELLED))
+    return Table(EncodedImages(images, rows, split, fetch), (), np.full_like(rows, UNLABELLED))
 
 
 def add_labels(table: Table, dataset: Dataset, column: str) -> Table:
@@ -111,7 +119,7 @@ def find_image_column(features: Features, asked: str | None) -> str:
         if found:
             return only_one("image_column", found)
     raise PilotageError(
-        f"data: no image column among {', '.join(features)}; set image_column to a column of "
+        f"data: no image column among {some_of(features)}; set image_column to a column of "
         "encoded images"
     )
 
@@ -134,7 +142,7 @@ def find_label_column(
     found = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
     found = found or [name for name in features if name in LABEL_NAMES and name not in taken]
     if len(found) > 1:
-        why = f"the columns {', '.join(found)} may all hold them"
+        why = f"the columns {some_of(found)} may all hold them"
         raise LabelError(several_fit("label_column", found), why)
     return found[0] if found else None
 
@@ -153,7 +161,7 @@ def check_asked(setting: str, asked: str, features: Mapping[str, Any]) -> str:
     """`asked`, if it is a column."""
     if asked not in features:
         raise PilotageError(
-            f"data: {setting}={asked!r} is no column; the columns are {', '.join(features)}"
+            f"data: {setting}={asked!r} is no column; the columns are {some_of(features)}"
         )
     return asked
 
@@ -165,9 +173,17 @@ def only_one(setting: str, found: list[str]) -> str:
     return found[0]
 
 
+def some_of(names: Iterable[str]) -> str:
+    """Names of columns, which may be many and long, in one short line."""
+    found = [name if len(name) <= NAME_AT_MOST else f"{name[:NAME_AT_MOST]}..." for name in names]
+    more = len(found) - NAMED_AT_MOST
+    shown = ", ".join(" ".join(name.split()) for name in found[:NAMED_AT_MOST])
+    return f"{shown} and {more} more" if more > 0 else shown or "none"
+
+
 def several_fit(setting: str, found: list[str]) -> str:
     """What to do where there are several candidates."""
-    return f"data: set {setting} to one of the columns {', '.join(found)}"
+    return f"data: set {setting} to one of the columns {some_of(found)}"
 
 
 def read_labels(dataset: Dataset, column: str) -> tuple[tuple[str, ...], np.ndarray]:

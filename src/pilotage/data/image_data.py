@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import chain
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,18 @@ from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pilotage.data.decode import Header, Row, Shape, naming, read_header, read_pixels
+from pilotage.data.decode import (
+    TOP,
+    BadImageError,
+    Header,
+    Row,
+    Shape,
+    check_whole,
+    name_of,
+    read_header,
+    read_pixels,
+)
 from pilotage.errors import PilotageError
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 MAX_BYTES_IN_MEMORY = 2 * 1024**3
 WORKERS = min(8, os.cpu_count() or 1)
@@ -177,6 +184,20 @@ class ImageData:
         return self._pixels.take(indices, self.shape)
 
 
+class Rows(Protocol):
+    """A table with the one column `image`, as `datasets.Dataset` is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, numbers: Sequence[int] | np.ndarray) -> dict[str, Sequence[Row]]:
+        """The images in rows by their numbers."""
+
+
+def as_it_is(row: Row) -> Row:
+    """The same row."""
+    return row
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
     """Rows of a split's images, still encoded.
@@ -185,11 +206,15 @@ class EncodedImages:
         dataset: Dataset with the one column `image`.
         rows: int64 (N,), row numbers in `dataset`.
         split: The split's name, for messages.
+        fetch: Turns a row into one that can be read, by what the source knows of its paths.
+        top: What is white in whole numbers of more than 8 bits.
     """
 
-    dataset: Dataset
+    dataset: Rows
     rows: np.ndarray
     split: str
+    fetch: Callable[[Row], Row] = as_it_is
+    top: int = TOP
     in_memory = False
 
     def take(self, indices: np.ndarray, shape: Shape) -> NDArray[np.uint8]:
@@ -198,22 +223,45 @@ class EncodedImages:
 
     def select(self, indices: np.ndarray) -> EncodedImages:
         """A part of these rows, or the same in another order."""
-        return EncodedImages(self.dataset, self.rows[indices], self.split)
+        return replace(self, rows=self.rows[indices])
 
-    def headers(self) -> Counter[Header]:
-        """How many images have each header."""
-        total: Counter[Header] = Counter()
-        for part in in_threads(self._count_headers, self._tasks()):
-            total.update(part)
-        return total
+    def name(self, index: int) -> str:
+        """What an image is called in messages."""
+        (row,) = self.raw([index])
+        return name_of(row, int(self.rows[index]), self.split)
+
+    def raw(self, indices: Sequence[int] | np.ndarray | None = None) -> Sequence[Row]:
+        """Some of these rows as the table has them, or all."""
+        return self.dataset[self.rows if indices is None else self.rows[indices]]["image"]
+
+    def survey(self, whole: bool = False) -> list[Header | BadImageError]:
+        """The header of every image, or why it cannot be read.
+
+        Args:
+            whole: Whether all pixels are decoded as well, which shows all damage.
+        """
+        known: dict[Header, Header] = {}
+
+        def look(task: slice) -> list[Header | BadImageError]:
+            found = self._read(task, check_whole if whole else read_header)
+            return [x if isinstance(x, BadImageError) else known.setdefault(x, x) for x in found]
+
+        return list(chain.from_iterable(in_threads(look, self._tasks())))
 
     def decode(self, shape: Shape) -> NDArray[np.uint8]:
-        """All images, uint8 (N, C, H, W)."""
+        """All images, uint8 (N, C, H, W).
+
+        Raises:
+            BadImageError: One cannot be decoded.
+        """
         pixels = np.empty((len(self.rows), *shape), np.uint8)
 
         def fill(task: slice) -> None:
             target = pixels[task]
-            for i, image in enumerate(self._read(task, lambda row: read_pixels(row, shape))):
+            read = partial(read_pixels, shape=shape, top=self.top)
+            for i, image in enumerate(self._read(task, read)):
+                if isinstance(image, BadImageError):
+                    raise image
                 target[i] = image
 
         in_threads(fill, self._tasks())
@@ -230,18 +278,19 @@ class EncodedImages:
         fits = len(self.rows) * int(np.prod(shape)) <= MAX_BYTES_IN_MEMORY
         return ImageData(classes, labels, shape, self.decode(shape) if fits else self, captions)
 
-    def _count_headers(self, task: slice) -> Counter[Header]:
-        return Counter(self._read(task, read_header))
-
     def _tasks(self) -> list[slice]:
         starts = range(0, len(self.rows), ROWS_PER_TASK)
         return [slice(start, start + ROWS_PER_TASK) for start in starts]
 
-    def _read(self, task: slice, reader: Callable[[Row], T]) -> Iterable[T]:
+    def _read(self, task: slice, reader: Callable[[Row], T]) -> Iterator[T | BadImageError]:
         numbers = self.rows[task]
         for number, row in zip(numbers, self.dataset[numbers]["image"], strict=True):
-            with naming(row, int(number), self.split):
-                yield reader(row)
+            try:
+                yield reader(self.fetch(row))
+            except Exception as error:  # Pillow has many, for each format its own
+                found = BadImageError(name_of(row, int(number), self.split), error)
+                found.__cause__ = error
+                yield found
 
 
 def hash_of(facts: object, *parts: np.ndarray | bytes) -> str:

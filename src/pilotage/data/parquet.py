@@ -1,20 +1,30 @@
-"""Parquet files and Hugging Face hub ids, opened by the `datasets` library."""
+"""Parquet files, saved folders and Hugging Face hub ids, opened by the `datasets` library."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
+from pilotage.data.decode import Row, bytes_and_path
+from pilotage.data.request import Request
 from pilotage.errors import PilotageError
+from pilotage.utils.files import read_text
+from pilotage.utils.parsing import parse_json
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SAVED_SPLITS, SAVED_STATE = "dataset_dict.json", "state.json"  # of `save_to_disk`
+CONNECT_SECONDS = 3
 SPLIT_PREFIX = re.compile(r"train|test|validation|val(?![a-z])")
 
 
@@ -24,14 +34,18 @@ def parquet_files(path: Path) -> list[Path]:
     The latter is the layout of the hub. `metadata.parquet` describes the images of an image folder
     and is no data of its own.
     """
-    if path.is_file():
-        return [path] if path.suffix.lower() == ".parquet" else []
     for place in (path, path / "data"):
-        found = [path for path in sorted(place.glob("*.parquet")) if path.is_file()]
-        found = [path for path in found if path.name[0] != "." and path.stem != "metadata"]
+        found = [file for file in files_ending(place, ".parquet") if file.stem != "metadata"]
         if found:
             return found
     return []
+
+
+def files_ending(path: Path, suffix: str) -> list[Path]:
+    """The file that this is, if it has the suffix; of a folder, the visible ones in it, by name."""
+    found = [path] if path.is_file() else sorted(path.glob("*"))
+    found = [file for file in found if file.suffix.lower() == suffix and file.name[0] != "."]
+    return [file for file in found if file.is_file()]  # a pipe would be waited for
 
 
 def read_parquet(files: list[Path], say: Callable[[str], None]) -> dict[str, Dataset]:
@@ -94,8 +108,69 @@ def stamp(files: list[Path]) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` of `datasets` wrote a folder."""
+    return any((path / name).is_file() for name in (SAVED_SPLITS, SAVED_STATE))
+
+
+def read_saved(root: Path) -> dict[str, Dataset]:
+    """Open a folder that `save_to_disk` wrote, of one data set or of several splits.
+
+    Raises:
+        PilotageError: It is damaged, or names files outside of it.
+    """
+    import datasets
+
+    try:
+        listed = (
+            parse_json(read_text(root / SAVED_SPLITS, "data:"))["splits"]
+            if ((root / SAVED_SPLITS).is_file())
+            else [""]
+        )
+        for split in listed:
+            state = parse_json(read_text(root / split / SAVED_STATE, "data:"))
+            names = [split, *(entry["filename"] for entry in state["_data_files"])]
+            if bad := [name for name in names if Path(name).name != name]:
+                raise PilotageError(f"data: {str(root)!r} names {bad[0]!r}, which leads out of it")
+        with quiet_datasets():
+            loaded = datasets.load_from_disk(str(root), keep_in_memory=False)
+            splits = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+            for dataset in splits.values():
+                dataset.data.table.validate(full=True)
+    except PilotageError:
+        raise
+    except Exception as error:  # of datasets, pyarrow and what the files hold
+        raise PilotageError(f"data: cannot read the saved {str(root)!r}: {brief(error)}") from error
+    return splits
+
+
+def inside(roots: Sequence[str | Path], request: Request) -> Callable[[Row], Row]:
+    """What finds images by the paths in tables, relative to the first of some folders.
+
+    Paths that lead out of all of these folders, also through links, are refused unless the request
+    allows them.
+    """
+    real = [os.path.realpath(root) for root in roots]
+
+    def fetch(row: Row) -> Row:
+        content, path = bytes_and_path(row)
+        if content is not None or path is None:
+            return row
+        found = os.path.realpath(os.path.join(real[0], path))  # noqa: PTH118 (path may be odd)
+        if not request.allow_outside and all(os.path.commonpath([found, x]) != x for x in real):
+            raise PilotageError(f"it lies outside of {real[0]!r}; allow_outside reads it")
+        return {"bytes": None, "path": found}
+
+    return fetch
+
+
+_unknown: dict[str, str] = {}  # hub ids that were asked for in vain, and why
+
+
 def read_hub(source: str) -> dict[str, Dataset]:
     """Load `owner/name`, `name` or `owner/name:config` from the Hugging Face hub.
+
+    Nothing is asked for twice in vain. Without a connection only what is in the cache is loaded.
 
     Raises:
         PilotageError: The id is unknown, needs a configuration, or the hub cannot be reached.
@@ -103,15 +178,59 @@ def read_hub(source: str) -> dict[str, Dataset]:
     import datasets
 
     name, _, config = source.partition(":")
+    if source in _unknown:
+        raise PilotageError(_unknown[source])
     try:
-        with quiet_datasets():
+        with quiet_datasets(), offline_unless(reachable()):
             loaded = datasets.load_dataset(name, config or None)
     except Exception as error:
-        raise PilotageError(
+        _unknown[source] = (
             f"data: no such folder or file {source!r}, and it cannot be loaded from the Hugging "
             f"Face hub either: {brief(error)}"
-        ) from error
+        )
+        raise PilotageError(_unknown[source]) from error
     return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+
+
+def hub_folders() -> list[str]:
+    """Where `datasets` keeps what it has loaded from the hub."""
+    import datasets
+    from huggingface_hub import constants
+
+    return [
+        str(datasets.config.HF_DATASETS_CACHE),
+        str(datasets.config.DOWNLOADED_DATASETS_PATH),
+        str(constants.HF_HUB_CACHE),
+    ]
+
+
+def reachable() -> bool:
+    """Whether the hub, or a proxy that may lead there, can be connected to."""
+    from huggingface_hub import constants
+
+    if getproxies():
+        return True
+    place = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((place.hostname, place.port or 443), timeout=CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def offline_unless(online: bool) -> Iterator[None]:
+    """Keep `datasets` and the hub's client from trying for long what cannot be reached."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if not online:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
 
 
 def brief(error: Exception) -> str:

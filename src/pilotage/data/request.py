@@ -14,6 +14,7 @@ Say = Callable[[str], None]
 Size = tuple[int, int]
 
 HELD_OUT = 0.1
+FILE_NAME = "filename"  # where labels may be read from
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Request:
     Attributes:
         size: (height, width) in pixels, or None.
         captions: Whether captions are wanted, by naming their column or not.
+        skip_bad: Whether images that cannot be read are left out.
+        label_from: "filename" where the labels are what stands before the first `_` of file names.
+        allow_outside: Whether tables may name image files outside of their own folder.
 
     Raises:
         PilotageError: A setting is not allowed.
@@ -38,10 +42,17 @@ class Request:
     caption_column: str | None = None
     captions: bool = False
     mixed_sizes: bool = True
+    skip_bad: bool = False
+    label_from: str | None = None
+    allow_outside: bool = False
 
     def __post_init__(self) -> None:
         check_held_out(self.held_out)
         check_seed(self.seed)
+        if self.label_from not in (None, FILE_NAME):
+            raise PilotageError(
+                f"data: label_from={self.label_from!r} is not allowed; give {FILE_NAME!r} or none"
+            )
         caption, label = self.caption_column, self.label_column
         if caption is not None and caption == label:
             raise PilotageError(

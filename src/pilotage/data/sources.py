@@ -10,14 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pilotage.data.captions import LOOKED_FOR
-from pilotage.data.folders import read_folder
+from pilotage.data.folders import is_image, read_label_file, read_shards, read_tree
 from pilotage.data.image_data import LabelledData
-from pilotage.data.parquet import parquet_files, read_hub, read_parquet
+from pilotage.data.npz_images import load_arrays
+from pilotage.data.parquet import (
+    by_split,
+    files_ending,
+    hub_folders,
+    inside,
+    is_saved,
+    parquet_files,
+    read_hub,
+    read_parquet,
+    read_saved,
+)
 from pilotage.data.points import is_mixture, load_points
 from pilotage.data.request import HELD_OUT, Request, Say, check_size
 from pilotage.data.shapes import load_shapes
 from pilotage.data.splits import load_splits
 from pilotage.data.stacked import PREFIX, stack
+from pilotage.data.trees import Tree, folder_tree, tar_tree, zip_tree
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
 
 Sets = tuple[LabelledData, LabelledData]
 
+FILES = "a .parquet, .npz, .zip, .tar, .csv or .jsonl file"
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 FILE_SUFFIX = re.compile(r"\.(?!v\d)[A-Za-z]\w{0,6}$")  # a version like name.v1 is none
 
@@ -54,6 +67,9 @@ def load_data(
     mixed_sizes: bool = True,
     caption_column: str | None = None,
     captions: bool = False,
+    skip_bad: bool = False,
+    label_from: str | None = None,
+    allow_outside: bool = False,
 ) -> Sets:
     """Load a training and a held-out set of labelled images, with captions if wanted, or of points.
 
@@ -62,8 +78,13 @@ def load_data(
 
             - `"digits"`: scikit-learn's 8x8 digits (`./digits` names a folder of that name);
             - a folder of class folders; a folder with the folders `train` and `test` or
-              `validation` (or their common other names), each of class folders; a folder of images,
-              all of one class;
+              `validation` (or their common other names), of class folders or of images; a folder of
+              images, all of one class. Labels in `metadata.csv`, `metadata.jsonl` or `labels.csv`
+              (columns `file_name` and `label`) go before the folders;
+            - a `.zip` or `.tar` file of such a folder, or a folder of `.tar` files, with captions
+              (`.txt`) and labels (`.cls`) of WebDataset; nothing is extracted;
+            - such a table itself (`.csv`, `.jsonl`), for the images that it names;
+            - an `.npz` file of images, see `load_arrays`; a folder that `save_to_disk` wrote;
             - `"shapes"`: captioned shapes, see `load_shapes`, with no other settings than size and
               seed;
             - a `.parquet` file, or a folder of them, where `train*.parquet` with `test*.parquet`
@@ -93,6 +114,10 @@ def load_data(
             `metadata.jsonl` (column `file_name`, relative to that file) or in a text file beside
             each image; folders named like splits are then splits even without class folders, and
             images beside folders are taken with those in them, all of one class.
+        skip_bad: Whether images that cannot be read are left out, which is said, in place of an
+            error that names them. All images are then decoded once more.
+        label_from: "filename" to take what stands before the first `_` of a file's name.
+        allow_outside: Whether tables may name image files outside of their own folder.
 
     Returns:
         The training and the held-out set, of the same classes and shape. Grey images have one
@@ -115,6 +140,9 @@ def load_data(
         caption_column=caption_column,
         captions=captions or caption_column is not None,
         mixed_sizes=mixed_sizes,
+        skip_bad=skip_bad,
+        label_from=label_from,
+        allow_outside=allow_outside,
     )
     return open_source(request)
 
@@ -128,15 +156,25 @@ def open_source(request: Request) -> Sets:
     named = request.source
     if named == "":
         raise PilotageError("data: source='' is not allowed; name a folder, a file or a hub id")
+    if "\0" in str(named) or os.fsencode(named).decode("utf-8", "replace") != str(named):
+        raise PilotageError(f"data: source={str(named)!r} is not allowed; its name is not UTF-8")
     for source in SOURCES:
         if source.takes(named):
             return source.open(request)
     if located(named).is_file():
-        raise PilotageError(f"data: {str(named)!r} is neither a folder nor a .parquet file")
+        raise PilotageError(f"data: {str(named)!r} is neither a folder nor {FILES}")
     raise PilotageError(
         f"data: no such folder or file {str(named)!r}; allowed are 'digits', an image folder, "
-        "a .parquet file and a Hugging Face hub id such as 'owner/name'"
+        f"{FILES} and a Hugging Face hub id such as 'owner/name'"
     )
+
+
+def absolute(source: str) -> str:
+    """A source that means the same from every folder: what is a path becomes an absolute one."""
+    if source.startswith(PREFIX):
+        return PREFIX + absolute(source.removeprefix(PREFIX))
+    named = source in ("", "digits", "shapes") or is_mixture(source)
+    return source if named or not located(source).exists() else os.path.abspath(located(source))  # noqa: PTH100 (links stay)
 
 
 def once(say: Say) -> Say:
@@ -164,6 +202,7 @@ def open_shapes(request: Request) -> Sets:
         caption_column=request.caption_column,
         image_column=request.image_column,
         label_column=request.label_column,
+        label_from=request.label_from,
     )
     return load_shapes(request.size, seed=request.seed)
 
@@ -176,6 +215,7 @@ def open_points(request: Request) -> Sets:
         size=request.size,
         image_column=request.image_column,
         label_column=request.label_column,
+        label_from=request.label_from,
     )
     return load_points(str(request.source), request.held_out, request.seed, request.say)
 
@@ -195,20 +235,69 @@ def refuse_captions(request: Request) -> None:
 
 def open_parquet(request: Request) -> Sets:
     """Images in Parquet files."""
-    files = parquet_files(located(request.source))
-    return load_splits(read_parquet(files, request.say), request)
+    refuse_file_names(request)
+    root = located(request.source)
+    files = parquet_files(root)
+    roots = [files[0].parent, root if root.is_dir() else root.parent]
+    return load_splits(read_parquet(files, request.say), request, inside(roots, request))
 
 
 def open_folder(request: Request) -> Sets:
     """Images in folders, by class and split."""
-    return load_splits(read_folder(located(request.source), request), request)
+    return open_tree(folder_tree(located(request.source)), request)
+
+
+def open_tree(tree: Tree, request: Request) -> Sets:
+    """Images of a folder or an archive."""
+    return load_splits(read_tree(tree, request), request, tree.fetch)
+
+
+def open_zip(request: Request) -> Sets:
+    """Images in a zip file, by class and split."""
+    return open_tree(zip_tree(located(request.source)), request)
+
+
+def open_tars(request: Request) -> Sets:
+    """Images in tar files, such as those of WebDataset, by their labels, classes or splits."""
+    files = files_ending(located(request.source), ".tar")
+    tree = tar_tree(files)
+    if len(files) == 1:
+        return open_tree(tree, request)
+    splits = read_shards(tree, by_split(files, request.say), request)
+    return load_splits(splits, request, tree.fetch)
+
+
+def open_label_file(request: Request) -> Sets:
+    """Images that a table names."""
+    path = located(request.source)
+    tree = folder_tree(path.parent)
+    splits = read_label_file(tree, f"{tree.root.path}/{path.name}", request)
+    return load_splits(splits, request, tree.fetch)
+
+
+def open_npz(request: Request) -> Sets:
+    """Images in arrays, see `load_arrays`."""
+    return load_arrays(located(request.source), request)
+
+
+def open_saved(request: Request) -> Sets:
+    """Images in a folder that `save_to_disk` of `datasets` wrote."""
+    root = located(request.source)
+    refuse_file_names(request)
+    return load_splits(read_saved(root), request, inside([root], request))
+
+
+def refuse_file_names(request: Request) -> None:
+    """Raise PilotageError if labels are to be read from file names."""
+    request.refuse("whose images need not be files", label_from=request.label_from)
 
 
 def open_hub(request: Request) -> Sets:
     """Images on the Hugging Face hub."""
     name = str(request.source)
+    refuse_file_names(request)
     request.say(f"data: there is no folder {name!r} here; asking the Hugging Face hub for it")
-    return load_splits(read_hub(name), request)
+    return load_splits(read_hub(name), request, inside(hub_folders(), request))
 
 
 def is_hub_id(source: str | Path) -> bool:
@@ -220,6 +309,7 @@ def is_hub_id(source: str | Path) -> bool:
 
 def open_digits(request: Request) -> Sets:
     """Scikit-learn's handwritten digits."""
+    refuse_file_names(request)
     return load_splits({"train": digits()}, request)
 
 
@@ -239,12 +329,30 @@ def digits() -> Dataset:
     return Dataset.from_dict({"image": list(images), "label": found.target}, features=features)
 
 
+def is_file_of(*suffixes: str) -> Callable[[str | Path], bool]:
+    """Whether a source is a file with one of these suffixes."""
+    return lambda source: located(source).suffix.lower() in suffixes and located(source).is_file()
+
+
+def has_only_tars(source: str | Path) -> bool:
+    """Whether a source is a tar file, or a folder with tar files and no images."""
+    files = files_ending(located(source), ".tar")
+    if not files or located(source).is_file():
+        return bool(files)
+    return not any(map(is_image, folder_tree(located(source)).root.walk()))
+
+
 SOURCES: list[Source] = [  # the first that takes a name opens it
     Source(lambda source: source == "digits", open_digits),
     Source(lambda source: source == "shapes", open_shapes),
     Source(is_mixture, open_points),
     Source(lambda source: isinstance(source, str) and source.startswith(PREFIX), open_stacked),
+    Source(is_file_of(".npz"), open_npz),
+    Source(is_file_of(".zip"), open_zip),
+    Source(is_file_of(".csv", ".jsonl"), open_label_file),
+    Source(has_only_tars, open_tars),
     Source(lambda source: bool(parquet_files(located(source))), open_parquet),
+    Source(lambda source: is_saved(located(source)), open_saved),
     Source(lambda source: located(source).is_dir(), open_folder),
     Source(is_hub_id, open_hub),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,10 @@ from pilotage.data.columns import (
     find_label_column,
     read_table,
 )
-from pilotage.data.decode import check_one_size, choose_shape
-from pilotage.data.image_data import ImageData
+from pilotage.data.decode import BadImageError, Row, Shape
+from pilotage.data.image_data import ImageData, as_it_is
 from pilotage.data.request import Request, Say
+from pilotage.data.surveys import choose_form, keep_readable, raise_all
 from pilotage.errors import PilotageError
 
 if TYPE_CHECKING:
@@ -35,29 +36,56 @@ if TYPE_CHECKING:
 HELD_OUT_SPLITS = ("test", "validation", "val", "valid")
 
 
-def load_splits(splits: Mapping[str, Dataset], request: Request) -> tuple[ImageData, ImageData]:
+def load_splits(
+    splits: Mapping[str, Dataset], request: Request, fetch: Callable[[Row], Row] = as_it_is
+) -> tuple[ImageData, ImageData]:
     """A training and a held-out set of images, of the splits of a `datasets` source.
 
     Args:
         splits: Split name to a `datasets.Dataset` whose images are encoded; any other columns.
         request: What is wanted of them.
+        fetch: Turns a row into one that can be read, by what the source knows of its paths.
 
     Raises:
         PilotageError: A column, an image or a caption is missing or cannot be read, or a label that
             is needed.
     """
-    train, own = label_splits(splits, request)
+    return load_tables(*label_splits(splits, request, fetch), request)
+
+
+def load_tables(train: Table, own: Table | None, request: Request) -> tuple[ImageData, ImageData]:
+    """A training and a held-out set of images, of labelled tables.
+
+    Args:
+        train: The training split.
+        own: The source's own held-out split, by the same classes, or None.
+        request: What is wanted of them.
+
+    Raises:
+        PilotageError: An image cannot be read, or no image is left.
+    """
+    tables, surveys = keep_readable([train] if own is None else [train, own], request)
+    train = check_train(tables[0], request.say)  # of a class, no image may be left
     if request.captions:
-        say_gaps([train] if own is None else [train, own], request.say)
+        say_gaps(tables, request.say)
     if own is None:
-        return decode_parts(carve(train, request), request)
-    request.say(
-        f"data: split {own.split!r} is the held-out set; held_out={request.held_out:g} is not used"
-    )
-    return decode_parts((train, own), request)
+        parts = carve(train, request)
+    else:
+        parts = train, match_classes(tables[1], train.classes)
+        request.say(
+            f"data: split {own.split!r} is the held-out set; held_out={request.held_out:g} is not "
+            "used"
+        )
+    shape, top = choose_form(tables, surveys, request)
+    try:
+        return decode_table(parts[0], shape, top), decode_table(parts[1], shape, top)
+    except BadImageError as error:
+        raise_all(tables, [error])
 
 
-def label_splits(splits: Mapping[str, Dataset], request: Request) -> tuple[Table, Table | None]:
+def label_splits(
+    splits: Mapping[str, Dataset], request: Request, fetch: Callable[[Row], Row] = as_it_is
+) -> tuple[Table, Table | None]:
     """The training split, and the source's own held-out split or None.
 
     Where labels are not needed and cannot be used, all images are of one class, which is said.
@@ -69,7 +97,7 @@ def label_splits(splits: Mapping[str, Dataset], request: Request) -> tuple[Table
     names = split_names(splits, say)
     features = splits[names[0]].features
     image = find_image_column(features, request.image_column)
-    tables = [read_table(name, splits[name], image) for name in names]
+    tables = [read_table(name, splits[name], image, fetch) for name in names]
     caption = find_caption_column(features, image, request)
     if caption is not None:
         tables = [add_captions(table, splits[table.split], caption, say) for table in tables]
@@ -225,15 +253,8 @@ def carve(train: Table, request: Request) -> tuple[Table, Table]:
     return train.select(kept), train.select(held)
 
 
-def decode_parts(parts: tuple[Table, Table], request: Request) -> tuple[ImageData, ImageData]:
-    """Bring the images of both parts to one shape; what has no caption gets the empty one."""
-    headers = parts[0].images.headers() + parts[1].images.headers()
-    if request.size is None and not request.mixed_sizes:
-        check_one_size(headers)
-    shape = choose_shape(headers, request.size, request.say)
-
-    def decoded(part: Table) -> ImageData:
-        captions = None if part.captions is None else tuple(text or "" for text in part.captions)
-        return part.images.load(part.codes, part.classes, shape, captions)
-
-    return decoded(parts[0]), decoded(parts[1])
+def decode_table(table: Table, shape: Shape, top: int) -> ImageData:
+    """Bring the images of a table to one shape; what has no caption gets the empty one."""
+    captions = None if table.captions is None else tuple(text or "" for text in table.captions)
+    images = replace(table.images, top=top)
+    return images.load(table.codes, table.classes, shape, captions)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pilotage.conditions import CaptionSpace, Space
-from pilotage.data import LabelledData, load_data
+from pilotage.data import LabelledData, absolute, load_data
 from pilotage.errors import PilotageError
 from pilotage.models.run_folder import IMPORTED, OWN_DATA, DataFacts
 from pilotage.settings import TrainingRecipe
@@ -31,12 +31,19 @@ Datasets = Dataset[Any] | tuple[Dataset[Any], Dataset[Any]]
 
 
 def load_recipe_data(
-    recipe: TrainingRecipe, say: Callable[[str], None] = lambda _: None
+    recipe: TrainingRecipe,
+    say: Callable[[str], None] = lambda _: None,
+    trained_on: DataFacts | None = None,
 ) -> tuple[LabelledData, LabelledData]:
     """The training and the held-out images of a recipe.
 
+    Args:
+        recipe: what names them.
+        say: receives one-line notes.
+        trained_on: what a run's card says of its data, where they must be those.
+
     Raises:
-        PilotageError: if there are none, or they cannot be read.
+        PilotageError: if there are none, or they cannot be read, or are not those.
     """
     if recipe.data in _ABSENT:
         raise PilotageError(
@@ -49,10 +56,23 @@ def load_recipe_data(
         seed=recipe.seed,
         image_column=recipe.image_column,
         label_column=recipe.label_column,
+        label_from=recipe.label_from,
+        skip_bad=recipe.skip_bad,
+        allow_outside=recipe.allow_outside,
         say=say,
         **recipe.caption_settings,
     )
+    if trained_on is not None and found[0].fingerprint != trained_on.fingerprint:
+        raise PilotageError(
+            f"data is {recipe.data}: its images, classes or captions are not those that the run "
+            "was trained on; give data the folder that has them."
+        )
     return found
+
+
+def placed(recipe: TrainingRecipe) -> TrainingRecipe:
+    """The recipe with a path to its data that means the same from every folder."""
+    return recipe.replace(data=absolute(recipe.data))
 
 
 def facts(train: LabelledData, held_out: LabelledData, space: Space | None = None) -> DataFacts:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pilotage.errors import PilotageError
 from pilotage.settings import Settings, TrainingRecipe
 from pilotage.utils.files import file_hash, read_metadata, read_tensors, write_text
+from pilotage.utils.parsing import parse_yaml
 from pilotage.version import __version__
 
 FORMAT = 2
@@ -132,9 +133,9 @@ def read_recipe(path: Path) -> TrainingRecipe:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        content = None
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the encoding too
+        raise PilotageError(f"{path} is not readable as YAML settings ({error}).") from error
     if not isinstance(content, dict):
         raise PilotageError(f"{path} is not readable as YAML settings.")
     return content

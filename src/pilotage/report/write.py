@@ -126,4 +126,5 @@ def save_pictures(blocks: Iterable[Block], out: Path) -> dict[str, Path]:
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows under all their columns, numbers unrounded; empty where a row has none."""
-    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+    cells = [{name: plain_cell(value) for name, value in row.items()} for row in rows]
+    return str(pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n"))

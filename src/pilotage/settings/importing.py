@@ -17,6 +17,9 @@ class ForeignCheckpoint(Settings):
         description="A .pt, .pth or .safetensors file of tensors."
     )
     out: Path = Field(description="The run folder to make.")
+    key: str | None = Field(
+        None, description="Which of several state dicts in the file, or the prefix of its names."
+    )
 
 
 class ImportSettings(ForeignCheckpoint):

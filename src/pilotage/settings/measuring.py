@@ -42,6 +42,10 @@ class EvaluateSettings(DeviceSettings, MeasureSettings):
     size: MaybeSize = Field(
         None, description="Height and width to resize both to; the images' own if not given."
     )
+    skip_bad: bool = Field(False, description="Leave out images that cannot be read, by name.")
+    allow_outside: bool = Field(
+        False, description="Tables of the data may name images outside of its folder."
+    )
     out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
 
 

@@ -46,13 +46,22 @@ class TrainingRecipe(Settings):
 
     # data
     data: str = Field(
-        "digits", description="digits, a folder of class folders, parquet files, or a hub id."
+        "digits",
+        description="digits, a folder of class folders, a parquet, npz, zip, tar, csv or jsonl "
+        "file, or a hub id.",
     )
     size: MaybeSize = Field(
         None, description="Height and width to resize and crop to; the images' own if not given."
     )
     image_column: str | None = Field(None, description="Column of the images; found if not given.")
     label_column: str | None = Field(None, description="Column of the labels; found if not given.")
+    label_from: Literal["filename"] | None = Field(
+        None, description="filename: the label is what stands before the first _ of a file's name."
+    )
+    skip_bad: bool = Field(False, description="Leave out images that cannot be read, by name.")
+    allow_outside: bool = Field(
+        False, description="Tables of the data may name images outside of its folder."
+    )
     held_out: float = Field(
         0.1, ge=0, lt=1, description="Share kept aside where the data has no split of its own."
     )
@@ -259,7 +268,10 @@ class ClassifierRecipe(FixedNoiseLevels, TrainingRecipe):
 
 # Settings that a run may change when it is resumed: none alters what a given step computes.
 # (Where the data lies may change; that it is the same is seen from its fingerprint.)
-MAY_CHANGE = ("data", "steps", "log_every", "checkpoint_every", "sample_every")
+MAY_CHANGE = (
+    *("data", "steps", "log_every", "checkpoint_every", "sample_every"),
+    *("skip_bad", "allow_outside"),
+)
 
 
 def conflict(old: TrainingRecipe, new: TrainingRecipe) -> str | None:

@@ -42,7 +42,8 @@ def real_images(settings: SweepSettings, run: Model) -> tuple[str, LabelledData,
     recipe = run.card.recipe
     if settings.data is not None:
         recipe = recipe.model_copy(update={"data": settings.data})
-    train, held_out = load_recipe_data(recipe)
+    own = run.card.data if settings.data is None else None
+    train, held_out = load_recipe_data(recipe, trained_on=own)
     if train.shape != run.shape:
         raise PilotageError(
             f"data is {recipe.data}: its images are {shape_text(train.shape)}, "

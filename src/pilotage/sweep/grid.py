@@ -16,6 +16,7 @@ from pilotage.sweep.per_sample import caption_diversity
 from pilotage.sweep.rows import checked
 from pilotage.sweep.table import Row, append_row, table_path
 from pilotage.utils.distributed import process_state
+from pilotage.utils.files import check_writable
 from pilotage.utils.images import save_npz, save_png, tile, to_uint8
 
 PREVIEW_ROWS = 2
@@ -53,6 +54,8 @@ def sweep(
     for cell in every:
         if cell.found is not None and state.is_main_process:
             on_known(cell.found | {"run": str(cell.folder)})  # which may have been moved
+    for folder in {cell.folder for cell in cells} if state.is_main_process else ():
+        check_writable(table_path(folder).parent, "run")
     on_start(sum(len(_own_batches(c.resolved, state)) * c.resolved.steps for c in cells))
     for cell in cells:
         begin = time.perf_counter()

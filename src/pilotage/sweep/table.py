@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pilotage.errors import PilotageError
+from pilotage.utils.parsing import parse_json
 
 Row = dict[str, Any]
+BEGINNING = b'{"id": "'  # of every row
 
 
 def table_path(folder: Path) -> Path:
@@ -43,7 +45,7 @@ def read_rows(path: Path) -> list[Row]:
     """All complete rows; a last line that a killed writer left half written is passed over.
 
     Raises:
-        PilotageError: naming file and line, if another line is no row.
+        PilotageError: naming file and line, if another line is no row, or what is half written.
     """
     lines = read_lines(path)
     for k, content in lines:
@@ -53,7 +55,12 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Add a row: after this returns it is on disk; a half-written line before it is cut off."""
+    """Add a row: after this returns it is on disk; a half-written line before it is cut off.
+
+    Raises:
+        PilotageError: if the file is no table of rows, which then stays as it is.
+    """
+    read_rows(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         _end_last_line(file)
@@ -75,7 +82,7 @@ def _end_last_line(file: BinaryIO) -> None:
 
 def _object(line: bytes) -> Row | None:
     try:
-        found = json.loads(line)
-    except ValueError:  # of JSON or of UTF-8
+        found = parse_json(line)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None

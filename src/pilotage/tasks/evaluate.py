@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from pilotage.settings import EvaluateSettings
 from pilotage.sweep.evaluator import make_evaluator
 from pilotage.sweep.per_sample import attribute_scores, judged_by_pixels
 from pilotage.sweep.rows import new_row
-from pilotage.sweep.table import Row, append_row
+from pilotage.sweep.table import Row, append_row, read_rows
+from pilotage.utils.files import check_writable
 from pilotage.utils.images import shape_text
+from pilotage.utils.npz import read_npz
 
 BATCH = 256
 
@@ -28,7 +30,10 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     Raises:
         PilotageError: for bad input, before anything is measured.
     """
-    train, held_out = load_data(settings.data or "digits", size=settings.size, say=say)
+    if settings.out is not None:
+        read_rows(settings.out)  # is it a table of ours, or not there?
+        check_writable(settings.out.parent)
+    train, held_out = load_data(settings.data or "digits", say=say, **_reading(settings))
     if isinstance(train, PointData) and isinstance(held_out, PointData):
         return _evaluate_points(settings, train, held_out)
     found = _images(settings, held_out)
@@ -78,6 +83,11 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
     return _row(settings, name, len(points), metrics, manifest)
 
 
+def _reading(settings: EvaluateSettings) -> dict[str, Any]:
+    """Return how files of images are read."""
+    return {name: getattr(settings, name) for name in ("size", "skip_bad", "allow_outside")}
+
+
 class GivenImages(NamedTuple):
     """Images to measure, uint8 (N, C, H, W), with labels and captions if known."""
 
@@ -114,7 +124,7 @@ def _images(settings: EvaluateSettings, held_out: LabelledData) -> GivenImages:
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         return GivenImages(str(path), images, arrays.get("labels"), captions)
     folder, _ = load_data(
-        path, held_out=0, size=settings.size, say=lambda _: None, mixed_sizes=False
+        path, held_out=0, say=lambda _: None, mixed_sizes=False, **_reading(settings)
     )
     return GivenImages(str(path), folder.batch(np.arange(len(folder))))
 
@@ -127,17 +137,19 @@ def _read_npz(
     Raises:
         PilotageError: if it is missing, or of another type or shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError) as error:
-        raise PilotageError(f"images is {path}: it must be a readable .npz ({error}).") from None
+    arrays = read_npz(path, "images")
     found = arrays.get(name, arrays.get("arr_0"))
     if found is None or found.dtype != dtype or found.ndim != dimensions:
         shape = "(N, H, W, C)" if dimensions == 4 else "(N, D)"
         raise PilotageError(
             f"images is {path}: it must have an array {name!r} (or 'arr_0') of "
             f"{np.dtype(dtype).name} {shape}."
+        )
+    labels = arrays.get("labels")
+    if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != found.shape[:1]):
+        raise PilotageError(
+            f"images is {path}: its labels are {labels.dtype} {labels.shape}; they must be whole "
+            f"numbers ({len(found)},)."
         )
     return found, arrays
 

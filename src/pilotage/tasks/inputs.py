@@ -1,5 +1,7 @@
 """Reading of image and mask files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,14 @@ import torch
 from PIL import ImageOps
 from torch import Tensor
 
-from pilotage.data.decode import open_image, read_header, read_pixels
+from pilotage.data.decode import (
+    LARGE,
+    choose_top,
+    open_image,
+    read_header,
+    read_pixels,
+    reason_of,
+)
 from pilotage.errors import PilotageError
 from pilotage.utils.images import from_uint8
 
@@ -19,8 +28,8 @@ def read_mask(path: Path) -> Tensor:
         PilotageError: if it is missing or not an image.
     """
     mask = read_image(path, "mask", 1)
-    with open_image({"path": str(path)}) as opened:
-        image = ImageOps.exif_transpose(opened)
+    with naming(path, "mask"), open_image({"path": str(path)}) as image:
+        ImageOps.exif_transpose(image, in_place=True)
         if not image.has_transparency_data:
             return mask
         alpha = np.array(image.convert("RGBA").getchannel("A"))
@@ -32,12 +41,24 @@ def read_image(path: Path, name: str, channels: int = 3) -> Tensor:
     """Read an image file as (1, C, H, W) in [−1, 1].
 
     Raises:
-        PilotageError: if it is missing or not an image.
+        PilotageError: if it is missing, not an image, or too large.
     """
     row = {"path": str(path)}
-    try:
+    with naming(path, name):
         header = read_header(row)
-        pixels = read_pixels(row, (channels, header.height, header.width))
-    except (OSError, ValueError) as error:
-        raise PilotageError(f"{name} is {path}: it must be a readable image ({error}).") from None
+        if header.height * header.width > LARGE:
+            raise ValueError(f"it has {header.height}x{header.width} pixels, more than {LARGE}")
+        shape = (channels, header.height, header.width)
+        pixels = read_pixels(row, shape, choose_top([header]))
     return from_uint8(torch.from_numpy(pixels.copy()))[None]
+
+
+@contextmanager
+def naming(path: Path, name: str) -> Iterator[None]:
+    """Turn any failure to read an image into a sentence about the setting ``name``."""
+    try:
+        yield
+    except Exception as error:  # Pillow has many, for each format its own
+        raise PilotageError(
+            f"{name} is {path}: it cannot be read as an image ({reason_of(error)})."
+        ) from error

@@ -96,7 +96,8 @@ def _held_out(settings: LikelihoodSettings, run: Model) -> tuple[str, LabelledDa
     recipe = run.card.recipe
     if settings.data is not None:
         recipe = recipe.model_copy(update={"data": settings.data})
-    _, held_out = load_recipe_data(recipe)
+    own = run.card.data if settings.data is None else None
+    _, held_out = load_recipe_data(recipe, trained_on=own)
     if not len(held_out):
         raise PilotageError(
             f"data is {recipe.data}: it must have held-out images, for which a likelihood is "

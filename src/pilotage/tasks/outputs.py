@@ -16,6 +16,7 @@ from pilotage.models.sampling_spec import Batch
 from pilotage.utils.distributed import gathered, own_share
 from pilotage.utils.files import remove_leftovers, write_text
 from pilotage.utils.images import as_arrays, save_grid, save_npz, save_png, save_scatter
+from pilotage.utils.parsing import parse_json
 from pilotage.utils.progress import sampling_bar
 
 RECORD = "samples.json"
@@ -182,6 +183,15 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    """Read a record; a damaged one is empty, and so that of other images."""
+    try:
+        found = parse_json(path.read_bytes())
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
 def open_folder(output: Output, state: PartialState) -> list[int]:
     """Open or create a folder of images; return the rows that are missing.
 
@@ -190,7 +200,7 @@ def open_folder(output: Output, state: PartialState) -> list[int]:
     """
     folder, record = output.path, json.loads(json.dumps(output.record, default=str))
     if output.record_path.is_file():
-        earlier = json.loads(output.record_path.read_text(encoding="utf-8"))
+        earlier = _read_record(output.record_path)
         if {**earlier, "batch_size": None} != {**record, "batch_size": None}:
             raise PilotageError(
                 f"out is {folder}: it must be another folder, since its images were sampled with "

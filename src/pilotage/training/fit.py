@@ -19,7 +19,7 @@ from pilotage.conditions import CaptionSpace, Labels, Space
 from pilotage.data import LabelledData
 from pilotage.errors import PilotageError
 from pilotage.models.build import build_labels
-from pilotage.models.data import Datasets, OwnData, facts, load_recipe_data, own_data
+from pilotage.models.data import Datasets, OwnData, facts, load_recipe_data, own_data, placed
 from pilotage.models.run_folder import (
     CONDITIONS,
     OWN_DATA,
@@ -192,6 +192,7 @@ def _opened(recipe: TrainingRecipe, out: Path, own: Own, say: Callable[[str], No
     train: LabelledData
     held_out: LabelledData
     if own.data is None:
+        recipe = placed(recipe)
         train, held_out = load_recipe_data(recipe, say)
     else:
         recipe = recipe.replace(data=OWN_DATA)

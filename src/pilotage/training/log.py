@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from pilotage.training.trainer import StepRecord
 from pilotage.utils.files import write_text
+from pilotage.utils.parsing import parse_json
 
 
 def append_line(path: Path, content: Mapping[str, Any]) -> None:
@@ -25,13 +26,15 @@ def logged_steps(path: Path) -> set[float]:
 def forget_after(path: Path, step: int) -> None:
     """Remove incomplete lines, and those of steps that a resumed run will repeat."""
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+        kept = [
+            line for line in path.read_text(errors="replace").split("\n") if _step_of(line) <= step
+        ]
         write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:
     try:
-        return float(json.loads(line)["step"])
+        return float(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")
 

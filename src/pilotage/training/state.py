@@ -26,6 +26,7 @@ from pilotage.training.trainer import Training, TrainingDivergedError
 from pilotage.utils.files import (
     content_hash,
     read_tensors,
+    sync,
     whole_file,
     whole_folder,
     write_tensors,
@@ -149,6 +150,8 @@ def save(training: Training, out: Path) -> None:
     if training.accelerator.is_main_process:
         checkpoint = state_folder(out, training.step)
         if not checkpoint.exists():
+            for log in out.glob("*.jsonl"):
+                sync(log)  # what it says of the steps so far lasts as long as the checkpoint
             with whole_folder(checkpoint) as folder:
                 _write(training, folder)
         publish(checkpoint, out)

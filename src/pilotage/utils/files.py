@@ -1,12 +1,15 @@
 """Files that are either whole or absent, tensors that are never unpickled, and the cache."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import torch
@@ -15,36 +18,91 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pilotage.errors import PilotageError
+from pilotage.utils.regular_files import open_regular
+
+MARK = "pilotage-tmp"  # what no other program puts into the name of a file
+TEMPORARY = re.compile(rf"\..+\.{MARK}-(\d+)", re.DOTALL)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 METADATA, CONTENT = "pilotage", "sha256"  # keys in our safetensors files
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its name once it is written and on disk."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A temporary path beside ``path`` that takes its name once it is written and on disk.
+
+    Raises:
+        PilotageError: if the disk is full, or can only be read.
+    """
+    temporary = _temporary(path)
+    with _naming_full_disks(path):
+        try:
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that takes its name once all in it is on disk."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            _sync(file)
-        temporary.rename(path)
-        _sync(path.parent)
-    finally:
+    """A temporary folder beside ``path`` that takes its name once all in it is on disk.
+
+    Raises:
+        PilotageError: if the disk is full, or can only be read.
+    """
+    temporary = _temporary(path)
+    with _naming_full_disks(path):
         shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.iterdir():
+                sync(file)
+            temporary.rename(path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{MARK}-{os.getpid()}")
+
+
+@contextmanager
+def _naming_full_disks(path: Path) -> Iterator[None]:
+    """Turn what a full disk raises, also safetensors' own error, into a sentence."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        code = getattr(error, "errno", None)
+        if code in FULL or (code is None and "os error" in str(error)):
+            raise PilotageError(f"{path} cannot be written: {_reason(error)}.") from error
+        raise
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def check_writable(folder: Path, name: str = "out") -> None:
+    """Try a small file in a folder, or in the nearest one above that exists, before long work.
+
+    Raises:
+        PilotageError: if it cannot be written, naming the setting ``name``.
+    """
+    here = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    probe = _temporary(here / "probe")
+    try:
+        probe.write_bytes(b" " * 4096)
+        sync(probe)
+    except OSError as error:
+        raise PilotageError(f"{name} is {folder}: it cannot be written ({error.strerror}).") from (
+            error
+        )
+    finally:
+        with suppress(OSError):  # then it was never there
+            probe.unlink()
 
 
 def file_hash(path: Path) -> str:
@@ -70,11 +128,18 @@ def read_text(path: str | Path, what: str) -> str:
         PilotageError: It cannot be read, or is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PilotageError(f"{what} {str(path)!r} is not UTF-8 text") from error
+        with open_regular(path) as file:
+            return text_of(file.read(), what, path)
     except OSError as error:
         raise PilotageError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def text_of(content: bytes, what: str, path: str | Path) -> str:
+    """The text that a file holds, as `read_text` gives it and with what it raises."""
+    try:
+        return TextIOWrapper(BytesIO(content), encoding="utf-8-sig").read()
+    except UnicodeDecodeError as error:
+        raise PilotageError(f"{what} {str(path)!r} is not UTF-8 text") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) -> None:
@@ -176,9 +241,30 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Clear the temporary files and folders that killed writers left in a folder."""
-    for leftover in folder.glob(".*.tmp-*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    """Clear the temporary files and folders that killed processes of ours left in a folder.
+
+    Nothing is followed or removed that is a link, nor what a living process is writing.
+    """
+    if folder.is_symlink():
+        return
+    for path in list(folder.glob(f".*.{MARK}-*")):
+        found = TEMPORARY.fullmatch(path.name)
+        if found is None or path.is_symlink() or _is_alive(int(found[1])):
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    """Whether another process has this number."""
+    if process == os.getpid():
+        return False  # it has just started here, so the number is of an earlier one
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def usual_folder(name: str) -> Path:
@@ -203,9 +289,19 @@ def usable_folder(folder: str | Path) -> Path:
     return Path(folder)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file or a folder is on disk; where folders cannot be waited for, that is said.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:  # some file systems, and Windows, do this for files only
+        if not path.is_dir():
+            raise
+        warnings.warn(f"{path} may not survive a power cut ({error.strerror}).", stacklevel=2)

@@ -29,6 +29,7 @@ from pilotage.settings import (
     UNetSettings,
 )
 from pilotage.utils.files import whole_folder, write_tensors, write_text
+from pilotage.utils.parsing import parse_json
 
 # options of an import that are flags of `infer_config`, by the same name
 _FLAGS = ("head_channels", "heads", "heads_up", "attention_order", "num_res_blocks", "dropout")
@@ -43,7 +44,7 @@ def import_adm(settings: ImportSettings) -> Card:
     """
     settings = _with_exported_options(with_preset(settings, PUBLISHED, _known))
     check_free(settings.out)
-    tensors = read_weights(settings.checkpoint)
+    tensors = read_weights(settings.checkpoint, settings.key)
     required("schedule", settings.schedule, "the noise levels, linear or cosine")
     flags = {name: getattr(settings, name) for name in _FLAGS}
     load = load_classifier if is_classifier(tensors) else load_unet
@@ -72,7 +73,7 @@ def _with_exported_options(settings: ImportSettings) -> ImportSettings:
     if settings.preset is not None or not path.is_file():
         return settings
     try:
-        exported = dict(json.loads(path.read_text(encoding="utf-8"))["import"])
+        exported = dict(parse_json(path.read_bytes())["import"])
         exported = {k: tuple(v) if isinstance(v, list) else v for k, v in exported.items()}
         ImportSettings(**{**dict(settings), **exported})
     except (ValueError, KeyError, TypeError, PilotageError) as error:

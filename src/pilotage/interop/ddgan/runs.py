@@ -8,7 +8,8 @@ from torch import Tensor
 from pilotage.errors import PilotageError
 from pilotage.interop.ddgan.infer import infer_levels
 from pilotage.interop.ddgan.published import PUBLISHED_GANS
-from pilotage.interop.ddgan.tensors import load_discriminator, load_generator, stripped
+from pilotage.interop.ddgan.tensors import load_discriminator, load_generator
+from pilotage.interop.foreign_weights import read_weights
 from pilotage.interop.imported_run import (
     check_free,
     check_preset,
@@ -68,7 +69,8 @@ def import_ddgan(settings: ImportDdganSettings) -> Card:
 
 def _generator(settings: ImportDdganSettings) -> NCSNpp:
     instead = "netG_*.pth of the same training, which holds the averaged weights"
-    tensors, options = _tensors("checkpoint", settings.checkpoint, instead), settings.network
+    tensors = _tensors("checkpoint", settings.checkpoint, instead, settings.key)
+    options = settings.network
     levels = infer_levels(tensors, resampling_blocks=options.block != "ddpm")
     network = load_generator(tensors, {**levels, **_arguments(options)}).float()
     if network.plan.time_features == "fourier":
@@ -88,14 +90,14 @@ def _arguments(options: NCSNppOptions) -> dict[str, Any]:
     return {"not_use_tanh": not named.pop("tanh"), **named}
 
 
-def _tensors(option: str, path: Path, instead: str) -> dict[str, Tensor]:
+def _tensors(option: str, path: Path, instead: str, key: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of an option's file.
 
     Raises:
         PilotageError: if it cannot be read.
     """
     try:
-        return stripped(path)
+        return read_weights(path, key)
     except PilotageError as error:
         if path.name != "content.pth" or not path.is_file():
             raise

@@ -6,7 +6,7 @@ The two tables of names are those of the published generators and discriminators
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from pilotage.interop.ddgan.infer import discriminator_settings, generator_settings
 from pilotage.interop.foreign_weights import SAME, Layout, Pair, Weights, loaded, read_weights
@@ -28,7 +28,7 @@ def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
 
     Args:
         weights: a ``.safetensors``, ``.pt`` or ``.pth`` file (only tensors are unpickled), or a
-            state dict, with the published parameter names, with or without ``module.`` in front.
+            state dict, with the published parameter names.
         config: arguments of the published script by their own names. ``ch_mult`` is needed; absent
             ones have that script's defaults. The channels, the latent and its mapping, and
             whether and how the network takes the time are inferred from the tensors.
@@ -41,7 +41,7 @@ def load_generator(weights: Weights, config: Mapping[str, Any]) -> NCSNpp:
         PilotageError: if the file cannot be read, an argument is unknown or out of range, or
             tensors are missing, left over or of another shape.
     """
-    tensors = stripped(weights)
+    tensors = read_weights(weights)
     settings = generator_settings(tensors, config)
     if settings["time_features"] == "none":  # the published blocks keep layers that they never use
         tensors = {name: tensor for name, tensor in tensors.items() if ".Dense_0." not in name}
@@ -67,17 +67,9 @@ def load_discriminator(
     Raises:
         PilotageError: as for `load_generator`.
     """
-    tensors = stripped(weights)
+    tensors = read_weights(weights)
     plan = DiscriminatorPlan(**discriminator_settings(tensors, config or {}, size))
     return loaded(lambda: Discriminator(plan), tensors, discriminator_pairs)
-
-
-def stripped(weights: Weights) -> dict[str, Tensor]:
-    """Name every tensor, without the ``module.`` that several processes put in front."""
-    named = read_weights(weights)
-    if all(name.startswith("module.") for name in named):
-        return {name.removeprefix("module."): tensor for name, tensor in named.items()}
-    return named
 
 
 def generator_pairs(network: NCSNpp) -> Iterator[Pair]:

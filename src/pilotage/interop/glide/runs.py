@@ -6,6 +6,7 @@ import torch
 
 from pilotage.conditions import ByteLevelBPE, Tokens
 from pilotage.errors import PilotageError
+from pilotage.interop.foreign_weights import read_weights
 from pilotage.interop.glide.published import PUBLISHED_GLIDE, glide_recipe
 from pilotage.interop.glide.tensors import load_text_unet
 from pilotage.interop.glide.tokenizer import glide_tokenizer
@@ -43,7 +44,7 @@ def import_glide(settings: ImportGlideSettings) -> Card:
     check_free(settings.out)
     size = required("size", settings.size, "the height and width")
     flags = {name: getattr(settings, name) for name in _FLAGS}
-    network = load_text_unet(settings.checkpoint, **flags).float()
+    network = load_text_unet(read_weights(settings.checkpoint, settings.key), **flags).float()
     if settings.preset is not None:
         recipe = PUBLISHED_GLIDE[settings.preset]
         check_preset(settings.preset, _published_settings(recipe, size), network.settings)

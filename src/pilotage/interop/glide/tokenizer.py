@@ -1,16 +1,18 @@
 """GLIDE's tokenizer: the byte-level BPE of GPT-2, on the text in lower case."""
 
 import gzip
-import json
 import zlib
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 
 from pilotage.conditions import ByteLevelBPE
 from pilotage.errors import PilotageError
 from pilotage.networks.plan import positive_int
+from pilotage.utils.parsing import parse_json
 
 END_OF_TEXT = "<|endoftext|>"
+_LONGEST = 2**26  # bytes of a file once it is unpacked
 
 # GLIDE lower-cases as Unicode does, with the final form of a sigma at the end of a word
 _LAST_SIGMA = r"(?<=\p{Cased}\p{Case_Ignorable}*)Σ(?!\p{Case_Ignorable}*\p{Cased})"
@@ -55,9 +57,10 @@ def glide_tokenizer(
 
 
 def _read_ids(path: Path) -> dict[str, int]:
+    text = _read("vocabulary", path)
     try:
-        ids = json.loads(_read("vocabulary", path))
-    except json.JSONDecodeError as error:
+        ids = parse_json(text)
+    except ValueError as error:
         raise PilotageError(f"vocabulary is {str(path)!r}: it must be JSON ({error}).") from None
     if not isinstance(ids, dict) or not all(isinstance(number, int) for number in ids.values()):
         raise PilotageError(f"vocabulary is {str(path)!r}: it must hold tokens and their ids.")
@@ -82,7 +85,10 @@ def _read(name: str, path: Path) -> str:
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+            with gzip.open(BytesIO(data)) as file:
+                data = file.read(_LONGEST + 1)
+        if len(data) > _LONGEST:
+            raise OSError(f"it has more than {_LONGEST} bytes")
         return data.decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise PilotageError(

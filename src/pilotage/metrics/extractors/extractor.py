@@ -1,5 +1,6 @@
 """What every extractor gives, and how its content hash and its cache folder come about."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pilotage.errors import PilotageError
 from pilotage.metrics.features import Array, Features, Sample, join
 from pilotage.utils.distributed import process_state
 from pilotage.utils.files import usable_folder, usual_folder, whole_file
+from pilotage.utils.npz import read_npz
 
 BATCH = 256
 
@@ -52,15 +54,15 @@ class Extractor(ABC):
     def real_sample(self, data: LabelledData) -> Sample:
         """What metrics compare of a whole data set, kept on disk for the next time."""
         path = usual_folder("features") / f"{self.hash[:32]}-{data.fingerprint[:32]}.npz"
-        if not path.exists():
+        arrays = _stored(path, (len(data), self.dimensions))
+        if arrays is None:
             found = join(self.sample(data.batch(rows)) for rows in batches(len(data)))
-            arrays = {k: v for k, v in found.features._asdict().items() if v is not None}
-            arrays["clipped"] = found.clipped
+            made = {k: v for k, v in found.features._asdict().items() if v is not None}
+            arrays = {"clipped": found.clipped, **made}
             with whole_file(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)
-        with np.load(path, allow_pickle=False) as file:
-            features = Features(file["pooled"], file.get("spatial"), file.get("logits"))
-            return Sample(features, file["clipped"], data.labels)
+                np.savez(file, **arrays)  # type: ignore[arg-type] # no array is allow_pickle
+        features = Features(arrays["pooled"], arrays.get("spatial"), arrays.get("logits"))
+        return Sample(features, arrays["clipped"], data.labels)
 
     def chance(self, classes: int) -> float:
         """The accuracy of guessing, on data of this many classes."""
@@ -75,6 +77,19 @@ class Extractor(ABC):
             "resize": self.resize,
             "accuracy": self.accuracy,
         }
+
+
+def _stored(path: Path, shape: tuple[int, int]) -> dict[str, Array] | None:
+    """Features of that shape that were kept, or None where there are none, or a damaged file."""
+    if not path.exists():
+        return None
+    try:
+        arrays = read_npz(path, "cache")
+    except PilotageError as error:
+        warnings.warn(f"{error} It is made anew.", stacklevel=2)
+        return None
+    whole = {"pooled", "clipped"} <= arrays.keys() and arrays["pooled"].shape == shape
+    return arrays if whole and all(len(x) == shape[0] for x in arrays.values()) else None
 
 
 def batches(count: int) -> Iterator[NDArray[np.int64]]:
@@ -146,6 +161,6 @@ def one_at_a_time(path: Path) -> Iterator[None]:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
-        except ImportError:
-            pass  # not on every system; then two processes may both do the work
+        except (ImportError, OSError) as error:  # not on every system, nor every file system
+            warnings.warn(f"{path} cannot be locked ({error}).", stacklevel=2)
         yield
