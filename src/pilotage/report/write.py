@@ -16,6 +16,7 @@ from pilotage.errors import PilotageError
 from pilotage.report.charts import legend_svg, save, svg
 from pilotage.report.content import Block
 from pilotage.sweep.curves import coded
+from pilotage.utils.parsing import plain_cell
 from pilotage.version import __version__
 
 
