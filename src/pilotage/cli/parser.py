@@ -13,7 +13,7 @@ import tyro
 from pydantic.fields import FieldInfo
 
 from pilotage.errors import PilotageError, did_you_mean
-from pilotage.settings.base import UNNAMED, Settings, own_name, settings_in
+from pilotage.settings.base import Settings, facts_of
 
 HELP = {"-h", "--help"}
 
@@ -125,21 +125,20 @@ def settings_of(
     flag: str = "",
 ) -> Iterator[Setting]:
     """All settings of a kind, those inside others too."""
-    group = flag.rstrip(".")
+    group, facts = flag.rstrip("."), facts_of(kind)
     inner: list[Iterator[Setting]] = []
     for name, field in kind.model_fields.items():
         if not flag:
             group = kind.groups.get(name, group)
         default = defaults.get(name, field.get_default(call_default_factory=True))
-        kept = settings_in(field)
-        if kept is None:
+        held, given_as, unnamed = facts[name]
+        if held is None:
             words = flag + name.replace("_", "-")
-            yield Setting((*path, name), own_name(field) or words, group, field, default)
+            yield Setting((*path, name), given_as or words, group, field, default)
         else:
-            unnamed = UNNAMED in field.metadata
             own = dict(default) if isinstance(default, Settings) else {}
             prefix = flag if unnamed else f"{flag}{name.replace('_', '-')}."
-            inner.append(settings_of(kept, own, (*path, name), prefix))
+            inner.append(settings_of(held, own, (*path, name), prefix))
     for found in inner:
         yield from found
 
@@ -249,7 +248,7 @@ def _over(kind: Any, under: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     """The given settings over others."""
     found = dict(under)
     for name, value in given.items():
-        inner = settings_in(kind.model_fields[name])
+        inner = facts_of(kind)[name].inner
         if inner is not None:
             default = under.get(name, kind.model_fields[name].get_default())
             value = _over(inner, dict(default) if isinstance(default, Settings) else {}, value)

@@ -8,8 +8,9 @@ which records, labels and titles print, so that a parameter is listed once: as a
 import ast
 import re
 from collections.abc import Container
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
@@ -67,16 +68,32 @@ class DeviceSettings(Settings):
     device: str = Field("auto", description="auto (a GPU if there is one), cpu, cuda or cuda:N.")
 
 
-def settings_in(field: Any) -> type[Settings] | None:
-    """The kind of settings that a field holds, if it holds some."""
-    kind = field.annotation
-    is_settings = isinstance(kind, type) and issubclass(kind, Settings)
-    return kind if is_settings and not issubclass(kind, Choice) else None
+class Facts(NamedTuple):
+    """What the command line and messages need of a field.
+
+    Attributes:
+        inner: the kind of settings that it holds, if it holds some.
+        given_as: the name that it is given by, if that is not its own.
+        unnamed: whether its settings are given without its name before theirs.
+    """
+
+    inner: type[Settings] | None
+    given_as: str | None
+    unnamed: bool
 
 
-def own_name(field: Any) -> str | None:
-    """The name that a setting is given by, if that is not its field's."""
-    return next((note.name for note in field.metadata if getattr(note, "name", None)), None)
+@cache
+def facts_of(kind: type[Settings]) -> dict[str, Facts]:
+    """The facts of all fields of a kind of settings."""
+    found = {}
+    for name, field in kind.model_fields.items():
+        held: Any = field.annotation
+        notes = field.metadata
+        holds = isinstance(held, type) and issubclass(held, Settings)
+        inner = held if holds and not issubclass(held, Choice) else None
+        given_as = next((note.name for note in notes if getattr(note, "name", None)), None)
+        found[name] = Facts(inner, given_as, UNNAMED in notes)
+    return found
 
 
 class _UnfitError(PilotageError):
@@ -127,10 +144,10 @@ def _name(kind: type[Settings] | None, place: tuple[int | str, ...]) -> tuple[st
     for length, part in enumerate(place):
         if kind is None:
             return ".".join(parts), length
-        field = kind.model_fields.get(str(part))
-        if field is None or UNNAMED not in field.metadata:
-            parts.append(str(part) if field is None else own_name(field) or str(part))
-        kind = None if field is None else settings_in(field)
+        facts = facts_of(kind).get(str(part), Facts(None, None, False))
+        if not facts.unnamed:
+            parts.append(facts.given_as or str(part))
+        kind = facts.inner
     return ".".join(parts), len(place)
 
 
