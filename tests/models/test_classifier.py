@@ -162,8 +162,8 @@ def test_a_broken_gradient_names_step_and_lam(tiny_run, tiny_classifier):
 def test_the_record_names_both_strengths(tiny_run, tiny_classifier, tmp_path):
     out = tmp_path / "s.npz"
     guide = ["--classifier", tiny_classifier, "--classifier-free-w", "0.5", "--w", "2"]
-    wish = ["sample", tiny_run, *guide, "--steps", "3", "--seeds", "0:10", "--out", out]
-    assert main([str(word) for word in wish]) == 0
+    arguments = ["sample", tiny_run, *guide, "--steps", "3", "--seeds", "0:10", "--out", out]
+    assert main([str(word) for word in arguments]) == 0
     record = json.loads((tmp_path / "s.npz.json").read_text())
     assert (record["w"], record["classifier_free_w"]) == (2.0, 0.5)
     assert record["classifier"] == str(tiny_classifier)

@@ -178,7 +178,7 @@ def test_a_cascade_enlarges_what_its_base_makes(tiny_text, tiny_up, tmp_path, ca
     assert np.abs(np.load(tmp_path / "own.npz")["images"] - wanted).max() <= 1
     swapped = ["sample", "--cascade", str(tiny_up), str(tiny_text), *flags]
     assert main([*swapped, "--out", str(tmp_path / "b.npz")]) == 2
-    assert "enlarges nothing after one that makes 32x32" in capsys.readouterr().err
+    assert "takes no images after one that samples 32x32" in capsys.readouterr().err
     assert main(["sample", str(tiny_up), "--prompt", "a", "--out", str(tmp_path / "c.npz")]) == 2
     assert "low_res is missing" in capsys.readouterr().err
 
@@ -299,11 +299,11 @@ def test_erased_boxes_and_means_of_pixels():
         (["--prompts", "EMPTY"], "is empty"),
         (["--prompts", "no-such-file"], "no-such-file"),
         (["--prompt", "a", "--prompts", "EMPTY"], "give it or prompt, not both"),
-        (["--prompt", "a", "b", "--seeds", "1"], "at least as many are needed"),
+        (["--prompt", "a", "b", "--seeds", "1"], "it must have at least one per prompt"),
         (["--prompt", "a", "--low-res", "EMPTY"], "it must be a readable image"),
     ],
 )
-def test_bad_wishes(tiny_text, tmp_path, capsys, how, words):
+def test_bad_requests(tiny_text, tmp_path, capsys, how, words):
     (tmp_path / "empty.txt").write_text("\n \n")
     how = [str(tmp_path / "empty.txt") if word == "EMPTY" else word for word in how]
     assert main(["sample", str(tiny_text), *how, "--out", str(tmp_path / "a.png")]) == 2

@@ -66,8 +66,8 @@ def test_stopped_and_continued_equals_uninterrupted(tmp_path):
 @pytest.mark.slow
 def test_a_learned_schedule_on_two_processes_is_the_same(tmp_path):
     for name, launcher in (("one", ()), ("two", TWO_PROCESSES)):
-        wish = ["train", "digits", "--out", tmp_path / name, "--steps", "6", *TINY, *VDM]
-        answer = command(*wish, launcher=launcher)
+        arguments = ["train", "digits", "--out", tmp_path / name, "--steps", "6", *TINY, *VDM]
+        answer = command(*arguments, launcher=launcher)
         assert answer.returncode == 0, answer.stderr
     one, two = (
         [json.loads(x) for x in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -94,8 +94,8 @@ def test_batches_do_not_matter_and_seeds_do(vdm_run):
 
 def test_parts_add_up_and_are_written(vdm_run, tmp_path, capsys):
     out = tmp_path / "values.csv"
-    wish = ["likelihood", vdm_run, "--images", "20", "--evaluations", "2", "--per-image", out]
-    assert main([*map(str, wish), "--codecs"]) == 0
+    arguments = ["likelihood", vdm_run, "--images", "20", "--evaluations", "2", "--per-image", out]
+    assert main([*map(str, arguments), "--codecs"]) == 0
     assert "bits per dimension" in capsys.readouterr().out
     rows = list(csv.DictReader(out.open()))
     assert len(rows) == 20
@@ -113,8 +113,17 @@ def test_two_processes_give_the_same_answer(vdm_run, tmp_path):
     found = []
     for name, launcher in (("one", ()), ("two", TWO_PROCESSES)):
         out = tmp_path / f"{name}.csv"
-        wish = ["likelihood", vdm_run, "--images", "20", "--evaluations", "2", "--batch-size", "6"]
-        answer = command(*wish, "--per-image", out, launcher=launcher)
+        arguments = [
+            "likelihood",
+            vdm_run,
+            "--images",
+            "20",
+            "--evaluations",
+            "2",
+            "--batch-size",
+            "6",
+        ]
+        answer = command(*arguments, "--per-image", out, launcher=launcher)
         assert answer.returncode == 0, answer.stderr
         found.append(out.read_text())
     assert found[0] == found[1]
@@ -197,8 +206,8 @@ def test_settings(vdm_run, capsys, flags, words):
     ],
 )
 def test_settings_of_training(tmp_path, capsys, flags, words):
-    wish = ["train", "digits", "--out", tmp_path / "x", "--steps", "1", *TINY, *flags]
-    assert words in refused(capsys, *wish)
+    arguments = ["train", "digits", "--out", tmp_path / "x", "--steps", "1", *TINY, *flags]
+    assert words in refused(capsys, *arguments)
 
 
 def test_a_likelihood_of_a_classifier(tmp_path, capsys):

@@ -264,4 +264,4 @@ def test_points_are_sampled_and_measured(tmp_path, capsys):
 
 def test_a_denoiser_of_points_is_refused(tmp_path, capsys):
     assert train(tmp_path / "run", "--data", "25-gaussians", steps=2) == 2
-    assert "data is 25-gaussians: it has points" in capsys.readouterr().err
+    assert "data is 25-gaussians: it must have images" in capsys.readouterr().err

@@ -201,12 +201,12 @@ def test_changed_data_is_refused(tmp_path, capsys):
     assert "error: data is " in capsys.readouterr().err
 
 
-def test_fewer_steps_than_done_are_refused_and_the_same_command_does_nothing_more(tmp_path, capsys):
+def test_fewer_steps_than_done_are_refused_and_a_rerun_does_nothing_more(tmp_path, capsys):
     out = tmp_path / "run"
     train(out, steps=4)
     before = final_state(out, 4)
     assert train(out, steps=3) == 2
-    assert "steps is 3: the run" in capsys.readouterr().err
+    assert "steps is 3: it must be at least 4, the steps that the run" in capsys.readouterr().err
     assert train(out, steps=4) == 0
     assert final_state(out, 4) == before
 
