@@ -111,10 +111,13 @@ def test_lora_updates_are_refused_by_name(name):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"a": torch.zeros(1), "step": 3}, "more than tensors, in step"),
-        ({"optimizer": ADAM, "step": 3}, "more than tensors, in optimizer, step"),
-        ({0: torch.zeros(1)}, "more than tensors, in 0"),
-        ({"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": STATE}}}}}}}}, "more than tensors, in a"),
+        ({"a": torch.zeros(1), "step": 3}, "other things than tensors, in step"),
+        ({"optimizer": ADAM, "step": 3}, "other things than tensors, in optimizer, step"),
+        ({0: torch.zeros(1)}, "other things than tensors, in 0"),
+        (
+            {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": STATE}}}}}}}},
+            "other things than tensors, in a",
+        ),
     ],
 )
 def test_what_is_no_state_dict(given, message):

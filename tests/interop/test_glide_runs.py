@@ -442,7 +442,7 @@ def test_files_that_are_none_of_glide(runs, where, tokens, tmp_path, capsys):
         flags = ["--size", 8, 8, *FLAGS, *flags]
         return import_refused(capsys, "glide", checkpoint, tmp_path / "x", *flags)
 
-    assert "--vocabulary" in said_of(base, *tokens[2:])
+    assert "vocabulary is missing" in said_of(base, *tokens[2:])
     assert "no such file" in said_of(base, "--vocabulary", where / "none", *tokens[2:])
     ids.write_text(json.dumps({"a": 0, "r": 1, "d": 2}))
     merges.write_text("r e\n")

@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from pilotage.data import ImageData
-from pilotage.errors import PilotageError
-from pilotage.metrics import Moments
 from pilotage.metrics.extractors import Extractor
 from pilotage.metrics.features import Features
 
@@ -61,10 +59,3 @@ def test_a_damaged_cache_of_features_heals(tmp_path, monkeypatch, damage):
     assert extractor.calls == 2
     extractor.real_sample(data)
     assert extractor.calls == 2
-
-
-def test_moments_that_are_no_numbers(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez(path, count=np.array("x"), mean=np.zeros(2), scatter=np.eye(2))
-    with pytest.raises(PilotageError, match="no numbers"):
-        Moments.load(path)

@@ -320,7 +320,7 @@ def test_rotations_that_look_alike_are_warned_of(tmp_path, monkeypatch):
     noise, said = small(classes=1), []
     found = make_evaluator("in-domain", "noise", noise, small(classes=1, seed=1), said.append)
     assert found.extractor.accuracy < 0.5
-    assert "hardly better than chance (25%)" in said[-1]
+    assert "hardly better than chance (25%)" in " ".join(said)
 
 
 # TensorFlow 1's resizing

@@ -262,7 +262,7 @@ def test_a_start_that_does_not_fit(tiny_run, tmp_path, capsys):
     said = refused(capsys, "train", "--from", tiny_run, *flags)
     assert "do not fit" in said
     assert not (tmp_path / "c").exists()
-    assert "needs the folder" in refused(capsys, "train", "--out", "x", "--from")
+    assert "--from is missing its value" in refused(capsys, "train", "--out", "x", "--from")
 
 
 # everything on a user's own folder

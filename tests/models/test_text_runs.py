@@ -238,7 +238,7 @@ def test_captions_stand_above_their_own_images(tiny_text, tmp_path, monkeypatch)
     headed = []
     monkeypatch.setattr(
         "pilotage.tasks.outputs.save_grid",
-        lambda images, out, columns, column_names, title: headed.append((columns, column_names)),
+        lambda images, out, columns, heads, title, names: headed.append((columns, heads)),
     )
     prompts = tmp_path / "prompts.txt"
     for lines in ("a\na\nb\nb", "a\nb\na\nb\na"):
@@ -298,7 +298,7 @@ def test_erased_boxes_and_means_of_pixels():
         (["--labels", "3"], "it must be left out for a run on captions; give a prompt"),
         (["--prompts", "EMPTY"], "is empty"),
         (["--prompts", "no-such-file"], "no-such-file"),
-        (["--prompt", "a", "--prompts", "EMPTY"], "give it or prompt, not both"),
+        (["--prompt", "a", "--prompts", "EMPTY"], "prompt must not be given too"),
         (["--prompt", "a", "b", "--seeds", "1"], "it must have at least one per prompt"),
         (["--prompt", "a", "--low-res", "EMPTY"], "it must be a readable image"),
     ],

@@ -90,15 +90,18 @@ def without(line, name):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda line: without(line, "accuracy"), ": levels.0.accuracy is missing."),
+        (
+            lambda line: without(line, "accuracy"),
+            ": levels.0.accuracy is missing: it must be given",
+        ),
         (
             lambda line: {**line, "levels": []},
-            ": levels is []: it should have at least 1 item after validation, not 0.",
+            ": levels is []: it must have at least 1 item.",
         ),
-        (lambda line: {**line, "levels": [3]}, ": levels.0 is 3: it should be a valid dictionary."),
-        (lambda line: {**line, "levels": "x"}, ": levels is 'x': it should be a valid tuple."),
-        (lambda line: {**line, "images": 1}, ": images is 1: it should be a valid string."),
-        (lambda line: {**line, "step": None}, ": step is None: it should be a valid integer."),
+        (lambda line: {**line, "levels": [3]}, ": levels.0 is 3: it must be a valid dictionary."),
+        (lambda line: {**line, "levels": "x"}, ": levels is 'x': it must be several values."),
+        (lambda line: {**line, "images": 1}, ": images is 1: it must be text."),
+        (lambda line: {**line, "step": None}, ": step is None: it must be a whole number."),
         (lambda line: [line], " is not a JSON object."),
     ],
 )

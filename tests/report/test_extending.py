@@ -84,6 +84,6 @@ def test_what_is_not_registered_is_shown_as_it_stands(tmp_path):
 
 def test_a_parameter_that_a_sampler_does_not_have_is_named_with_file_and_line(tmp_path):
     run = swept(tmp_path, sample_row(0), sample_row(1, sampler="ddim", v=0.3))
-    said = r"rows\.jsonl, line 2: v is 0\.3: it is of the ancestral sampler, not of ddim\."
+    said = r"rows\.jsonl, line 2: v is 0\.3: it must go with the ancestral sampler, not ddim\."
     with pytest.raises(PilotageError, match=said):
         write_report([run], tmp_path / "report.html")

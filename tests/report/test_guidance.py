@@ -198,14 +198,14 @@ def test_csv_tells_the_guidance(both):
     [
         (
             {"guidance": "magic"},
-            "guidance is 'magic': it should be 'classifier-free' or 'classifier'.",
+            "guidance is 'magic': it must be 'classifier-free' or 'classifier'.",
         ),
-        ({"classifier_hash": None}, "classifier_hash is missing."),
-        ({"classifier_free_w": "x"}, "classifier_free_w is 'x': it should be a valid number."),
-        ({"classifier_shift": "x"}, "classifier_shift is 'x': it should be 'eps' or 'mean'."),
+        ({"classifier_hash": None}, "classifier_hash is missing: it must be given."),
+        ({"classifier_free_w": "x"}, "classifier_free_w is 'x': it must be a number."),
+        ({"classifier_shift": "x"}, "classifier_shift is 'x': it must be 'eps' or 'mean'."),
         (
             {"v": "big"},
-            "v is 'big': it should be a valid number, unable to parse string as a number.",
+            "v is 'big': it must be a number.",
         ),
     ],
 )

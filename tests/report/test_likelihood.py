@@ -262,23 +262,23 @@ def test_the_variance_over_training_is_in_bits_per_dimension(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"steps": "many"}, ": steps is 'many': it should be a valid integer."),
-        ({"steps": 0}, ": steps is 0: it should be greater than or equal to 1."),
-        ({"steps": True}, ": steps is True: it should be a valid integer."),
+        ({"steps": "many"}, ": steps is 'many': it must be a whole number."),
+        ({"steps": 0}, ": steps is 0: it must be greater than or equal to 1."),
+        ({"steps": True}, ": steps is True: it must be a whole number."),
         (
             {"steps": "inf", "timesteps": 10},
             ": steps is 'inf': a beta schedule has a number of steps.",
         ),
         ({"prior": 0.1}, ": prior is 0.1: it must be [value, standard error]."),
         ({"diffusion": [1, "x"]}, ": diffusion is [1, 'x']: it must be [value, standard error]."),
-        ({"unconditional": 1}, ": unconditional is 1: it should be a valid boolean."),
-        ({"weights": "old"}, ": weights is 'old': it should be 'ema' or 'model'."),
-        ({"v": "x"}, ": v is 'x': it should be a valid number."),
-        ({"data": "digits"}, ": data is 'digits': it should be a valid dictionary."),
-        ({"data": {}}, ": data.hash is missing."),
-        ({"codecs": {"PNG": "x"}}, ": codecs.PNG is 'x': it should be a valid number."),
-        ({"codecs": [1]}, ": codecs is [1]: it should be a valid dictionary."),
-        ({"seed": None}, ": seed is None: it should be a valid integer."),
+        ({"unconditional": 1}, ": unconditional is 1: it must be True or False."),
+        ({"weights": "old"}, ": weights is 'old': it must be 'ema' or 'model'."),
+        ({"v": "x"}, ": v is 'x': it must be a number."),
+        ({"data": "digits"}, ": data is 'digits': it must be a valid dictionary."),
+        ({"data": {}}, ": data.hash is missing: it must be given."),
+        ({"codecs": {"PNG": "x"}}, ": codecs.PNG is 'x': it must be a number."),
+        ({"codecs": [1]}, ": codecs is [1]: it must be a valid dictionary."),
+        ({"seed": None}, ": seed is None: it must be a whole number."),
     ],
 )
 def test_a_wrong_field_is_named_with_file_and_line(tmp_path, change, said):
@@ -301,7 +301,7 @@ def test_a_missing_field_is_named(tmp_path, name):
     line = likelihood_line()
     del line[name]
     write_likelihood(run, line)
-    said = rf"likelihood\.jsonl, line 1: {name} is missing\.$"
+    said = rf"likelihood\.jsonl, line 1: {name} is missing: it must be given\.$"
     with pytest.raises(PilotageError, match=said):
         write_report([run], tmp_path / "report.html")
 

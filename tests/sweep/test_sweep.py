@@ -16,7 +16,6 @@ from PIL import Image
 from helpers import TINY, TWO_PROCESSES, pilotage
 from pilotage.cli.main import main, parse
 from pilotage.errors import PilotageError
-from pilotage.settings import Recipe
 from pilotage.sweep.table import append_row, read_rows, row_id, table_path
 from pilotage.training.fit import fit
 
@@ -107,7 +106,7 @@ def test_a_run_still_in_training_can_be_swept(tmp_path):
     run = tmp_path / "run"
     flags = ["--steps", "12", "--checkpoint-every", "4", *TINY]
     command = parse(["train", "digits", "--out", str(run), *flags])
-    records = fit(Recipe(**command.model_dump(exclude={"out"})), run, say=lambda _: None)
+    records = fit(command.settings.recipe, run, say=lambda _: None)
     assert any(record.step == 6 for record in records)  # and waits there, the folder still its own
     sweep(run)
     before = table_path(run).read_bytes()

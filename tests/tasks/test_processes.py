@@ -82,5 +82,5 @@ def test_batch_that_cannot_be_shared_is_refused(tmp_path):
     command = ["train", "digits", "--out", tmp_path / "run", *flags]
     answer = pilotage(*command, launcher=TWO_PROCESSES)
     assert answer.returncode != 0
-    assert "batch_size is 9: 2 processes" in answer.stderr
+    assert "batch_size is 9: it must be a multiple of 2" in answer.stderr
     assert not (tmp_path / "run").exists()

@@ -72,7 +72,7 @@ def test_a_rerun_into_a_folder_makes_what_is_missing(tiny_run, tmp_path, capsys)
     assert "(2 made now)" in said
     assert all(contents(folder)[name] == data for name, data in before.items() if ".png" in name)
     assert main([*command, "--w", "2"]) == 2
-    assert "made with other settings" in capsys.readouterr().err
+    assert "sampled with other settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
@@ -220,7 +220,7 @@ def test_sampling_leaves_the_run_untouched(tiny_run, tmp_path):
 def test_tiny_flags_are_valid_settings():
     from pilotage.cli.main import parse
 
-    assert parse(["train", "digits", "--out", "x", *TINY]).network.channels == 8
+    assert parse(["train", "digits", "--out", "x", *TINY]).settings.recipe.network.channels == 8
 
 
 def many_classes(tmp_path, count):

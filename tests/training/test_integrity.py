@@ -88,7 +88,7 @@ def test_a_changed_state_is_found(copied, capsys):
         path.write_text(json.dumps({**state, **change}))
         assert train(copied, "--checkpoint-every", "6", steps=12) == 0
         assert "state.json is damaged" in (said := capsys.readouterr().err)
-        assert "Going on from the checkpoint before it" in said
+        assert "Resuming from the checkpoint before it" in said
         shutil.rmtree(state_folder(copied, 12).with_name("damaged-step-000000012"))
 
 

@@ -127,6 +127,9 @@ def _preset(prog: str, command: Command, words: list[str]) -> tuple[str, list[st
 def _train(command: Command, prog: str, words: list[str]) -> Parsed:
     """``train``, whose recipe comes from a preset, a run or a file."""
     sources = {flag: given for flag in _SOURCES if (given := value_of(flag, words))}
+    alone = [flag for flag in _SOURCES if flag in words and flag not in sources]
+    if alone:
+        raise PilotageError(f"{alone[0]} is missing its value: it must be a run folder or a file.")
     begins = bool(words) and not words[0].startswith("-")
     if len(sources) + begins > 1:
         twice = [*words[:begins], *(" ".join(pair) for pair in sources.items())]

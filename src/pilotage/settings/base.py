@@ -138,12 +138,19 @@ def _at(mistake: Any, length: int) -> Any:
     return mistake["loc"][:length] if len(mistake["loc"]) >= length else None
 
 
+# what pydantic puts into a place to say which of several types it tried
+_TAG = re.compile(r"int|float|str|bool|none|path|.*[\[\]()-].*")
+
+
 def _name(kind: type[Settings] | None, place: tuple[int | str, ...]) -> tuple[str, int]:
     """A setting's name as it is given, and how much of pydantic's place that is."""
     parts: list[str] = []
     for length, part in enumerate(place):
         if kind is None:
-            return ".".join(parts), length
+            inside = [str(key) for key in place[length:] if not _TAG.fullmatch(str(key))]
+            if all(key.isdecimal() for key in inside):
+                return ".".join(parts), length
+            return ".".join([*parts, *inside]), len(place)
         facts = facts_of(kind).get(str(part), Facts(None, None, False))
         if not facts.unnamed:
             parts.append(facts.given_as or str(part))
@@ -155,7 +162,7 @@ def _must(mistake: Any) -> str:
     """What pydantic says that a value should be."""
     known = _KINDS.get(mistake["type"].partition("_")[0])
     said: str = mistake["msg"].partition(" should ")[2].partition(" after validation")[0]
-    return known or said
+    return known or said or mistake["msg"].removeprefix("must ")
 
 
 _FORM = re.compile(r"([A-Za-z0-9_-]+)\s*(?:\((.*)\))?", re.DOTALL)

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from pilotage.errors import PilotageError
 from pilotage.utils.parsing import parse_json
+from pilotage.utils.regular_files import open_regular
 
 Row = dict[str, Any]
 BEGINNING = b'{"id": "'  # of every row
@@ -25,20 +26,30 @@ def row_id(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def read_lines(
+    path: Path, what: str = "a JSON object", beginning: bytes = b"{"
+) -> list[tuple[int, dict[str, Any]]]:
     """The JSON objects of a file by line number; a last line that was cut short is passed over.
 
+    Args:
+        path: of the file, which may be missing.
+        what: each line is, for the message.
+        beginning: of every line.
+
     Raises:
-        PilotageError: naming file and line, if another line is no JSON object.
+        PilotageError: naming file and line, if a line is no JSON object, or what is cut short is
+            not the beginning of one.
     """
     if not path.exists():
         return []
-    parts = path.read_bytes().split(b"\n")
-    found = [(k, _object(part)) for k, part in enumerate(parts, 1) if part.strip()]
-    for k, content in found:
-        if content is None and k < len(parts):
-            raise PilotageError(f"{path}, line {k} is not a JSON object.")
-    return [(k, content) for k, content in found if content is not None]
+    with open_regular(path) as file:
+        parts = file.read().split(b"\n")
+    found = [(k, part, _object(part)) for k, part in enumerate(parts, 1) if part.strip()]
+    for k, part, content in found:
+        cut = k == len(parts) and part[: len(beginning)] == beginning[: len(part)]
+        if content is None and not cut:
+            raise PilotageError(f"{path}, line {k} is not {what}.")
+    return [(k, content) for k, _, content in found if content is not None]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -47,9 +58,9 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         PilotageError: naming file and line, if another line is no row, or what is half written.
     """
-    lines = read_lines(path)
+    lines = read_lines(path, "a row of a sweep", BEGINNING)
     for k, content in lines:
-        if "id" not in content:
+        if not isinstance(content.get("id"), str):
             raise PilotageError(f"{path}, line {k} is not a row of a sweep.")
     return [content for _, content in lines]
 

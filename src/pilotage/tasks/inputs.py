@@ -60,5 +60,5 @@ def naming(path: Path, name: str) -> Iterator[None]:
         yield
     except Exception as error:  # Pillow has many, for each format its own
         raise PilotageError(
-            f"{name} is {path}: it cannot be read as an image ({reason_of(error)})."
+            f"{name} is {path}: it must be a readable image ({reason_of(error)})."
         ) from error

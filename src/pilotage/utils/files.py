@@ -189,7 +189,7 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
 def read_metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file; raises as :func:`read_tensors` does."""
     with _opened(path, "cpu") as file:
-        return _metadata(file, path)
+        return {name: text for name, text in _metadata(file, path).items() if name != CONTENT}
 
 
 def _metadata(file: safe_open, path: Path) -> dict[str, str]:
