@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import yaml
@@ -149,3 +150,18 @@ def test_the_version_is_printed():
     answer = pilotage("--version")
     assert answer.returncode == 0
     assert answer.stdout.startswith("pilotage ")
+
+
+def test_an_error_of_its_own_is_a_sentence_with_a_report(monkeypatch, capsys, tmp_path):
+    def broken(_):
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr("pilotage.cli.main.parse", broken)
+    assert main(["presets"]) == 70
+    said = capsys.readouterr().err
+    assert said.startswith("error: unexpected ZeroDivisionError: by nothing; its traceback is in ")
+    (report,) = tmp_path.iterdir()
+    assert str(report) in said
+    assert "raise ZeroDivisionError" in report.read_text()

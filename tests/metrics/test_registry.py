@@ -158,7 +158,7 @@ def test_sweeps_evaluate_and_reports_know_a_new_metric(toy, tiny_run, tmp_path, 
     run = shutil.copytree(tiny_run, tmp_path / "run")
     assert main(["sweep", str(run), "--w", "0", "--steps", "2", "--samples", "72"]) == 0
     rows = {row["kind"]: row for row in read_rows(table_path(run))}
-    row = evaluate(EvaluateSettings(images="real"), lambda _: None)
+    row = evaluate(EvaluateSettings(images="real", data="digits"), lambda _: None)
     assert rows["real"]["metrics"]["median_clipped"] == row["metrics"]["median_clipped"]
     value, error = rows["sample"]["metrics"]["median_clipped"]
     assert value != row["metrics"]["median_clipped"][0]

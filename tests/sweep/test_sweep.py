@@ -216,9 +216,9 @@ def test_evaluate_agrees_with_the_sweep_and_with_the_floor(run, tmp_path, capsys
     row = rows["sample", 1.0, 3]
     table = tmp_path / "rows.jsonl"
     npz = run / "sweep" / "images" / f"{row['id']}.npz"
-    assert main(["evaluate", str(npz), "--out", str(table)]) == 0
+    assert main(["evaluate", str(npz), "--data", "digits", "--out", str(table)]) == 0
     assert "frechet" in capsys.readouterr().out
-    assert main(["evaluate", "real", "--out", str(table)]) == 0
+    assert main(["evaluate", "real", "--data", "digits", "--out", str(table)]) == 0
     images, real = read_rows(table)
     for name in ("frechet", "precision", "recall", "accuracy"):
         assert images["metrics"][name][0] == pytest.approx(row["metrics"][name][0], rel=1e-6)
@@ -231,18 +231,18 @@ def test_evaluate_refuses_what_is_not_images(tmp_path, capsys, content):
     path = tmp_path / "x.npz"
     if content:
         path.write_bytes(content)
-    assert main(["evaluate", str(path)]) == 2
+    assert main(["evaluate", str(path), "--data", "digits"]) == 2
     assert "x.npz" in capsys.readouterr().err
 
 
 def test_evaluate_refuses_an_empty_folder_and_mixed_sizes(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    assert main(["evaluate", str(tmp_path / "empty")]) == 2
+    assert main(["evaluate", str(tmp_path / "empty"), "--data", "digits"]) == 2
     assert "no images" in capsys.readouterr().err
     (tmp_path / "mixed").mkdir()
     for k in range(4):
         Image.new("L", (8, 8 + k % 2)).save(tmp_path / "mixed" / f"{k}.png")
-    assert main(["evaluate", str(tmp_path / "mixed")]) == 2
+    assert main(["evaluate", str(tmp_path / "mixed"), "--data", "digits"]) == 2
     assert "images have 2 sizes (8x8, 9x8)" in capsys.readouterr().err
 
 

@@ -4,12 +4,14 @@ Only pydantic and tyro are imported before the command is known, so that help is
 """
 
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, NamedTuple, TextIO, get_args
 
 import tyro
@@ -30,6 +32,7 @@ _ABOUT = """Train, steer and measure guided diffusion models.
   pilotage completion bash (or zsh) prints what lets the shell complete commands and flags:
     eval "$(pilotage completion bash)"
 """
+OWN_ERROR = 70  # the exit status, as of sysexits.h
 _SOURCES = ("--from", "--resume", "--config")  # of a recipe, in place of a preset
 
 
@@ -49,7 +52,11 @@ class Parsed(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 2 bad input, 1 diverged, 130 interrupted."""
+    """Run one command; return the exit status.
+
+    It is 0 if done, 2 for bad input, 1 if training diverged, 130 if interrupted, and 70 for an error
+    of Pilotage's own, whose traceback goes to a file.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _one_line_warning
     try:
@@ -60,6 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        kind, report = type(error).__name__, _saved_traceback()
+        print(f"error: unexpected {kind}: {error}; its traceback is in {report}", file=sys.stderr)
+        return OWN_ERROR
+
+
+def _saved_traceback() -> str:
+    """Write the traceback of the exception at hand; return the name of its file."""
+    with NamedTemporaryFile("w", prefix="pilotage-error-", suffix=".txt", delete=False) as file:
+        file.write(f"pilotage {__version__}, {' '.join(sys.argv)}\n{traceback.format_exc()}")
+    return file.name
 
 
 def parse(arguments: Sequence[str]) -> Parsed:

@@ -36,6 +36,7 @@ class MeasureSettings(Settings):
 class EvaluateSettings(DeviceSettings, MeasureSettings):
     """Images of any origin, and the data that they are compared with."""
 
+    data: str = Field(description="The real images to compare with; digits are scikit-learn's.")
     images: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")] = Field(
         description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
     )

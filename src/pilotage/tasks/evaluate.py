@@ -33,7 +33,7 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     if settings.out is not None:
         read_rows(settings.out)  # is it a table of ours, or not there?
         check_writable(settings.out.parent)
-    train, held_out = load_data(settings.data or "digits", say=say, **_reading(settings))
+    train, held_out = load_data(settings.data, say=say, **_reading(settings))
     if isinstance(train, PointData) and isinstance(held_out, PointData):
         return _evaluate_points(settings, train, held_out)
     found = _images(settings, held_out)
@@ -43,7 +43,7 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
             f"images is {name}: they are {shape_text(images.shape[1:])}, and must be "
             f"{shape_text(train.shape)} as the data."
         )
-    evaluator = make_evaluator(settings.extractor, settings.data or "digits", train, held_out, say)
+    evaluator = make_evaluator(settings.extractor, settings.data, train, held_out, say)
     sample = join(map(evaluator.extractor.sample, torch.split(images, BATCH)))
     sample = sample._replace(labels=found.labels, per_sample=_scores(found))
     metrics = compare(evaluator.real, sample, force=settings.force)
