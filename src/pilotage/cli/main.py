@@ -54,8 +54,8 @@ class Parsed(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status.
 
-    It is 0 if done, 2 for bad input, 1 if training diverged, 130 if interrupted, and 70 for an error
-    of Pilotage's own, whose traceback goes to a file.
+    It is 0 if done, 2 for bad input, 1 if training diverged, 130 if interrupted, and 70 for an
+    error of Pilotage's own, whose traceback goes to a file.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _one_line_warning
