@@ -363,6 +363,9 @@ def samples(group: Group, picture: str) -> c.Block | None:
 def _picture(group: Group, row: Row) -> bytes | None:
     """A PNG within the run folder: a table that came from elsewhere reaches no other file."""
     folder = group.runs[row.id].folder.resolve()
-    path = (folder / str(row.preview)).resolve()
-    content = path.read_bytes() if path.is_relative_to(folder) and path.is_file() else b""
+    try:
+        path = (folder / str(row.preview)).resolve()
+        content = path.read_bytes() if path.is_relative_to(folder) and path.is_file() else b""
+    except (OSError, ValueError):  # no name of a file
+        return None
     return content if content.startswith(SIGNATURE) else None
