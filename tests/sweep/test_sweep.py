@@ -256,7 +256,7 @@ def test_a_sweep_becomes_a_report(run):
 
 
 def test_two_sweeps_of_a_run_at_once_are_refused(run, tmp_path, capsys):
-    folder = shutil.copytree(run, tmp_path / "run")
+    folder = shutil.copytree(run, tmp_path / "copied")
     (folder / "sweep").mkdir(exist_ok=True)
     with only_writer(folder / "sweep", "sweeping"):
         assert main(["sweep", str(folder), "--w", "9", "--steps", "2", "--samples", "72"]) == 2

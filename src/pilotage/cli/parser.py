@@ -269,7 +269,7 @@ def _unknown(word: str, words: Sequence[str], settings: Sequence[Setting], prog:
     if word.startswith("-"):
         flag = word.partition("=")[0]
         guess = did_you_mean(flag, [*known, *(f"--no-{flag[2:]}" for flag in known)])
-        return f"{flag} is not a flag of `{prog}`:{guess or ' --help lists them.'}"
+        return f"{flag} is not a flag of `{prog}`.{guess or ' --help lists them.'}"
     place = next(k for k, given in enumerate([*words, word]) if given.endswith(word))
     before = [w.partition("=")[0] for w in words[: place + 1] if w.startswith("--")]
     if not before or before[-1] not in known:
