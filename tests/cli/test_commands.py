@@ -165,3 +165,18 @@ def test_an_error_of_its_own_is_a_sentence_with_a_report(monkeypatch, capsys, tm
     (report,) = tmp_path.iterdir()
     assert str(report) in said
     assert "raise ZeroDivisionError" in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "r1", "--force=x"], "force is"),
+        (["export", "adm", "r1", "--out", "x"], "--out is not a flag of `pilotage export adm`"),
+    ],
+)
+def test_odd_words_are_one_sentence(capsys, words, said):
+    assert main(words) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("error: ")
+    assert said in found
+    assert found.count("\n") == 1

@@ -175,3 +175,9 @@ def test_refusals():
         frechet_influence(REAL, draw(0)[:, :3])
     with pytest.raises(PilotageError, match="at least 2"):
         frechet_influence(REAL, draw(0)[:1])
+
+
+@pytest.mark.parametrize(("one", "other"), [([1.0, 2.0, 3.0], [1.0]), ([], []), ([1.0], [2.0])])
+def test_replicates_that_cannot_be_paired_are_refused(one, other):
+    with pytest.raises(PilotageError, match="both must be as many, 2 or more"):
+        paired_error(one, other)

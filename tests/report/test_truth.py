@@ -245,6 +245,17 @@ def test_ties_come_from_paired_errors(tmp_path):
     assert "replicates" not in (tmp_path / "out" / "report.csv").read_text()
 
 
+def test_a_weak_extractor_is_named_above_the_best(tmp_path):
+    run = make_run(tmp_path / "digits", training=False, health=False)
+    rows = [measured(0.3, (2.0, 0.3)), measured(1, (2.1, 0.4))]
+    for share, weak in ((0.11, True), (0.9, False)):
+        write_sweep(run, [r | {"extractor": r["extractor"] | {"accuracy": share}} for r in rows])
+        text = report(tmp_path, run).text
+        assert ("right for only 11% of held-out images" in text) == weak
+        if weak:
+            assert text.index("right for only 11%") < text.index("Lowest FD")
+
+
 def test_the_page_shows_each_rows_own_images_in_order_under_their_classes(told):
     _, run, rows, _, found = told
     shown = [value for tag, name, value in found.attributes if (tag, name) == ("img", "src")]

@@ -18,6 +18,7 @@ from pilotage.cli.main import main, parse
 from pilotage.errors import PilotageError
 from pilotage.sweep.table import append_row, read_rows, row_id, table_path
 from pilotage.training.fit import fit
+from pilotage.utils.files import only_writer
 
 GRID = ["--w", "0", "1", "--steps", "3", "--samples", "72"]
 NOT_NUMBERS = {"seconds", "run", "network_calls"}
@@ -252,3 +253,11 @@ def test_a_sweep_becomes_a_report(run):
     page = (run / "report.html").read_text()
     assert "FD (in-domain)" in page
     assert json.loads(table_path(run).read_text().splitlines()[0])["extractor"]["hash"][:12] in page
+
+
+def test_two_sweeps_of_a_run_at_once_are_refused(run, tmp_path, capsys):
+    folder = shutil.copytree(run, tmp_path / "copied")
+    (folder / "sweep").mkdir(exist_ok=True)
+    with only_writer(folder / "sweep", "sweeping"):
+        assert main(["sweep", str(folder), "--w", "9", "--steps", "2", "--samples", "72"]) == 2
+    assert "another process is sweeping it" in capsys.readouterr().err

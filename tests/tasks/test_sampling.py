@@ -244,3 +244,20 @@ def test_many_classes_make_a_grid_of_bounded_size(tmp_path):
     few = ["sample", str(run), "--steps", "1", "--seeds", "5:8", "--out", str(tmp_path / "b.npz")]
     assert main(few) == 0
     assert np.load(tmp_path / "b.npz")["labels"].tolist() == [0, 1, 2]
+
+
+def test_what_is_refused_leaves_no_folder(tiny_run, tmp_path, capsys):
+    command = ["sample", str(tiny_run), "--steps", "2", "--out", str(tmp_path / "images")]
+    assert main([*command, "--sampler", "ancestral(v=learned)"]) == 2
+    assert "v is 'learned': it must be a number" in capsys.readouterr().err
+    assert not (tmp_path / "images").exists()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "samples.json").write_text("{}")  # of a sampling that made no image
+    assert main([*command, "--seeds", "0:2"]) == 0
+    assert len(list((tmp_path / "images").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize("seeds", ["0:10000000000", "4294967296", "0:20000000"])
+def test_too_many_or_too_large_seeds_are_refused_at_once(tiny_run, capsys, seeds):
+    assert main(["sample", str(tiny_run), "--seeds", seeds]) == 2
+    assert "it must be less than 2**32, and of 10000000 at most" in capsys.readouterr().err

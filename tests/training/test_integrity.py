@@ -146,3 +146,13 @@ def test_a_short_beta_schedule_is_trained_and_sampled_by_default(tmp_path, count
     assert train(tmp_path / "run", *flags, steps=2) == 0
     assert main(["sample", str(tmp_path / "run"), "--out", str(tmp_path / "a.png")]) == 0
     assert json.loads((tmp_path / "a.png.json").read_text())["steps"] == min(count, 64)
+
+
+@pytest.mark.parametrize("name", ["ema", "model", "optimizer"])
+def test_a_file_of_another_checkpoint_is_found(copied, capsys, name):
+    older, newer = (state_folder(copied, step) / f"{name}.safetensors" for step in (6, 12))
+    whole = contents(copied / "state" / "step-000000012")
+    shutil.copy(older, newer)
+    assert train(copied, "--checkpoint-every", "6", steps=12) == 0
+    assert f"{name}.safetensors is damaged: it is not of step 12" in capsys.readouterr().err
+    assert contents(copied / "state" / "step-000000012") == whole

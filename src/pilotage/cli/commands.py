@@ -81,8 +81,9 @@ def train(settings: TrainSettings[Any]) -> int:
 
       pilotage train digits --out runs/digits            train; Ctrl-C saves, the same line resumes
       pilotage train --resume runs/digits --steps 2000   resume; of a recipe, only --data, --steps,
-                                                         --log-every, --checkpoint-every and
-                                                         --sample-every may change
+                                                         --log-every, --checkpoint-every,
+                                                         --sample-every, --skip-bad and
+                                                         --allow-outside may change
       pilotage train --from runs/digits --out runs/tuned start from a run's weights and recipe
       pilotage train digits --dry-run > my.yaml          the recipe as a file, and its sizes
       pilotage train --config my.yaml --out runs/mine    train a recipe file; flags win

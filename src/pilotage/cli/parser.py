@@ -184,8 +184,8 @@ def _words(annotation: Any) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
     def read(words: list[str]) -> Any:
         try:
             return spec.instance_from_str(words)
-        except ValueError:
-            return words[0] if spec.nargs == 1 else words
+        except (ValueError, TypeError):
+            return words[0] if spec.nargs == 1 and words else words
 
     found: tyro.constructors.PrimitiveConstructorSpec[Any] = replace(
         spec,
@@ -269,8 +269,9 @@ def _unknown(word: str, words: Sequence[str], settings: Sequence[Setting], prog:
     if word.startswith("-"):
         flag = word.partition("=")[0]
         guess = did_you_mean(flag, [*known, *(f"--no-{flag[2:]}" for flag in known)])
-        return f"{flag} is not a flag of `{prog}`:{guess or ' --help lists them.'}"
-    before = [w for w in words[: words.index(word)] if w.startswith("--")]
+        return f"{flag} is not a flag of `{prog}`.{guess or ' --help lists them.'}"
+    place = next(k for k, given in enumerate([*words, word]) if given.endswith(word))
+    before = [w.partition("=")[0] for w in words[: place + 1] if w.startswith("--")]
     if not before or before[-1] not in known:
         return f"{word!r} is one word too many for `{prog}`; --help lists what it takes."
     setting, values = known[before[-1]], _following(before[-1], words)

@@ -165,11 +165,17 @@ def compare(
             f"images have numbers of {unknown[0]!r}: no metric of that name is registered."
         )
     options = Options(force, seed)
-    found = {
-        metric.name: metric.measure(real, fake, options)
-        for metric in METRICS.values()
-        if all(need(real, fake, options) for need in metric.needs)
-    }
+    labels, count = fake.labels, len(fake.features.pooled)
+    if labels is not None and len(labels) != count:
+        raise PilotageError(f"labels has {len(labels)} for {count} samples: it must have as many.")
+    try:
+        found = {
+            metric.name: metric.measure(real, fake, options)
+            for metric in METRICS.values()
+            if all(need(real, fake, options) for need in metric.needs)
+        }
+    except np.linalg.LinAlgError as error:
+        raise PilotageError(f"features have no usable covariance: {error}.") from None
     for name, measured in found.items():
         if not np.isfinite(measured.value):
             raise PilotageError(f"{name} is {measured.value}: it must be finite to be stored.")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats
 from pilotage.metrics.features import Array
 
@@ -44,7 +45,14 @@ def paired_error(one: Sequence[float], other: Sequence[float]) -> float:
 
     It is smaller than that of two independent numbers as far as the samples vary together, as those
     of one model at the same seeds do.
+
+    Raises:
+        PilotageError: if they are not as many, or fewer than two.
     """
+    if len(one) != len(other) or len(one) < 2:
+        raise PilotageError(
+            f"replicates have lengths {len(one)} and {len(other)}: both must be as many, 2 or more."
+        )
     return _error_of(np.subtract(one, other))
 
 

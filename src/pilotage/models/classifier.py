@@ -93,7 +93,7 @@ def load_classifier(
         PilotageError: if the folder is missing, damaged, or holds no classifier.
     """
     folder = Path(path)
-    card = read_card(folder)
+    card = read_card(folder, "classifier")
     if card.recipe.task != "classifier":
         raise PilotageError(f"classifier is {folder}: it holds a denoiser, not a classifier.")
     network = ClassifierBuilder().network(card)

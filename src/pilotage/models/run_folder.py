@@ -83,7 +83,7 @@ def write_card(folder: Path, card: Card) -> None:
     write_text(folder / "recipe.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path, name: str = "run") -> Card:
     """The card of a run folder.
 
     Raises:
@@ -92,9 +92,11 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / "recipe.yaml"
     if not folder.is_dir():
-        raise PilotageError(f"run is {folder}: there is no such folder.")
+        raise PilotageError(f"{name} is {folder}: there is no such folder.")
     if not path.is_file():
-        raise PilotageError(f"run is {folder}: it has no recipe.yaml, so it is not a run folder.")
+        raise PilotageError(
+            f"{name} is {folder}: it has no recipe.yaml, so it is not a run folder."
+        )
     content = _parse(path)
     version = content.get("version")
     if not isinstance(version, int):

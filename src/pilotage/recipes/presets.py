@@ -120,7 +120,7 @@ PRESETS: dict[str, Preset[Recipe]] = {
 }
 
 CLASSIFIER_PRESETS: dict[str, Preset[ClassifierRecipe]] = {
-    name: Preset(preset.classifier, preset.about, preset.score)
+    name: Preset(preset.classifier, preset.about)
     for name, preset in PRESETS.items()
     if preset.classifier is not None
 }

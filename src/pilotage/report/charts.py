@@ -28,10 +28,13 @@ MOST = 60  # points of a line without markers that can be pointed at
 
 @contextmanager
 def _figure(**look: Any) -> "Iterator[Figure]":
-    from matplotlib import style
+    from matplotlib import rcParams, style
     from matplotlib.figure import Figure
 
+    from pilotage.utils.drawing import fallback_fonts  # needs torch
+
     with style.context(str(Path(__file__).with_name("page.mplstyle"))):
+        rcParams["font.family"] = [*rcParams["font.family"], *fallback_fonts()]
         yield Figure(**look)
 
 
@@ -140,6 +143,9 @@ def _entries(figure: "Figure", found: Sequence[Chart], columns: int = 1) -> dict
 
 def _inline(figure: "Figure", prefix: str) -> str:
     """The drawing alone: no prologue, no namespaces, no fixed size."""
+    from pilotage.utils.drawing import make_drawable  # needs torch
+
+    make_drawable(figure)
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -157,10 +163,12 @@ def _inline(figure: "Figure", prefix: str) -> str:
 
 def save(block: Block, path: Path) -> None:
     """The charts or images of a block as one PNG on white."""
+    from pilotage.utils.drawing import make_drawable
     from pilotage.utils.files import whole_file  # needs torch
 
     drawn = charts_figure(block.value) if block.kind == "charts" else seeds_figure(block)
     with drawn as figure, whole_file(path) as temporary:
+        make_drawable(figure)
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 

@@ -17,6 +17,7 @@ COSTS = (  # what guidance costs: a metric, which way is worse, and how that is 
     ("recall", -1, "diversity (recall)", "lower"),
     ("clipped_fraction", 1, "saturation (clipped fraction)", "higher"),
 )
+HARDLY = 0.6  # right for so many is little, even of two classes
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_COLUMNS = 16  # of images in a preview
 LOG_RATIO = 20  # of the largest to the smallest value, from which an axis is logarithmic
@@ -34,6 +35,7 @@ def summary(groups: Sequence[Group]) -> c.Block | None:
             heads = [group.title] * (len(groups) > 1) + [name] * (len(guidances) > 1)
             if best and heads:
                 blocks.append(c.Block("text", words.capital(": ".join(heads)), "of"))
+            blocks += [c.Block("note", text) for text in cautions(group) if best]
             cards = [card(one, group, digits[one.metric]) for one in best]
             blocks += [c.Block("cards", cards)] if cards else []
     return c.section("Best w for each aim", *blocks)
@@ -93,16 +95,26 @@ def sweep_section(group: Group, number: int) -> c.Block | None:
 
 def notes(group: Group) -> list[str]:
     """What a reader has to know before comparing numbers of this group."""
-    least = group.extractor.get("dimensions")
-    low = [row for row in group.rows if isinstance(least, int) and row.n < least]
-    few, floors, counts = (
-        words.listed(map(str, sorted({row.n for row in rows})))
-        for rows in (low, group.of_kind("real"), group.samples)
-    )
-    facts = {"few": few, "least": least, "floors": floors, "counts": counts}
+    floors, counts = (_counts(rows) for rows in (group.of_kind("real"), group.samples))
     differ = floors and counts and floors != counts
-    said = words.sentences(few=few and facts), words.sentences(floor=differ and facts)
+    said = words.sentences(floor=differ and {"floors": floors, "counts": counts})
+    return [*cautions(group), *filter(None, [said])]
+
+
+def cautions(group: Group) -> list[str]:
+    """Why the numbers of this group may mean little."""
+    least, accuracy = (group.extractor.get(name) for name in ("dimensions", "accuracy"))
+    few = _counts([row for row in group.rows if isinstance(least, int) and row.n < least])
+    weak = isinstance(accuracy, float) and accuracy < min(2 * group.chance, HARDLY)
+    said = (
+        words.sentences(few=few and {"few": few, "least": least}),
+        words.sentences(weak=weak and {"accuracy": f"{accuracy:.0%}"}),
+    )
     return list(filter(None, said))
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    return words.listed(map(str, sorted({row.n for row in rows})))
 
 
 def best_table(group: Group) -> c.Table | None:
@@ -363,6 +375,9 @@ def samples(group: Group, picture: str) -> c.Block | None:
 def _picture(group: Group, row: Row) -> bytes | None:
     """A PNG within the run folder: a table that came from elsewhere reaches no other file."""
     folder = group.runs[row.id].folder.resolve()
-    path = (folder / str(row.preview)).resolve()
-    content = path.read_bytes() if path.is_relative_to(folder) and path.is_file() else b""
+    try:
+        path = (folder / str(row.preview)).resolve()
+        content = path.read_bytes() if path.is_relative_to(folder) and path.is_file() else b""
+    except (OSError, ValueError):  # no name of a file
+        return None
     return content if content.startswith(SIGNATURE) else None

@@ -12,11 +12,11 @@ Multiple = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0)]
 class NetworkSettings(Settings):
     """What the U-Net and its encoder share (ADM, 2105.05233)."""
 
-    channels: Positive = Field(64, description="Base width.")
+    channels: Positive = Field(64, le=2**16, description="Base width.")
     channel_mult: tuple[Multiple, ...] = Field(
         (1, 2, 2), min_length=1, description="Width of each resolution, in units of channels."
     )
-    num_res_blocks: Positive = Field(2, description="Residual blocks per resolution.")
+    num_res_blocks: Positive = Field(2, le=2**10, description="Residual blocks per resolution.")
     attention_resolutions: tuple[Positive, ...] = Field(
         (2, 4), description="Down-sampling rates at which the network attends."
     )
@@ -58,7 +58,7 @@ class TextUNetSettings(NetworkSettings):
         None, description="Heads on the way up, if they are not as many as heads."
     )
     text_width: Positive = Field(128, description="Width of the text transformer.")
-    text_layers: Positive = Field(4, description="Blocks of the text transformer.")
+    text_layers: Positive = Field(4, le=2**10, description="Blocks of the text transformer.")
     text_heads: Positive = Field(4, description="Attention heads of the text transformer.")
     final_norm: bool = Field(True, description="The text transformer ends in a norm.")
     padding: bool = Field(True, description="Padding has an embedding of its own.")
@@ -110,12 +110,12 @@ class GeneratorSettings(Settings):
         description="Of images: the paper's NCSN++, or the ADM U-Net with the latent added to its "
         "time.",
     )
-    channels: Positive = Field(64, description="Base width; for points, of the layers.")
+    channels: Positive = Field(64, le=2**16, description="Base width; for points, of the layers.")
     channel_mult: tuple[Positive, ...] = Field(
         (1, 2, 2), min_length=1, description="Width of each resolution, in units of channels."
     )
     num_res_blocks: Positive = Field(
-        2, description="Residual blocks per resolution; for points, in all."
+        2, le=2**10, description="Residual blocks per resolution; for points, in all."
     )
     attention_resolutions: tuple[Positive, ...] = Field(
         (2,), description="Down-sampling rates at which the network attends."
@@ -137,7 +137,7 @@ class DiscriminatorSettings(Settings):
         description="Halves once, for about 8 pixels, three times, for about 32, or six, for 64 "
         "and more.",
     )
-    channels: Positive = Field(64, description="Base width; for points, of the layers.")
-    layers: Positive = Field(3, description="For points: layers.")
+    channels: Positive = Field(64, le=2**16, description="Base width; for points, of the layers.")
+    layers: Positive = Field(3, le=2**10, description="For points: layers.")
     time_width: Positive = Field(256, description="Width of the time's vector.")
     slope: float = Field(0.2, ge=0, description="Of the leaky ReLU below 0.")

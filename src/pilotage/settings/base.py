@@ -18,7 +18,7 @@ from pydantic_core import core_schema
 
 from pilotage.errors import PilotageError, did_you_mean
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=10**9)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 MaybeSize = Annotated[tuple[Positive, Positive] | None, tyro.conf.arg(metavar="H W")]
 _RUN = tyro.conf.arg(name="run", metavar="RUN")

@@ -75,7 +75,15 @@ class Ancestral(Sampler):
         return True
 
     def fitted(self, learned_variance: bool) -> Self:
-        """With v learned where the network did, else 0.3, unless it is given."""
+        """With v learned where the network did, else 0.3, unless it is given.
+
+        Raises:
+            PilotageError: if v is to be learned, but was not.
+        """
+        if self.v == "learned" and not learned_variance:
+            raise PilotageError(
+                "v is 'learned': it must be a number, since the run's network predicts no variance."
+            )
         return (
             self.replace(v="learned" if learned_variance else SMALL_V) if self.v is None else self
         )

@@ -157,6 +157,9 @@ class SamplingSpec(PromptSteering, SteeringSettings):
         return with_short_forms([self.sampler], {"v": self.v, "eta": self.eta})[0]
 
 
+MOST_SEEDS = 10_000_000  # images of one command
+
+
 def parse_seeds(words: Iterable[str]) -> list[int]:
     """Numbers from words such as "7" and "0:64" (0 to 63).
 
@@ -168,9 +171,13 @@ def parse_seeds(words: Iterable[str]) -> list[int]:
         first, colon, end = word.partition(":")
         if not first.isdecimal() or (colon and not end.isdecimal()):
             raise PilotageError(f"seeds has {word!r}: allowed are numbers and ranges such as 0:64.")
-        found = range(int(first), int(end)) if colon else [int(first)]
+        found = range(int(first), int(end)) if colon else range(int(first), int(first) + 1)
         if not found:
             raise PilotageError(f"seeds has {word!r}: the range is empty.")
+        if found[-1] >= 2**32 or len(seeds) + len(found) > MOST_SEEDS:
+            raise PilotageError(
+                f"seeds has {word!r}: it must be less than 2**32, and of {MOST_SEEDS} at most."
+            )
         seeds.extend(found)
     return seeds
 

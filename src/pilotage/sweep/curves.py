@@ -69,6 +69,12 @@ class Group(NamedTuple):
     runs: dict[str, Any]
 
     @property
+    def chance(self) -> float:
+        """The accuracy of an extractor that guesses: of the runs' classes, or of four rotations."""
+        classes = max((len(run.data.classes) for run in self.runs.values()), default=0)
+        return 1 / (4 if "rotation" in str(self.extractor.get("name")) else max(classes, 1))
+
+    @property
     def title(self) -> str:
         """The extractor and the reference set, in words."""
         ref, features = self.reference, features_name(self.extractor)

@@ -1,7 +1,8 @@
 """``pilotage sweep``: every setting of a grid, measured once and written as it finishes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 from accelerate import PartialState
@@ -16,7 +17,7 @@ from pilotage.sweep.per_sample import caption_diversity
 from pilotage.sweep.rows import checked
 from pilotage.sweep.table import Row, append_row, table_path
 from pilotage.utils.distributed import process_state
-from pilotage.utils.files import check_writable
+from pilotage.utils.files import check_writable, only_writer
 from pilotage.utils.images import save_npz, save_png, tile, to_uint8
 
 PREVIEW_ROWS = 2
@@ -54,9 +55,19 @@ def sweep(
     for cell in every:
         if cell.found is not None and state.is_main_process:
             on_known(cell.found | {"run": str(cell.folder)})  # which may have been moved
-    for folder in {cell.folder for cell in cells} if state.is_main_process else ():
-        check_writable(table_path(folder).parent, "run")
     on_start(sum(len(_own_batches(c.resolved, state)) * c.resolved.steps for c in cells))
+    with ExitStack() as held:
+        for folder in {cell.folder for cell in cells} if state.is_main_process else ():
+            check_writable(table_path(folder).parent, "run")
+            table_path(folder).parent.mkdir(exist_ok=True)
+            held.enter_context(only_writer(table_path(folder).parent, "sweeping"))
+        yield from _rows(cells, settings, state, on_step)
+
+
+def _rows(
+    cells: Sequence[Cell], settings: SweepSettings, state: PartialState, on_step: Callable[[], None]
+) -> Iterator[Row]:
+    """Measure cells; yield each row once it is in its table."""
     for cell in cells:
         begin = time.perf_counter()
         sample, preview = _sample(cell, settings.keep, state, on_step)

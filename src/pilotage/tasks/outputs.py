@@ -201,7 +201,8 @@ def open_folder(output: Output, state: PartialState) -> list[int]:
     folder, record = output.path, json.loads(json.dumps(output.record, default=str))
     if output.record_path.is_file():
         earlier = _read_record(output.record_path)
-        if {**earlier, "batch_size": None} != {**record, "batch_size": None}:
+        same = {**earlier, "batch_size": None} == {**record, "batch_size": None}
+        if not same and any(path.suffix == ".png" for path in folder.iterdir()):
             raise PilotageError(
                 f"out is {folder}: it must be another folder, since its images were sampled with "
                 f"other settings ({output.record_path})."

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pilotage.training.tasks import task_of
 from pilotage.training.trainer import Training, TrainingDivergedError
 from pilotage.utils.files import (
     content_hash,
+    read_metadata,
     read_tensors,
     sync,
     whole_file,
@@ -32,6 +34,7 @@ from pilotage.utils.files import (
     write_tensors,
     write_text,
 )
+from pilotage.utils.parsing import parse_json
 
 KEPT_CHECKPOINTS = 2
 DISCRIMINATOR = "discriminator.safetensors"
@@ -107,12 +110,15 @@ def restore(training: Training, checkpoint: Path) -> None:
         PilotageError: if a file is damaged, which is named.
     """
     state = _read_state(checkpoint)
+    for path in checkpoint.glob("*.safetensors"):
+        if read_metadata(path).get("step") != str(state["step"]):
+            raise PilotageError(f"{path} is damaged: it is not of step {state['step']}.")
     fill(training.ema.module, checkpoint / "ema.safetensors")
     for learner in training.learners:
         fill(learner.network, checkpoint / f"{learner.name}.safetensors")
         _load_optimizer(learner, checkpoint / _optimizer_file(learner))
     training.ema.n_averaged.fill_(state["ema_updates"])
-    training.terms = {name: float(value) for name, value in state.get("terms", {}).items()}
+    training.terms = state["terms"]
     training.step = state["step"]
 
 
@@ -120,17 +126,17 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
     """What ``state.json`` has, checked; that of earlier versions has no checksum."""
     path = checkpoint / "state.json"
     try:
-        state = json.loads(path.read_text())
+        state = parse_json(path.read_bytes())
         checksum = state.pop("sha256", None)
         if checksum not in (None, content_hash({}, state)):
             raise ValueError("it no longer holds what was written")
-        if state_folder(Path(), int(state["step"])).name != checkpoint.name:
-            raise ValueError(f"it is of step {state['step']}")
-        int(state["ema_updates"])
+        terms = {name: float(value) for name, value in state.get("terms", {}).items()}
+        step, updates = index(state["step"]), index(state["ema_updates"])
+        if state_folder(Path(), step).name != checkpoint.name or not 0 <= updates < 2**63:
+            raise ValueError(f"it is of step {step} and {updates} updates of the average")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PilotageError(f"{path} is damaged ({error}).") from None
-    found: dict[str, Any] = state
-    return found
+    return {"step": step, "ema_updates": updates, "terms": terms}
 
 
 def set_aside_newer(out: Path, step: int) -> None:

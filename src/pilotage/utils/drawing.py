@@ -51,15 +51,15 @@ def figure(path: Path, dpi: float | None = None, **look: Any) -> Iterator["Figur
 
     with matplotlib.rc_context():
         matplotlib.rcParams["text.parse_math"] = matplotlib.rcParams["text.usetex"] = False
-        matplotlib.rcParams["font.family"] = ["sans-serif", *_fallbacks()]
+        matplotlib.rcParams["font.family"] = ["sans-serif", *fallback_fonts()]
         drawn = Figure(**look)
         yield drawn
-        _make_drawable(drawn)
+        make_drawable(drawn)
         with whole_file(path) as temporary:
             drawn.savefig(temporary, format="png", dpi=dpi or "figure")
 
 
-def _make_drawable(drawn: "Figure") -> None:
+def make_drawable(drawn: "Figure") -> None:
     """Escape every text of a figure; those of named ticks come from their formatters."""
     from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter
@@ -92,7 +92,7 @@ def _escaped(character: str) -> str:
 
 
 @cache
-def _fallbacks() -> list[str]:
+def fallback_fonts() -> list[str]:
     """The fallback fonts that this machine has."""
     from matplotlib import font_manager
 
@@ -105,6 +105,6 @@ def _letters() -> frozenset[int]:
     """Code points that one of the fonts has."""
     from matplotlib import font_manager, ft2font
 
-    names = [["sans-serif"], *([name] for name in _fallbacks())]
+    names = [["sans-serif"], *([name] for name in fallback_fonts())]
     paths = {font_manager.findfont(font_manager.FontProperties(family=name)) for name in names}
     return frozenset().union(*(ft2font.FT2Font(path).get_charmap() for path in paths))

@@ -219,8 +219,12 @@ def _opened(path: Path, device: str) -> Iterator[safe_open]:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path, work: str = "training into") -> Iterator[None]:
     """Be the one that writes into a folder; the system lets go when the process ends, however.
+
+    Args:
+        folder: which exists.
+        work: of another process there, for the message.
 
     Raises:
         PilotageError: if another process is writing there.
@@ -234,7 +238,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PilotageError(f"out is {folder}: another process is training into it.") from None
+            raise PilotageError(f"{folder} is in use: another process is {work} it.") from None
         except OSError as error:  # some network file systems know no locks
             warnings.warn(f"{folder} cannot be locked ({error}).", stacklevel=2)
         yield

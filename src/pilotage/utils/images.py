@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from pilotage.utils.drawing import figure
+from pilotage.utils.drawing import drawable, figure
 from pilotage.utils.files import whole_file
 
 
@@ -130,7 +130,10 @@ def save_grid(
         names: below each image.
     """
     images = enlarged(images)
-    column_names, names = ([shortened(name) for name in said] for said in (column_names, names))
+    # escaped before they are measured
+    column_names, names = (
+        [shortened(drawable(name)) for name in said] for said in (column_names, names)
+    )
     lines = [name.split("\n") for name in [*column_names, *names]] or [[""]]
     widest = LETTER * max(len(line) + 2 for name in lines for line in name)
     width = images.shape[2] + GAP
