@@ -92,13 +92,13 @@ def without(line, name):
     [
         (
             lambda line: without(line, "accuracy"),
-            ": levels.0.accuracy is missing: it must be given",
+            ": levels.0.accuracy is missing: it must be given.",
         ),
         (
             lambda line: {**line, "levels": []},
             ": levels is []: it must have at least 1 item.",
         ),
-        (lambda line: {**line, "levels": [3]}, ": levels.0 is 3: it must be a valid dictionary."),
+        (lambda line: {**line, "levels": [3]}, ": levels has 3: it must be a valid dictionary."),
         (lambda line: {**line, "levels": "x"}, ": levels is 'x': it must be several values."),
         (lambda line: {**line, "images": 1}, ": images is 1: it must be text."),
         (lambda line: {**line, "step": None}, ": step is None: it must be a whole number."),

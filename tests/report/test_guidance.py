@@ -205,7 +205,7 @@ def test_csv_tells_the_guidance(both):
         ({"classifier_shift": "x"}, "classifier_shift is 'x': it must be 'eps' or 'mean'."),
         (
             {"v": "big"},
-            "v is 'big': it must be a number.",
+            "v is 'big': it must be a number or be 'learned'.",
         ),
     ],
 )

@@ -262,9 +262,9 @@ def test_the_variance_over_training_is_in_bits_per_dimension(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"steps": "many"}, ": steps is 'many': it must be a whole number."),
-        ({"steps": 0}, ": steps is 0: it must be greater than or equal to 1."),
-        ({"steps": True}, ": steps is True: it must be a whole number."),
+        ({"steps": "many"}, ": steps is 'many': it must be a whole number or be 'inf'."),
+        ({"steps": 0}, ": steps is 0: it must be greater than or equal to 1 or be 'inf'."),
+        ({"steps": True}, ": steps is True: it must be a whole number or be 'inf'."),
         (
             {"steps": "inf", "timesteps": 10},
             ": steps is 'inf': a beta schedule has a number of steps.",

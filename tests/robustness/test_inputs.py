@@ -35,7 +35,9 @@ def test_what_is_no_image_is_named_by_its_setting(tmp_path, survives, reader, na
     settings = {"name": name} if reader is read_image else {}
 
     def call():
-        with pytest.raises(PilotageError, match=rf"{name} is .*a\.png: it cannot be read as an im"):
+        with pytest.raises(
+            PilotageError, match=rf"{name} is .*a\.png: it must be a readable image"
+        ):
             reader(path, **settings)
         return True
 

@@ -53,7 +53,7 @@ def raise_all(tables: Sequence[Table], known: Sequence[BadImageError]) -> NoRetu
     found = [x for table in tables for x in table.images.survey(whole=True)]
     bad = [x for x in found if isinstance(x, BadImageError)] or list(known)
     if len(bad) == 1:
-        raise PilotageError(f"{bad[0]} (skip_bad leaves such images out)") from bad[0].__cause__
+        raise PilotageError(f"{bad[0]} (--skip-bad leaves such images out)") from bad[0].__cause__
     raise PilotageError(
         f"data: {listed(bad, len(found))}; mend or remove them, or set skip_bad to leave them out"
     )

@@ -216,7 +216,7 @@ class SampleRow(Row):
         """A classifier is named in full, and a known sampler has the parameters that it takes."""
         for name in ("hash", "free_w", "shift") if self.guidance == "classifier" else ():
             if getattr(self, f"classifier_{name}") is None:
-                raise PilotageError(f"classifier_{name} is missing.")
+                raise PilotageError(f"classifier_{name} is missing: it must be given.")
         self.sampler_record  # noqa: B018
         return self
 
