@@ -610,3 +610,8 @@ def test_an_encoder_that_cannot_be_had(tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(PilotageError, match="cannot be loaded"):
         frozen_text(tmp_path)
+
+
+def test_a_misspelt_label_is_guessed():
+    with pytest.raises(PilotageError, match=r"number in 0\.\.1\. Did you mean cats\?"):
+        Labels(("cats", "dogs")).values("cast")

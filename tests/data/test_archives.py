@@ -229,5 +229,5 @@ def test_a_tar_file_beside_images_is_passed_over(tmp_path):
 
 def test_archives_are_read_from_regular_files_only(tmp_path):
     os.mkfifo(tmp_path / "a.zip")
-    with pytest.raises(PilotageError):
+    with pytest.raises(PilotageError, match=r"no such folder or file '.*a\.zip'"):
         load_data(tmp_path / "a.zip")

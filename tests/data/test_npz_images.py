@@ -140,7 +140,7 @@ def test_saved_folders_do_not_lead_outside(tmp_path, name):
 def test_damaged_saved_folders(tmp_path, content):
     saved(tmp_path).save_to_disk(tmp_path / "one")
     (tmp_path / "one" / "state.json").write_bytes(content)
-    with pytest.raises(PilotageError):
+    with pytest.raises(PilotageError, match=r"cannot read the saved|state\.json' is not UTF-8"):
         load_data(tmp_path / "one")
 
 

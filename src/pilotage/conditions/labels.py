@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from pilotage.conditions.stored import write_facts
-from pilotage.errors import PilotageError
+from pilotage.errors import PilotageError, did_you_mean
 
 
 class Labels(NamedTuple):
@@ -90,6 +90,7 @@ class Labels(NamedTuple):
             raise PilotageError(
                 f"labels has {label!r}: it must be 'all', a class name ({_some(self.classes)}) "
                 f"or a number in 0..{len(self.classes) - 1}."
+                f"{did_you_mean(str(label), self.classes)}"
             )
         return number
 

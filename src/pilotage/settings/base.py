@@ -65,7 +65,9 @@ class Settings(BaseModel):
 class DeviceSettings(Settings):
     """Where networks run."""
 
-    device: str = Field("auto", description="auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    device: Annotated[str, tyro.conf.arg(metavar="DEVICE")] = Field(
+        "auto", description="auto (a GPU if there is one), cpu, cuda or cuda:N."
+    )
 
 
 class Facts(NamedTuple):

@@ -22,10 +22,10 @@ from pilotage.settings.sampling import PromptSteering, SteeringSettings
 class MeasureSettings(Settings):
     """What samples are compared with, and in which features."""
 
-    data: str | None = Field(
+    data: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = Field(
         None, description="The real images to compare with; the run's own if not given."
     )
-    extractor: str = Field(
+    extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = Field(
         "in-domain", description="in-domain, inception[:FILE] or dinov2[:NAME]: the features."
     )
     force: bool = Field(
@@ -36,7 +36,9 @@ class MeasureSettings(Settings):
 class EvaluateSettings(DeviceSettings, MeasureSettings):
     """Images of any origin, and the data that they are compared with."""
 
-    data: str = Field(description="The real images to compare with; digits are scikit-learn's.")
+    data: Annotated[str, tyro.conf.arg(metavar="DATA")] = Field(
+        description="The real images to compare with; digits are scikit-learn's."
+    )
     images: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")] = Field(
         description="A folder of images, an .npz (images: uint8 N, H, W, C), or real: the held-out."
     )
@@ -47,7 +49,9 @@ class EvaluateSettings(DeviceSettings, MeasureSettings):
     allow_outside: bool = Field(
         False, description="Tables of the data may name images outside of its folder."
     )
-    out: Path | None = Field(None, description="A table (.jsonl) to add the row to.")
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.jsonl")] = Field(
+        None, description="A table (.jsonl) to add the row to."
+    )
 
 
 class SeriesSettings(MeasureSettings):
@@ -118,7 +122,7 @@ class LikelihoodSettings(DeviceSettings):
     """How much a run's model needs to code images, in bits per dimension."""
 
     run_folder: OneRun = Field(description="The run folder.")
-    data: str | None = Field(
+    data: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = Field(
         None, description="Data whose held-out images are coded; the run's own if not given."
     )
     steps: int | Literal["inf"] = Field(
@@ -138,7 +142,9 @@ class LikelihoodSettings(DeviceSettings):
     batch_size: Positive = Field(64, description="Images per network call.")
     seed: int = Field(0, ge=0, lt=2**31, description="Decides the noise.")
     codecs: bool = Field(False, description="Also code the images by lossless image codecs.")
-    per_image: Path | None = Field(None, description="A .csv for the values of every image.")
+    per_image: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = Field(
+        None, description="A .csv for the values of every image."
+    )
 
     @model_validator(mode="after")
     def _steps_count(self) -> Self:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import tyro
 from pydantic import Field, model_validator
 
 from pilotage.settings.architectures import (
@@ -45,7 +46,7 @@ class TrainingRecipe(Settings):
     }
 
     # data
-    data: str = Field(
+    data: Annotated[str, tyro.conf.arg(metavar="DATA")] = Field(
         "digits",
         description="digits, a folder of class folders, a parquet, npz, zip, tar, csv or jsonl "
         "file, or a hub id.",
@@ -67,7 +68,7 @@ class TrainingRecipe(Settings):
     )
     flip: bool = Field(False, description="Mirror half of the training images left to right.")
     network: NetworkSettings | GeneratorSettings = NetworkSettings()
-    start_from: str | None = Field(
+    start_from: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = Field(
         None, description="A run whose averaged weights training starts from (train --from RUN)."
     )
     # optimisation

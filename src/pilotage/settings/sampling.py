@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 
+import tyro
 from pydantic import Field, model_validator
 
 from pilotage.errors import PilotageError
@@ -23,7 +24,7 @@ class SteeringSettings(Settings):
         "(2404.07724).",
     )
 
-    classifier: Path | None = Field(
+    classifier: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = Field(
         None, description="The run folder of a noisy classifier, whose strength w then is."
     )
     classifier_free_w: float | None = Field(
@@ -198,16 +199,16 @@ class PromptSettings(DeviceSettings, SamplingSpec):
     }
 
     run_folder: MaybeRun = Field(None, description="The run folder.")
-    cascade: tuple[Path, ...] = Field(
+    cascade: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN ...")] = Field(
         (), description="Instead of one run: a base, and runs that enlarge what it makes."
     )
-    prompt: tuple[str, ...] = Field(
+    prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PROMPT ...")] = Field(
         (), description="For a run on captions: what to show; dealt to the images in turn."
     )
-    prompts: Path | None = Field(
+    prompts: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="A text file instead, one prompt per line, one image each."
     )
-    low_res: Path | None = Field(
+    low_res: Annotated[Path | None, tyro.conf.arg(metavar="IMAGE")] = Field(
         None, description="For a run that enlarges: the image to be enlarged."
     )
     up_w: float = Field(0.0, description="Guidance strength of a cascade's enlarging runs.")
@@ -217,12 +218,12 @@ class PromptSettings(DeviceSettings, SamplingSpec):
     up_sampler: Annotated[Sampler, AS_TEXT] | None = Field(
         None, description="Their step function; the base's if not given."
     )
-    seeds: tuple[str, ...] = Field(
+    seeds: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|A:B ...")] = Field(
         (),
         description="Numbers or ranges a:b, one each; 8 per given label or prompt by default.",
     )
     weights: Literal["ema", "model"] = Field("ema", description="Averaged or latest weights.")
-    out: Path = Field(
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE|FOLDER")] = Field(
         Path("samples.png"),
         description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
     )
@@ -269,9 +270,11 @@ class PromptSettings(DeviceSettings, SamplingSpec):
 class InpaintSettings(PromptSettings):
     """An image to be completed, and where."""
 
-    image: Path = Field(description="The image.")
-    mask: Path = Field(description="An image of the same size, white where it is to be filled.")
-    out: Path = Field(
+    image: Annotated[Path, tyro.conf.arg(metavar="IMAGE")] = Field(description="The image.")
+    mask: Annotated[Path, tyro.conf.arg(metavar="IMAGE")] = Field(
+        description="An image of the same size, white where it is to be filled."
+    )
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE|FOLDER")] = Field(
         Path("inpainted.png"),
         description="A grid (.png), arrays (.npz), or a folder of single PNGs (any other name).",
     )
@@ -286,7 +289,7 @@ class InpaintSettings(PromptSettings):
 class SampleSettings(PromptSettings):
     """Validated sampling request, of labels or captions."""
 
-    labels: tuple[str, ...] = Field(
+    labels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS ...")] = Field(
         (),
         description="Class names or numbers, or all, dealt to the images in turn; the first 16 "
         "classes, and about 16 images, by default.",
