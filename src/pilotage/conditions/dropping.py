@@ -58,7 +58,6 @@ def draw_dropped(
     if uniform.ndim != 2 or uniform.shape[1] != len(p_uncond):
         raise PilotageError(
             f"uniform has shape {tuple(uniform.shape)}: it must be (B, {len(p_uncond)}), a column "
-            "for "
-            f"each of {list(p_uncond)}."
+            f"for each of {list(p_uncond)}."
         )
     return {name: uniform[:, i] < rate for i, (name, rate) in enumerate(p_uncond.items())}

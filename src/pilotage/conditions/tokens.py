@@ -110,8 +110,7 @@ class Tokens:
         if not hasattr(self.tokenizer, "save"):
             raise PilotageError(
                 f"tokenizer is a {type(self.tokenizer).__name__}, which cannot be saved: it must "
-                "be "
-                "a ByteLevelBPE."
+                "be a ByteLevelBPE."
             )
         facts = {"kind": "tokens", "context": self.context, "sha256": self.hash}
         folder = write_facts(folder, facts)

@@ -91,9 +91,8 @@ def load_encoder(
         reason = " ".join(str(error).split())[:300]
         raise PilotageError(
             f"encoder is {str(name_or_path)!r}: it cannot be loaded ({reason}); it must be a hub "
-            "id "
-            "or a folder with config.json, model.safetensors and tokenizer.json (without the last "
-            "it may need: pip install sentencepiece protobuf)."
+            "id or a folder with config.json, model.safetensors and tokenizer.json (without the "
+            "last it may need: pip install sentencepiece protobuf)."
         ) from None
     folder = Path(name_or_path)
     name = str(folder.resolve() if folder.is_dir() else name_or_path)

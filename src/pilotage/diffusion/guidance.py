@@ -168,8 +168,7 @@ def _gradient(log_prob: LogProb, z: Tensor, lam: Tensor, cond: Any) -> Tensor:
         where = lam[~gradient.flatten(1).isfinite().all(dim=1)][0].item()
         raise BrokenGuidanceError(
             f"the gradient of log_prob at lam = {where:.4g} is not finite: it must be "
-            "differentiable "
-            "there."
+            "differentiable there."
         )
     return gradient
 

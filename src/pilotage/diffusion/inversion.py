@@ -42,8 +42,7 @@ def invert(
     if not decreasing or not levels[:-1].isfinite().all() or not last_is_fine:
         raise PilotageError(
             f"lams is {levels.tolist()}: it must be 2 or more strictly decreasing levels, all "
-            "finite "
-            "except a last one of −∞."
+            "finite except a last one of −∞."
         )
     return _loop(denoise, x, levels, cond)
 

@@ -53,8 +53,7 @@ class GaussianMixture:
         if not (self.variances >= 0).all() or not (self.weights > 0).all():
             raise PilotageError(
                 f"variances is {self.variances.tolist()} and weights is {self.weights.tolist()}: "
-                "variances "
-                "must be at least 0 and weights above 0."
+                "variances must be at least 0 and weights above 0."
             )
         self.weights = self.weights / self.weights.sum()
         self.null = len(self.means)
@@ -177,8 +176,7 @@ class GaussianMixture:
         if math.prod(counts) > _LARGEST_GRID:
             raise PilotageError(
                 f"the smallest variance is {float(sd.min()) ** 2:.3g}: it must be larger, to be "
-                "resolved "
-                f"by a quadrature grid of at most {_LARGEST_GRID} points."
+                f"resolved by a quadrature grid of at most {_LARGEST_GRID} points."
             )
         axes = [
             torch.linspace(float(lo), float(h), int(n), dtype=torch.float64)

@@ -137,8 +137,7 @@ class Discriminator(Network):
         if min(x.shape[2:]) < least:
             raise PilotageError(
                 f"x is {x.shape[2]} by {x.shape[3]} pixels: both must be at least {least}, since "
-                "the "
-                f"network halves the size {self.plan.halvings} times."
+                f"the network halves the size {self.plan.halvings} times."
             )
 
 

@@ -121,8 +121,7 @@ def prompted(
         if len(seeds) != len(captions):
             raise PilotageError(
                 f"seeds has {len(seeds)} for {len(captions)} prompts of {settings.prompts}: it "
-                "must have "
-                "one per prompt."
+                "must have one per prompt."
             )
     else:
         prompts = list(settings.prompt or ("",))

@@ -29,8 +29,7 @@ def inpaint(settings: InpaintSettings) -> None:
         if found.shape[2:] != run.shape[1:]:
             raise PilotageError(
                 f"{name} is {getattr(settings, name)}: it has {shape_text(found.shape[2:])} "
-                "pixels, "
-                f"and must have {shape_text(run.shape[1:])} as the run's images."
+                f"pixels, and must have {shape_text(run.shape[1:])} as the run's images."
             )
     known = (mask < 0).float()
     if known.all():

@@ -131,8 +131,7 @@ def _check_full(recipe: AdversarialRecipe) -> None:
         if getattr(recipe, name) != value:
             raise PilotageError(
                 f"{name} is {getattr(recipe, name)}: it must be {value}, as in the full model, of "
-                "which "
-                "the study makes ablations."
+                "which the study makes ablations."
             )
     if recipe.steps_T == 1:
         raise PilotageError("steps_T is 1: it must be at least 2; 1 is the ablation one-shot.")

@@ -216,14 +216,12 @@ def _check_own(recipe: TrainingRecipe, own: Own) -> None:
         (
             network and not task.own_network,
             f"network is given: it must be None for a {recipe.noun} of the task {recipe.task}; "
-            "only "
-            "denoisers on labels may have another network.",
+            "only denoisers on labels may have another network.",
         ),
         (
             network and schedule in ("learned", "learned_ends"),
             f"schedule is {schedule}: it must be a fixed one if a network is given, since it is "
-            "learned "
-            "as part of the recipe's network.",
+            "learned as part of the recipe's network.",
         ),
         (
             space and own.data is None,
@@ -250,8 +248,7 @@ def _check_callbacks(callbacks: Sequence[Callback]) -> None:
         if not (callable(found) and hasattr(found, "name") and getattr(found, "every", 0) >= 1):
             raise PilotageError(
                 f"callbacks has {found!r}: it must be callable with (training, record), and have "
-                "name "
-                "and every, the number of steps between calls."
+                "name and every, the number of steps between calls."
             )
 
 
@@ -291,15 +288,13 @@ def _check_folder(run: Run) -> None:
         raise PilotageError(f"out is {out}: it must be a new or empty folder, or a run folder.")
     if found and found[-1][0] > card.recipe.steps:
         raise PilotageError(
-            f"steps is {card.recipe.steps}: it must be at least {found[-1][0]}, the steps that "
-            "the run in "
-            f"{out} has done."
+            f"steps is {card.recipe.steps}: it must be at least {found[-1][0]}, the steps that the "
+            f"run in {out} has done."
         )
     if not found and trained(out):
         raise PilotageError(
-            f"out is {out}: it must have a checkpoint in state/ to be resumed, since training "
-            "from the "
-            "start would replace its weights."
+            f"out is {out}: it must have a checkpoint in state/ to be resumed, since training from "
+            "the start would replace its weights."
         )
 
 
@@ -347,8 +342,7 @@ def _check_same(run: Run, old: Card) -> None:
     if old.data != new.data:
         raise PilotageError(
             f"data is {new.recipe.data}: it must have the images, classes and captions that the "
-            "run in "
-            f"{out} was trained on."
+            f"run in {out} was trained on."
         )
     saved = out / CONDITIONS  # for captions, the data facts have a hash
     if saved.exists() and not (isinstance(run.space, CaptionSpace) or _holds(saved, run.space)):

@@ -280,8 +280,7 @@ def _tokenizer(recipe: Any, data: LabelledData) -> ByteLevelBPE:
         if recipe.vocabulary <= 256:
             raise PilotageError(
                 f"vocabulary is {recipe.vocabulary}: it must be at least 257, for all bytes and "
-                "the end "
-                "of text."
+                "the end of text."
             )
         return ByteLevelBPE.train(data.captions or (), recipe.vocabulary, recipe.context)
     if not Path(recipe.tokenizer).is_file():

@@ -103,8 +103,7 @@ def _pixels(evidence: "Evidence", flags: Flags) -> int:
     if flags.head_channels is None:
         raise PilotageError(
             f"heads is {flags.heads}: head_channels must be given instead for the pool "
-            "'attention', "
-            "as in guided-diffusion."
+            "'attention', as in guided-diffusion."
         )
     return evidence.length("out.2.positional_embedding", axis=1) - 1
 

@@ -121,8 +121,7 @@ def _classes(network: UNet | UNetEncoder, settings: ImportSettings) -> tuple[str
     if settings.null_class and labels < 2:
         raise PilotageError(
             "null_class is on: the checkpoint must have at least 2 labels, of which the last is "
-            "the "
-            f"null, and has {labels}."
+            f"the null, and has {labels}."
         )
     names, where, count = settings.classes, "classes", labels - settings.null_class
     if settings.class_names is not None:

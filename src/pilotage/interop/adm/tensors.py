@@ -106,8 +106,7 @@ def _config(
         if flags:
             raise PilotageError(
                 f"{', '.join(flags)} given together with config: they must be left out, since the "
-                "config "
-                "has its own keywords for them."
+                "config has its own keywords for them."
             )
         return config
     if is_classifier(tensors) != classifier:

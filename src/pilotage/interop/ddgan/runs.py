@@ -76,8 +76,7 @@ def _generator(settings: ImportDdganSettings) -> NCSNpp:
     if network.plan.time_features == "fourier":
         raise PilotageError(
             f"checkpoint is {settings.checkpoint}: its network must not take the logarithm of the "
-            "time, "
-            "which is 0 at the last step."
+            "time, which is 0 at the last step."
         )
     return network
 
@@ -116,8 +115,7 @@ def _discriminator(path: Path | None, generator: NCSNpp) -> Discriminator | None
     if judged != made:
         raise PilotageError(
             f"discriminator is {path}: it must be of images of {made} channels, as the generator, "
-            "and "
-            f"is of {judged}."
+            f"and is of {judged}."
         )
     return network
 
