@@ -9,7 +9,7 @@ Heavy libraries (`datasets`, scikit-learn) are imported when used.
 from pilotage.data.caption_files import read_prompts
 from pilotage.data.image_data import ImageData, LabelledData
 from pilotage.data.points import GaussianModes, PointData
-from pilotage.data.request import Request
+from pilotage.data.request import Request, options_of
 from pilotage.data.sources import SOURCES, Source, absolute, load_data
 from pilotage.data.splits import load_splits
 from pilotage.data.stacked import StackedData
@@ -26,5 +26,6 @@ __all__ = [
     "absolute",
     "load_data",
     "load_splits",
+    "options_of",
     "read_prompts",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from pilotage.errors import PilotageError
 
@@ -81,6 +81,18 @@ class Request:
                     f"data: {name}={value!r} is not allowed with {self.source!r}, {why}; leave it "
                     "out"
                 )
+
+
+# arguments of `load_data` that settings may have by the same names
+OPTIONS = (
+    *("size", "held_out", "seed", "image_column", "label_column"),
+    *("skip_bad", "label_from", "allow_outside"),
+)
+
+
+def options_of(settings: object) -> dict[str, Any]:
+    """Those of `OPTIONS` that settings have."""
+    return {name: getattr(settings, name) for name in OPTIONS if hasattr(settings, name)}
 
 
 def check_size(size: int | Sequence[int] | None) -> Size | None:

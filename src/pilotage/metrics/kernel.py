@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pilotage.errors import PilotageError
 from pilotage.metrics.arrays import Floats, pair, whole
+from pilotage.metrics.features import Array
 
 Estimator = Literal["unbiased", "biased", "u-statistic"]
 Ints = NDArray[np.integer]
@@ -48,31 +49,22 @@ def kernel_distance(
     Raises:
         PilotageError: if a set is smaller than ``subset_size``, or the sets differ in D.
     """
-    values, _ = subset_distances(real, fake, subsets, subset_size, seed, indices=indices)
+    a, b = _sets(real, fake)
+    if indices is None:
+        indices = random_subsets(len(a), len(b), subsets, subset_size, seed)
+    values, _ = subset_distances(a, b, indices)
     return KernelDistance(float(np.mean(values)), float(np.std(values)))
 
 
 def subset_distances(
-    real: ArrayLike,
-    fake: ArrayLike,
-    subsets: int = 100,
-    subset_size: int = 1000,
-    seed: int = 2020,
-    *,
-    indices: tuple[ArrayLike, ArrayLike] | None = None,
+    real: ArrayLike, fake: ArrayLike, indices: tuple[ArrayLike, ArrayLike]
 ) -> tuple[Floats, Floats]:
     """MMD² of each subset (S,), and how their mean moves with each fake sample (M,).
 
     The latter is the influence function up to a constant: with the real set fixed, the mean
     distance moves as the average of it. Arguments and errors are those of `kernel_distance`.
     """
-    a, b = pair(real, fake)
-    if min(len(a), len(b)) < 2:
-        raise PilotageError("a set has 1 sample: a kernel distance takes at least 2.")
-    if indices is None:
-        subsets = whole(subsets, "subsets", 1)
-        size = whole(subset_size, "subset_size", 2, min(len(a), len(b)), ", the samples of a set")
-        indices = _draw(np.random.RandomState(seed), (len(a), len(b)), subsets, size)
+    a, b = _sets(real, fake)
     i, j = _checked(indices, (len(a), len(b)))
     values, influence = [], np.zeros(len(b))
     for rows, others in zip(i, j, strict=True):
@@ -82,15 +74,27 @@ def subset_distances(
     return np.array(values), influence
 
 
-def _draw(
-    random: np.random.RandomState, counts: tuple[int, int], subsets: int, size: int
+def random_subsets(
+    real: int, fake: int, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
 ) -> tuple[Ints, Ints]:
-    """Rows of both sets, (subsets, size) each."""
+    """Rows of sets of so many samples, (subsets, subset_size) each; see `kernel_distance`."""
+    subsets = whole(subsets, "subsets", 1)
+    size = whole(subset_size, "subset_size", 2, min(real, fake), ", the samples of a set")
+    random = np.random.RandomState(seed)
     drawn = [
-        [random.choice(count, size, replace=False) for count in counts] for _ in range(subsets)
+        [random.choice(count, size, replace=False) for count in (real, fake)]
+        for _ in range(subsets)
     ]
-    real, fake = zip(*drawn, strict=True)
-    return np.stack(real), np.stack(fake)
+    i, j = zip(*drawn, strict=True)
+    return np.stack(i), np.stack(j)
+
+
+def _sets(real: ArrayLike, fake: ArrayLike) -> tuple[Array, Array]:
+    """Both sets, of two samples at least."""
+    a, b = pair(real, fake)
+    if min(len(a), len(b)) < 2:
+        raise PilotageError("a set has 1 sample: a kernel distance takes at least 2.")
+    return a, b
 
 
 def _checked(indices: tuple[ArrayLike, ArrayLike], counts: tuple[int, int]) -> list[Ints]:

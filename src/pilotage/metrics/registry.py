@@ -25,7 +25,7 @@ from pilotage.errors import PilotageError
 from pilotage.metrics.features import Array, Sample, present
 from pilotage.metrics.frechet import frechet_distance, frechet_influence
 from pilotage.metrics.inception_score import inception_score, score_influence
-from pilotage.metrics.kernel import subset_distances
+from pilotage.metrics.kernel import random_subsets, subset_distances
 from pilotage.metrics.manifold import neighbours
 from pilotage.metrics.modes import mode_coverage, mode_kl_influence
 from pilotage.metrics.moments import Moments
@@ -218,7 +218,9 @@ def _has_spatial(real: Sample, fake: Sample, options: Options) -> bool:
 def _kernel(real: Sample, fake: Sample, options: Options) -> Measured:
     a, b = real.features.pooled, fake.features.pooled
     size = min(KERNEL_SUBSET, len(a), len(b))
-    values, influence = subset_distances(a, b, subset_size=size, seed=options.seed)
+    values, influence = subset_distances(
+        a, b, random_subsets(len(a), len(b), 100, size, options.seed)
+    )
     return from_influence(influence, fake.labels, values.mean())
 
 

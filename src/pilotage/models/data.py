@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pilotage.conditions import CaptionSpace, Space
-from pilotage.data import LabelledData, absolute, load_data
+from pilotage.data import LabelledData, absolute, load_data, options_of
 from pilotage.errors import PilotageError
 from pilotage.models.run_folder import IMPORTED, OWN_DATA, DataFacts
 from pilotage.settings import TrainingRecipe
@@ -50,17 +50,7 @@ def load_recipe_data(
             f"data is {recipe.data!r}: the run was {_ABSENT[recipe.data]}; give data a folder."
         )
     found: tuple[LabelledData, LabelledData] = load_data(
-        recipe.data,
-        size=recipe.size,
-        held_out=recipe.held_out,
-        seed=recipe.seed,
-        image_column=recipe.image_column,
-        label_column=recipe.label_column,
-        label_from=recipe.label_from,
-        skip_bad=recipe.skip_bad,
-        allow_outside=recipe.allow_outside,
-        say=say,
-        **recipe.caption_settings,
+        recipe.data, say=say, **options_of(recipe), **recipe.caption_settings
     )
     if trained_on is not None and found[0].fingerprint != trained_on.fingerprint:
         raise PilotageError(

@@ -8,7 +8,7 @@ from pilotage.metrics.registry import columns_of
 from pilotage.report import content as c
 from pilotage.report import words
 from pilotage.sweep import best as b
-from pilotage.sweep.curves import Curve, Group
+from pilotage.sweep.curves import Curve, Group, hardly_better
 from pilotage.sweep.rows import BY_CLASSIFIER, FREE, UNKNOWN, Measure, Row, SampleRow
 
 SCORE, DISTANCE = "inception_score", "frechet"
@@ -17,7 +17,6 @@ COSTS = (  # what guidance costs: a metric, which way is worse, and how that is 
     ("recall", -1, "diversity (recall)", "lower"),
     ("clipped_fraction", 1, "saturation (clipped fraction)", "higher"),
 )
-HARDLY = 0.6  # right for so many is little, even of two classes
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_COLUMNS = 16  # of images in a preview
 LOG_RATIO = 20  # of the largest to the smallest value, from which an axis is logarithmic
@@ -105,7 +104,7 @@ def cautions(group: Group) -> list[str]:
     """Why the numbers of this group may mean little."""
     least, accuracy = (group.extractor.get(name) for name in ("dimensions", "accuracy"))
     few = _counts([row for row in group.rows if isinstance(least, int) and row.n < least])
-    weak = isinstance(accuracy, float) and accuracy < min(2 * group.chance, HARDLY)
+    weak = hardly_better(accuracy, group.chance)
     said = (
         words.sentences(few=few and {"few": few, "least": least}),
         words.sentences(weak=weak and {"accuracy": f"{accuracy:.0%}"}),

@@ -8,6 +8,13 @@ import pandas as pd
 from pilotage.metrics.naming import features_name
 from pilotage.sweep.rows import GUIDANCE, Bound, Measure, Row, SampleRow
 
+HARDLY = 0.6  # of two classes, where twice by chance would be all
+
+
+def hardly_better(accuracy: float | None, chance: float) -> bool:
+    """Whether an extractor's accuracy, if it is known, says that its distances mean little."""
+    return accuracy is not None and accuracy < min(2 * chance, HARDLY)
+
 
 class Model(NamedTuple):
     """The weights of a run at a step."""

@@ -10,11 +10,10 @@ from pilotage.metrics.extractors import Extractor, load_extractor
 from pilotage.models.data import load_recipe_data
 from pilotage.models.model import Model
 from pilotage.settings import SweepSettings
+from pilotage.sweep.curves import hardly_better
 from pilotage.sweep.table import Row
 from pilotage.utils.images import shape_text
 from pilotage.version import __version__
-
-HARDLY = 0.6  # of two classes, where twice by chance would be all
 
 
 class Evaluator(NamedTuple):
@@ -58,7 +57,7 @@ def make_evaluator(
     """The extractor and the features of the real images, which the rows call ``name``."""
     extractor = load_extractor(spec, train, held_out, say=say)
     chance = extractor.chance(len(train.classes))
-    if extractor.accuracy is not None and extractor.accuracy < min(2 * chance, HARDLY):
+    if hardly_better(extractor.accuracy, chance):
         say(
             f"warning: the {extractor.name} extractor is right for {extractor.accuracy:.0%} of "
             f"held-out images, hardly better than chance ({chance:.0%}): its distances mean little"

@@ -6,17 +6,15 @@ from contextlib import ExitStack
 
 import numpy as np
 from accelerate import PartialState
-from accelerate.utils import gather_object
 
 from pilotage.metrics import Sample, compare, join, row_parts
 from pilotage.models.model import Model
-from pilotage.models.sampling_spec import ResolvedSpec
 from pilotage.settings import SweepSettings
 from pilotage.sweep.grid_points import Cell, open_cells
 from pilotage.sweep.per_sample import caption_diversity
 from pilotage.sweep.rows import checked
 from pilotage.sweep.table import Row, append_row, table_path
-from pilotage.utils.distributed import process_state
+from pilotage.utils.distributed import gathered, own_share, process_state
 from pilotage.utils.files import check_writable, only_writer
 from pilotage.utils.images import save_npz, save_png, tile, to_uint8
 
@@ -55,7 +53,8 @@ def sweep(
     for cell in every:
         if cell.found is not None and state.is_main_process:
             on_known(cell.found | {"run": str(cell.folder)})  # which may have been moved
-    on_start(sum(len(_own_batches(c.resolved, state)) * c.resolved.steps for c in cells))
+    shares = [len(own_share(c.resolved.batches(), state)) * c.resolved.steps for c in cells]
+    on_start(sum(shares))
     with ExitStack() as held:
         for folder in {cell.folder for cell in cells} if state.is_main_process else ():
             check_writable(table_path(folder).parent, "run")
@@ -95,10 +94,6 @@ def headline(row: Row) -> str:
     return f"{where}: {'; '.join(said)}"
 
 
-def _own_batches(resolved: ResolvedSpec, state: PartialState) -> list[slice]:
-    return resolved.batches()[state.process_index :: state.num_processes]
-
-
 def _sample(
     cell: Cell, keep: bool, state: PartialState, on_step: Callable[[], None]
 ) -> tuple[Sample, np.ndarray]:
@@ -106,20 +101,20 @@ def _sample(
     shown = PREVIEW_ROWS * _preview_columns(cell.run)
     per_caption = 1 if cell.prompts is None else cell.prompts.per_caption
     own = []
-    for batch in cell.run.stream(cell.resolved, _own_batches(cell.resolved, state), on_step):
+    rows = own_share(cell.resolved.batches(), state)
+    for batch in cell.run.stream(cell.resolved, rows, on_step):
         images = to_uint8(batch.images)
         wanted = len(images) if keep or per_caption > 1 else max(0, shown - batch.rows.start)
         first = images[:wanted].permute(0, 2, 3, 1).cpu().numpy()
         sample = cell.evaluator.extractor.sample(images)
         if cell.prompts is not None:
             sample = sample._replace(per_sample=cell.prompts.per_sample(batch.rows, images))
-        own.append((batch.rows.start, sample, first))
-    parts = gather_object(own) if state.num_processes > 1 else own
-    parts = sorted(parts, key=lambda part: part[0])
-    arrays, labels = np.concatenate([shown for _, _, shown in parts]), _labels(cell)
+        own.append((batch.rows.start, (sample, first)))
+    parts = gathered(own, state)
+    arrays, labels = np.concatenate([images for _, images in parts]), _labels(cell)
     if keep and state.is_main_process:
         _save_images(cell, arrays, labels)
-    sample = join(part for _, part, _ in parts)._replace(labels=labels)
+    sample = join(part for part, _ in parts)._replace(labels=labels)
     if per_caption > 1:
         apart = caption_diversity(arrays, per_caption)
         scores = {**(sample.per_sample or {}), "caption_diversity": apart}

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from pilotage.data import LabelledData, load_data
+from pilotage.data import LabelledData, load_data, options_of
 from pilotage.data.points import PointData
 from pilotage.errors import PilotageError
 from pilotage.metrics import Measured, compare, gaussian_modes, join
@@ -33,7 +33,7 @@ def evaluate(settings: EvaluateSettings, say: Callable[[str], None] = print) -> 
     if settings.out is not None:
         read_rows(settings.out)  # is it a table of ours, or not there?
         check_writable(settings.out.parent)
-    train, held_out = load_data(settings.data, say=say, **_reading(settings))
+    train, held_out = load_data(settings.data, say=say, **options_of(settings))
     if isinstance(train, PointData) and isinstance(held_out, PointData):
         return _evaluate_points(settings, train, held_out)
     found = _images(settings, held_out)
@@ -83,11 +83,6 @@ def _evaluate_points(settings: EvaluateSettings, train: PointData, held_out: Poi
     return _row(settings, name, len(points), metrics, manifest)
 
 
-def _reading(settings: EvaluateSettings) -> dict[str, Any]:
-    """Return how files of images are read."""
-    return {name: getattr(settings, name) for name in ("size", "skip_bad", "allow_outside")}
-
-
 class GivenImages(NamedTuple):
     """Images to measure, uint8 (N, C, H, W), with labels and captions if known."""
 
@@ -124,7 +119,7 @@ def _images(settings: EvaluateSettings, held_out: LabelledData) -> GivenImages:
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         return GivenImages(str(path), images, arrays.get("labels"), captions)
     folder, _ = load_data(
-        path, held_out=0, say=lambda _: None, mixed_sizes=False, **_reading(settings)
+        path, held_out=0, say=lambda _: None, mixed_sizes=False, **options_of(settings)
     )
     return GivenImages(str(path), folder.batch(np.arange(len(folder))))
 

@@ -161,7 +161,7 @@ def content_hash(tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> 
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest.update(flat.numpy().tobytes())
+        digest.update(flat.numpy().data)
     return digest.hexdigest()
 
 
